@@ -1,0 +1,1 @@
+"""The wiring of the console: settings, addresses, processes. No rules of the product live here."""

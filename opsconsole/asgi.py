@@ -1,0 +1,25 @@
+"""The web entry: pages and websockets. Decides nothing."""
+
+import os
+from importlib.util import find_spec
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
+
+from django.core.asgi import get_asgi_application  # noqa: E402
+
+_pages = get_asgi_application()  # loads the apps, which the imports below need
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
+from django.urls import path  # noqa: E402
+
+_routes = []
+if find_spec("escalations.consumers"):
+    from escalations.consumers import LiveConsumer
+
+    _routes.append(path("ws/live", LiveConsumer.as_asgi()))
+
+application = ProtocolTypeRouter(
+    {"http": _pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(_routes)))}
+)

@@ -1,0 +1,47 @@
+"""Celery's app: two queues and one tick. Holds no task; a message is only a hint to look at the database."""
+
+import os
+
+from celery import Celery
+from kombu import Queue
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
+
+from django.conf import settings  # noqa: E402  (needs the line above)
+
+from opsconsole.environment import celery_address  # noqa: E402
+
+app = Celery("opsconsole")
+app.conf.update(
+    broker_url=celery_address(settings.REDIS_URL),
+    task_queues=[Queue("agents"), Queue("ordinary")],
+    task_default_queue="ordinary",
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    # A hint that cannot be sent at once is not sent: the sweep finds the run.
+    task_publish_retry=False,
+    broker_transport_options={
+        "visibility_timeout": 900,
+        "socket_connect_timeout": 1,
+        "socket_timeout": 5,
+        "retry_on_timeout": False,
+        "max_retries": 0,
+    },
+    enable_utc=True,
+    timezone="UTC",
+    beat_schedule={
+        "sweep": {
+            "task": "runs.sweep",
+            "schedule": float(settings.RUNS_SWEEP_SECONDS),
+            # Ticks that piled up while no worker listened are worth nothing.
+            "options": {"queue": "ordinary", "expires": float(settings.RUNS_SWEEP_SECONDS * 2)},
+        }
+    },
+)
+app.autodiscover_tasks()

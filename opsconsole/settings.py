@@ -1,0 +1,202 @@
+"""Django's settings, all from the environment. Starts no server and opens no connection.
+
+Without DATABASE_URL and REDIS_URL the addresses stay empty: `manage.py` has the embedded servers started
+and sets both before Django loads this file.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+
+from opsconsole import environment
+from opsconsole.environment import number
+
+BASE_DIR = environment.REPOSITORY
+try:
+    DATA_DIR = environment.data_dir()
+    PORT = number("PORT", 8000, least=1, most=65535)
+    PRODUCTION = environment.flag("OPSCONSOLE_PRODUCTION", default=False)
+    # Files straight from the source folders, without collectstatic and hashed names: for tests.
+    PLAIN_STATIC = environment.flag("OPSCONSOLE_PLAIN_STATIC", default=False)
+    SERVERS_GIVEN = environment.servers_given()
+    _database = environment.postgres_address(os.environ.get("DATABASE_URL") or "postgresql:///opsconsole")
+    REDIS_URL = environment.redis_address(os.environ.get("REDIS_URL") or "redis://localhost:6379/0")
+
+    # How many database connections one process may hold.
+    _pool_max = number("OPSCONSOLE_DATABASE_POOL", 10, least=1, most=500)
+
+    # What the engine reads (seconds, runs, milliseconds, threads).
+    RUNS_LEASE_SECONDS = number("OPSCONSOLE_RUNS_LEASE_SECONDS", 15, least=2, most=3600)
+    RUNS_HEARTBEAT_SECONDS = number("OPSCONSOLE_RUNS_HEARTBEAT_SECONDS", 1, least=1, most=60)
+    RUNS_SWEEP_SECONDS = number("OPSCONSOLE_RUNS_SWEEP_SECONDS", 5, least=1, most=3600)
+    RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
+    RUNS_GATE_HOLD_MS = number("OPSCONSOLE_RUNS_GATE_HOLD_MS", 250, least=1, most=10_000)
+    RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
+except environment.Refused as why:
+    sys.exit(str(why))
+
+
+def _secret_key() -> str:
+    given = os.environ.get("SECRET_KEY", "").strip()
+    if given:
+        return given
+    if PRODUCTION:
+        sys.exit("OPSCONSOLE_PRODUCTION is set and SECRET_KEY is not: set SECRET_KEY to 50 random characters.")
+    try:
+        DATA_DIR.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
+        return environment.secret_file(DATA_DIR / "secret-key", secrets.token_urlsafe(50))
+    except OSError as why:
+        sys.exit(f"Cannot write to {DATA_DIR} ({why.strerror}); choose another DATA_DIR.")
+
+
+SECRET_KEY = _secret_key()
+DEBUG = False
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS", [])
+
+INSTALLED_APPS = [
+    "opsconsole",
+    "escalations",
+    "runs",
+    "opsconsole.shipped.invoice_intake",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.humanize",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "csp",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "opsconsole.urls"
+ASGI_APPLICATION = "opsconsole.asgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _database.name,
+        "USER": _database.user,
+        "PASSWORD": _database.password,
+        "HOST": _database.host,
+        "PORT": _database.port,
+        "ATOMIC_REQUESTS": False,
+        "CONN_MAX_AGE": 0,
+        # A connection that died with the server is replaced when it is taken from the pool.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "pool": {"min_size": 1, "max_size": _pool_max, "timeout": 10},
+            "connect_timeout": 5,
+            "application_name": "opsconsole",
+            **_database.options,
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": {
+        # The other layer drops every socket when Valkey restarts.
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        # The client's default read time-out of 5 s would end idle sockets.
+        "CONFIG": {"hosts": [{"address": REDIS_URL, "socket_timeout": None}]},
+    }
+}
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+LOGIN_URL = "/sign-in"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/sign-in"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if PRODUCTION:
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    }
+}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or DATA_DIR / "static")
+STATICFILES_DIRS = [folder for folder in [BASE_DIR / "static"] if folder.is_dir()]
+WHITENOISE_USE_FINDERS = PLAIN_STATIC
+_static_storage = (
+    "django.contrib.staticfiles.storage.StaticFilesStorage"
+    if PLAIN_STATIC
+    else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": _static_storage},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("OPSCONSOLE_LOG_LEVEL", "INFO").upper()},
+    "loggers": {"django": {"handlers": [], "propagate": True}},
+}

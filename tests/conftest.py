@@ -1,0 +1,97 @@
+"""Starts a PostgreSQL and a Valkey of their own for the test session, before Django's settings load.
+
+With DATABASE_URL and REDIS_URL set, those servers are used instead (the tests then make and drop a
+database named test_…). Holds no factories: those live in `factories.py`.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from opsconsole import environment
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "opsconsole.settings"
+os.environ["OPSCONSOLE_PLAIN_STATIC"] = "1"
+os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 50)
+os.environ.setdefault("OPSCONSOLE_DATABASE_POOL", "60")  # race tests bring dozens of threads
+os.environ.setdefault("OPSCONSOLE_LOG_LEVEL", "WARNING")
+
+_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_own_folder: Path | None = None
+_lease = None
+
+
+def _start_servers() -> None:
+    """The keeper ends the servers when this process is gone, however it went."""
+    global _own_folder, _lease
+    from opsconsole.embedded import lease
+
+    _own_folder = Path(tempfile.mkdtemp(prefix="opsconsole-tests-"))
+    _own_folder.chmod(0o711)  # as root, the database runs under another account
+    os.environ["DATA_DIR"] = str(_own_folder)
+    _lease = lease.hold(_own_folder, fast=True)
+
+
+if not environment.servers_given():
+    _start_servers()
+
+# Loading the settings here and now is what makes pytest-django set Django up with the servers above.
+from django.conf import settings  # noqa: E402
+
+settings.DATABASES  # noqa: B018
+
+
+def pytest_report_header() -> str:
+    where = str(_own_folder) if _own_folder else "DATABASE_URL and REDIS_URL"
+    return f"servers: real PostgreSQL and Valkey ({where})"
+
+
+def pytest_unconfigure() -> None:
+    if _lease is not None:
+        _lease.close()
+    if _own_folder is not None:
+        shutil.rmtree(_own_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _flush_past_the_journal() -> None:
+    """The journal's TRUNCATE trigger stays on in tests; only Django's flush between tests goes past it.
+
+    SET LOCAL counts for that one transaction on that one connection.
+    """
+    from django.db.backends.postgresql.operations import DatabaseOperations
+
+    plain = DatabaseOperations.execute_sql_flush
+
+    def execute_sql_flush(self: DatabaseOperations, sql_list: list[str]) -> None:
+        plain(self, ["SET LOCAL session_replication_role = replica", *sql_list])
+
+    DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """A Chromium from CHROMIUM= or from PATH; without one the test is skipped and says so."""
+    named = os.environ.get("CHROMIUM", "")
+    found = [path for path in (shutil.which(name) for name in (named, *_CHROMIUM_NAMES) if name) if path]
+    if not found:
+        pytest.skip("no Chromium: install one (Debian: chromium) or set CHROMIUM to its path")
+    return found[0]
+
+
+@pytest.fixture(scope="session")
+def chromium_flags() -> list[str]:
+    """No sandbox (tests run as root in CI), nothing that calls home."""
+    return [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
