@@ -4,16 +4,24 @@
 import os
 import sys
 
-# These need no server, or (`up`) see to the servers themselves.
-_WITHOUT_SERVERS = {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic", "up"}
+if sys.version_info < (3, 11):  # noqa: UP036  (the sentence is for whoever runs an older one)
+    sys.exit("opsconsole needs Python 3.11 or newer; this is {}.{}.".format(*sys.version_info[:2]))
+
+_NEED_NO_SERVER = {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic"}
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
+    command = (sys.argv[1:] or [""])[0]
+    if command == "up":  # supervises; loads no Django itself
+        from opsconsole.supervisor import up
+
+        sys.exit(up.main())
+
     from opsconsole import environment
 
     try:
-        if not environment.servers_given() and (sys.argv[1:] or [""])[0] not in _WITHOUT_SERVERS:
+        if command not in _NEED_NO_SERVER and not environment.servers_given():
             from opsconsole.embedded import lease
 
             lease.hold(environment.data_dir())

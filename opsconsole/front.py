@@ -1,0 +1,196 @@
+"""The front: one port, two lanes. Reads one request head, picks the lane by path, then only moves bytes.
+
+Stopping must not wait behind a slow page, so what controls is served by a process of its own. Each
+ordinary request gets a connection of its own (`Connection: close`): a browser's kept connection would
+otherwise stick to the lane of its first request. Decides nothing but the lane; in production a reverse
+proxy does the same by path (see compose.yaml).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEAD_LIMIT_BYTES = 32 * 1024
+HEAD_SECONDS = 10.0
+_CHUNK_BYTES = 64 * 1024
+_LANE_CONNECT_SECONDS = 2.0
+CONTROL_PATHS = ("/controls", "/healthz", "/readyz")
+# What a client may not claim: where it comes from, and what belongs to the connection to us.
+_NOT_FORWARDED = ("connection", "keep-alive", "proxy-connection", "forwarded", "x-real-ip")
+
+
+class BadHead(Exception):
+    """The request head is not one we pass on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forwarded:
+    """What is sent to the lane in place of the head that was read."""
+
+    lane: str  # "pages" or "control"
+    head: bytes
+
+
+def lane_of(target: str) -> str:
+    """The lane of a request target, by path alone."""
+    path = target.split("?", 1)[0].split("#", 1)[0]
+    if "://" in path:  # absolute form
+        path = "/" + path.split("://", 1)[1].partition("/")[2]
+    if any(path == control or path.startswith(control + "/") for control in CONTROL_PATHS):
+        return "control"
+    return "pages"
+
+
+def rewrite(head: bytes, client: str) -> Forwarded:
+    """Turn a client's head (up to and with the empty line) into the lane's. Raises BadHead."""
+    try:
+        request, *fields = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+        method, target, version = request.split(" ")
+    except ValueError as why:
+        raise BadHead from why
+    if version not in ("HTTP/1.1", "HTTP/1.0") or not method.isascii() or not method.isalpha() or not target:
+        raise BadHead
+    upgrade = _asks_for_websocket(target, fields)
+    kept = [request]
+    for field in fields:
+        name, colon, _ = field.partition(":")
+        if not colon or not name or name != name.strip() or any(ord(sign) < 32 for sign in name):
+            raise BadHead
+        if name.lower() not in _NOT_FORWARDED and not name.lower().startswith("x-forwarded-"):
+            kept.append(field)
+    kept.append("Connection: Upgrade" if upgrade else "Connection: close")
+    kept.append(f"X-Forwarded-For: {client}")
+    return Forwarded(lane=lane_of(target), head="\r\n".join(kept).encode("latin-1") + b"\r\n\r\n")
+
+
+def _asks_for_websocket(target: str, fields: list[str]) -> bool:
+    if not target.startswith("/ws/"):
+        return False
+    return any(field.lower().replace(" ", "") == "upgrade:websocket" for field in fields)
+
+
+class Front:
+    """The listening side. `lanes` maps a lane's name to the path of its unix socket."""
+
+    def __init__(self, lanes: dict[str, str]) -> None:
+        self._lanes = lanes
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection from head to end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            pass
+        finally:
+            self._open.discard(task)
+            await _close(writer)
+
+    def drop_all(self) -> None:
+        """End every connection now."""
+        for task in self._open:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(HEAD_SECONDS):
+                head = await reader.readuntil(b"\r\n\r\n")
+            forwarded = rewrite(head, _peer(writer))
+        except asyncio.IncompleteReadError as early:
+            if not early.partial:  # browsers open connections they never use
+                return
+            return await _answer(writer, 400, "Bad Request", "This is not a complete HTTP request.")
+        except TimeoutError:
+            return await _answer(writer, 408, "Request Timeout", "The request took too long to arrive.")
+        except (BadHead, asyncio.LimitOverrunError):
+            return await _answer(writer, 400, "Bad Request", "This is not an HTTP request we can read.")
+        try:
+            async with asyncio.timeout(_LANE_CONNECT_SECONDS):
+                lane_reader, lane_writer = await asyncio.open_unix_connection(self._lanes[forwarded.lane])
+        except OSError:  # TimeoutError is one
+            return await _answer(writer, 503, "Service Unavailable", "The console is starting, try again.")
+        try:
+            lane_writer.write(forwarded.head)
+            await _splice(reader, writer, lane_reader, lane_writer)
+        finally:
+            await _close(lane_writer)
+
+
+async def _splice(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    lane_reader: asyncio.StreamReader,
+    lane_writer: asyncio.StreamWriter,
+) -> None:
+    """Both ways until either side ends; a client that hangs up ends the lane's work too."""
+    ways = (_copy(reader, lane_writer), _copy(lane_reader, writer))
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while chunk := await reader.read(_CHUNK_BYTES):
+        writer.write(chunk)
+        await writer.drain()  # a slow reader slows its sender, not our memory
+
+
+async def _answer(writer: asyncio.StreamWriter, code: int, title: str, sentence: str) -> None:
+    body = f"<!doctype html><title>{title}</title><p>{sentence}</p>\n".encode()
+    head = (
+        f"HTTP/1.1 {code} {title}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        "Connection: close\r\nCache-Control: no-store\r\n"
+        "Content-Security-Policy: default-src 'none'\r\nX-Content-Type-Options: nosniff\r\n"
+    )
+    retry = "Retry-After: 2\r\n" if code == 503 else ""
+    writer.write(f"{head}{retry}\r\n".encode() + body)
+    await writer.drain()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError, asyncio.CancelledError):
+        await writer.wait_closed()
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    name = writer.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) and name else "127.0.0.1"
+
+
+async def serve(listener: socket.socket, lanes: dict[str, str], started: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; open connections are then dropped."""
+    front = Front(lanes)
+    server = await asyncio.start_server(front.accept, sock=listener, limit=HEAD_LIMIT_BYTES)
+    done = asyncio.Event()
+    for sig in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sig, done.set)
+    started()
+    await done.wait()
+    server.close()
+    front.drop_all()
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m opsconsole.front LISTENING_FD PAGES_SOCKET CONTROL_SOCKET`"""
+    listener = socket.socket(fileno=int(arguments[0]))
+    os.set_inheritable(listener.fileno(), False)
+    lanes = {"pages": arguments[1], "control": arguments[2]}
+    asyncio.run(serve(listener, lanes, lambda: print("front: listening", flush=True)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
