@@ -36,6 +36,8 @@ try:
     RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
     RUNS_GATE_HOLD_MS = number("OPSCONSOLE_RUNS_GATE_HOLD_MS", 250, least=1, most=10_000)
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
+    # How long a simulated agent thinks, on average.
+    SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000
 except environment.Refused as why:
     sys.exit(str(why))
 

@@ -1,0 +1,7 @@
+"""What a person did about it: escalations, decisions, the journal."""
+
+from escalations.models.escalation import Decision, Escalation, EscalationState
+from escalations.models.flood import Flood
+from escalations.models.journal import JournalEntry, Outcome
+
+__all__ = ["Decision", "Escalation", "EscalationState", "Flood", "JournalEntry", "Outcome"]

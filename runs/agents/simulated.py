@@ -1,0 +1,69 @@
+"""Rule-based stand-ins behind the model door, for agents whose model is `simulated/...`. Nothing is intelligent here.
+
+A rule is registered for an agent's name and gets the same request a real model would get. It returns a
+ModelReply (see `says` and `calls`). Every screen says *simulated* where one was used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from runs.agents import door
+from runs.agents.door import ModelReply, ModelRequest, ToolCall, Usage
+from runs.errors import DataError
+
+Rule = Callable[[ModelRequest], ModelReply]
+_rules: dict[str, Rule] = {}
+
+
+def simulated(agent: str) -> Callable[[Rule], Rule]:
+    """Register the rule of an agent: `@simulated("extractor")`."""
+
+    def register(rule: Rule) -> Rule:
+        _rules[agent] = rule
+        return rule
+
+    return register
+
+
+def says(request: ModelRequest, output: Any, *, text: str = "") -> ModelReply:
+    """A final answer."""
+    return ModelReply(model=request.model, text=text, output=output, usage=_usage(request, text, output))
+
+
+def calls(request: ModelRequest, tool: str, arguments: Mapping[str, Any], *, text: str = "") -> ModelReply:
+    """A request for one tool call."""
+    call = ToolCall(id=f"call-{len(request.messages)}", name=tool, arguments=arguments)
+    usage = _usage(request, text, dict(arguments))
+    return ModelReply(model=request.model, text=text, tool_calls=(call,), usage=usage)
+
+
+async def ask(request: ModelRequest) -> ModelReply:
+    """The provider: think for a moment, then answer by the rule. The pause is settable and cancellable."""
+    rule = _rules.get(request.agent)
+    if rule is None:
+        raise DataError(f"No rule for the simulated agent {request.agent!r}.", where="agent")
+    await asyncio.sleep(_pause(request))
+    return rule(request)
+
+
+def _pause(request: ModelRequest) -> float:
+    """Seconds between half and one and a half times the setting, the same for the same request."""
+    digest = hashlib.sha256(repr((request.agent, request.messages)).encode()).digest()
+    return float(settings.SIMULATED_SECONDS) * (0.5 + digest[0] / 255)
+
+
+def _usage(request: ModelRequest, text: str, output: Any) -> Usage:
+    """About four characters a token, as for prose."""
+    sent = len(request.prompt) + sum(len(m.text) + len(repr(m.tool_calls)) for m in request.messages)
+    back = len(text) + len(json.dumps(output, default=str))
+    return Usage(tokens_in=sent // 4 + 1, tokens_out=back // 4 + 1)
+
+
+door.register("simulated", ask)

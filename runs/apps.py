@@ -1,0 +1,14 @@
+"""The engine's app. Loading it finds every `workflows.py`."""
+
+from django.apps import AppConfig
+
+
+class RunsConfig(AppConfig):
+    name = "runs"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from runs import checks, registry  # noqa: F401  (registers the system checks)
+        from runs.agents import simulated  # noqa: F401  (registers the provider)
+
+        registry.discover()

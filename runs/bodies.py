@@ -1,0 +1,21 @@
+"""Bodies: texts stored once by digest. Only stores and loads; retention comes later."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from runs.canonical import canonical, text_digest
+from runs.models import Body
+
+
+def store(value: Any) -> Body:
+    """Keep a value; equal values share one row."""
+    text = canonical(value)
+    body = Body(digest=text_digest(text), content=text, size=len(text.encode()))
+    Body.objects.bulk_create([body], ignore_conflicts=True)
+    return body
+
+
+def load(body: Body) -> Any:
+    return json.loads(body.content)

@@ -1,0 +1,150 @@
+"""System checks: a definition that cannot work is refused before anything runs, by file and with the fix."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+from pydantic import BaseModel
+
+from runs import registry
+from runs.agents import door
+from runs.agents.prices import price
+from runs.definitions import Agent, Effect, Node, Tool, Workflow
+from runs.errors import DataError
+from runs.signals import question_asked
+
+
+@register("workflows")
+def check_workflows(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Every registered definition, and that somebody hears of the engine's questions."""
+    found: list[CheckMessage] = []
+    for workflow, first, second in registry.registered_twice():
+        found.append(_twice(workflow, first, second))
+    for workflow, place in registry.versions():
+        found += [
+            Error(f"{place}: {workflow.name} v{workflow.version}: {text}", hint=hint, id=code)
+            for code, text, hint in problems(workflow)
+        ]
+    if not question_asked.has_listeners():
+        found.append(
+            Error(
+                "Nobody listens to runs.signals.question_asked: questions of runs would reach no person.",
+                hint="Add an app that connects a receiver ('escalations') to INSTALLED_APPS.",
+                id="runs.E001",
+            )
+        )
+    return found
+
+
+def _twice(workflow: Workflow, first: str, second: str) -> CheckMessage:
+    return Error(
+        f"{second}: {workflow.name} v{workflow.version} is registered already at {first}, with other content.",
+        hint="Raise `version` in the new definition; runs keep the version they started with.",
+        id="runs.E002",
+    )
+
+
+Problem = tuple[str, str, str]  # code, what, fix
+
+
+def problems(workflow: Workflow) -> Iterator[Problem]:
+    """Everything that keeps a definition from working."""
+    if not workflow.nodes:
+        yield "runs.E003", "it has no nodes", "Give the pattern at least one Node."
+        return
+    for name, count in Counter(node.name for node in workflow.nodes).items():
+        if count > 1:
+            yield "runs.E004", f"{count} nodes are named {name!r}", "Give every node a name of its own."
+    if workflow.version < 1:
+        yield "runs.E005", f"version {workflow.version} is not a positive number", "Start at version=1."
+    if workflow.deadline_seconds <= 0:
+        yield "runs.E006", "its deadline is not positive", "Set deadline_seconds above 0."
+    for node in workflow.nodes:
+        yield from _node_problems(node)
+    yield from _edge_problems(workflow.nodes)
+
+
+def _node_problems(node: Node) -> Iterator[Problem]:
+    sides: tuple[tuple[str, Any], ...] = (
+        ("takes", node.takes),
+        ("gives", node.gives),
+    )  # authors may not type-check
+    for side, contract in sides:
+        if not (inspect.isclass(contract) and issubclass(contract, BaseModel)):
+            yield (
+                "runs.E007",
+                f"node {node.name!r}: {side} is {contract!r}",
+                f"Set {side} to a pydantic model: every edge has a contract.",
+            )
+    work: Any = node.work
+    if isinstance(work, Agent):
+        yield from _agent_problems(node.name, work)
+    elif not callable(work):
+        yield "runs.E008", f"node {node.name!r}: work is not callable", "Give an Agent or a function."
+    elif inspect.iscoroutinefunction(work):
+        yield "runs.E009", f"node {node.name!r}: work is async", "Give a plain function; only agents wait."
+
+
+def _edge_problems(nodes: Sequence[Node]) -> Iterator[Problem]:
+    for before, after in itertools.pairwise(nodes):
+        if not _fits(before.gives, after.takes):
+            yield (
+                "runs.E010",
+                f"{before.name!r} gives {before.gives.__name__}, but {after.name!r} takes {after.takes.__name__}",
+                f"Let {after.name!r} take {before.gives.__name__}, or put a node between them.",
+            )
+
+
+def _fits(given: Any, taken: Any) -> bool:
+    """Whether one contract can be handed on as the other; what is no class is reported elsewhere."""
+    if not (inspect.isclass(given) and inspect.isclass(taken)):
+        return True
+    return issubclass(given, taken)
+
+
+def _agent_problems(node: str, agent: Agent) -> Iterator[Problem]:
+    provider = agent.model.partition("/")[0]
+    if not door.known(provider):
+        yield (
+            "runs.E011",
+            f"node {node!r}: no provider named {provider!r} for model {agent.model!r}",
+            f"Use one of: {', '.join(door.names())}.",
+        )
+    try:
+        price(agent.model)
+    except DataError as error:
+        yield "runs.E012", f"node {node!r}: {error}", "An unpriced model is refused, not free."
+    if agent.max_turns < 1:
+        yield "runs.E013", f"node {node!r}: max_turns is {agent.max_turns}", "Allow at least one turn."
+    for name, count in Counter(tool.name for tool in agent.tools).items():
+        if count > 1:
+            yield "runs.E014", f"node {node!r}: {count} tools are named {name!r}", "Name every tool once."
+    for tool in agent.tools:
+        yield from _tool_problems(node, tool)
+
+
+def _tool_problems(node: str, tool: Tool) -> Iterator[Problem]:
+    arguments: Any = tool.arguments
+    if not (inspect.isclass(arguments) and issubclass(arguments, BaseModel)):
+        yield (
+            "runs.E015",
+            f"tool {tool.name!r} of {node!r} has no argument model",
+            "Set arguments to a pydantic model.",
+        )
+    elif arguments.model_config.get("extra") != "forbid":
+        yield (
+            "runs.E016",
+            f"tool {tool.name!r} of {node!r} accepts arguments that its model does not name",
+            "Set model_config = ConfigDict(extra='forbid') on its argument model.",
+        )
+    if tool.effect_class is not Effect.NONE and tool.approval is None:
+        yield (
+            "runs.E017",
+            f"tool {tool.name!r} of {node!r} has an effect ({tool.effect_class}) and no approval rule",
+            "Set approval to a function; one that returns None says 'never ask' in so many words.",
+        )

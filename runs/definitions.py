@@ -1,0 +1,222 @@
+"""What a workflow is: frozen data, written by engineers in `workflows.py` of any installed app.
+
+No database, no effects. `runs.registry` finds the definitions, `runs.checks` refuses those that cannot
+work, `runs.routing` decides from them who works next. A run keeps (name, version) of its definition.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+Json = dict[str, Any]
+
+
+class Effect(enum.StrEnum):
+    """How far a tool changes the world. A tool that does not say counts as irreversible."""
+
+    NONE = "none"
+    REVERSIBLE = "reversible"
+    IRREVERSIBLE = "irreversible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One piece of evidence, established by our code: shown on the card, failed ones first."""
+
+    ok: bool
+    title: str
+    details: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """A person must approve this action. `reason` completes "Asked because ..."."""
+
+    reason: str
+    evidence: tuple[Check, ...] = ()
+    priority: int = 50  # 0..100, higher is sooner
+    deadline_seconds: float = 3600.0  # denied at expiry
+    group: str = ""  # escalations with the same cause stand together in the inbox
+
+
+T = TypeVar("T")
+
+
+class EffectGate(Protocol):
+    """What a tool gets beside its arguments. The tool prepares (connects, opens), then hands over once.
+
+    `hand_over(send)` takes the gate, asks for the permit and calls `send(seconds)` at once; `send` only puts
+    the request on its way (a `sendall`, one `write`) within `seconds`; what it returns is returned.
+    It raises `Refused` when a control, a lost fence or a missing approval forbids it: then nothing was sent.
+    A tool with effect none and no egress need not call it.
+    """
+
+    @property
+    def key(self) -> str:
+        """Idempotency key, the same over all retries of this effect."""
+        ...
+
+    @property
+    def seconds_left(self) -> float:
+        """What remains of the run's deadline, for connects and replies."""
+        ...
+
+    def hand_over(self, send: Callable[[float], T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """Something an agent may call. Arguments are checked against `arguments` before anything happens.
+
+    `perform(arguments, gate)` returns a JSON-able mapping, or raises an error of `runs.errors`.
+    `approval(arguments, step_input)` returns an Approval when a person must agree, else None; every tool with an
+    effect states one (a function that returns None says "never ask" in so many words).
+    `find(key)` answers after a crash: the recorded result of the effect with this key, or None when it did not
+    happen. `repeatable` says that sending twice with the same key is safe. `sentence` renders the action for
+    people from its arguments alone.
+    """
+
+    name: str
+    arguments: type[BaseModel]
+    perform: Callable[[Any, EffectGate], Mapping[str, Any]]
+    sentence: Callable[[Any], str]
+    effect: Effect | None = None
+    egress: bool = True
+    repeatable: bool = False
+    approval: Callable[[Any, Any], Approval | None] | None = None
+    find: Callable[[str], Mapping[str, Any] | None] | None = None
+    description: str = ""
+
+    @property
+    def effect_class(self) -> Effect:
+        return self.effect or Effect.IRREVERSIBLE
+
+    @property
+    def acts(self) -> bool:
+        """True when a call needs a permit: it changes the world or reaches outside."""
+        return self.effect_class is not Effect.NONE or self.egress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """Ask a person; denied at the deadline."""
+
+    priority: int = 50
+    deadline_seconds: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """End the run as failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Try again with exponential back-off and full jitter, inside the run's retry budget."""
+
+    times: int = 3
+    base_seconds: float = 1.0
+    cap_seconds: float = 30.0
+    then: Ask | End = field(default_factory=Ask)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """Show the agent which value broke the contract and let it answer again."""
+
+    times: int = 1
+    then: Ask | End = field(default_factory=Ask)
+
+
+Policy = Retry | Repair | Ask | End
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorPolicy:
+    """What follows an error, by class. What nobody foresaw always goes to a person."""
+
+    recoverable: Policy = field(default_factory=Retry)
+    data: Policy = field(default_factory=Repair)
+    reasoning: Policy = field(default_factory=Ask)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """A role behind the model door. `model` is "provider/model"; `simulated/...` is the stand-in."""
+
+    name: str
+    model: str
+    prompt: str
+    prompt_version: str
+    tools: tuple[Tool, ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    max_turns: int = 8
+
+    @property
+    def simulated(self) -> bool:
+        return self.model.startswith("simulated/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One place in a workflow. `work` is an Agent, or a function from a `takes` to a `gives`.
+
+    The contract of the edge into a node is `takes`, of the edge out of it `gives`: checked on every passage.
+    A function does no effects and is quick; it may be executed again after a crash.
+    """
+
+    name: str
+    work: Agent | Callable[[Any], BaseModel]
+    takes: type[BaseModel]
+    gives: type[BaseModel]
+    errors: ErrorPolicy = field(default_factory=ErrorPolicy)
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """Each node transforms and hands on to the next."""
+
+    nodes: tuple[Node, ...]
+
+
+Pattern = Pipeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workflow:
+    """One version of a workflow. `goal(input)` names a run in one line for people."""
+
+    name: str
+    version: int
+    team: str
+    pattern: Pattern
+    goal: Callable[[Any], str]
+    title: str = ""
+    description: str = ""
+    deadline_seconds: float = 24 * 3600.0
+    retry_budget: int = 10  # retries of all steps of one run together
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return self.pattern.nodes
+
+    @property
+    def takes(self) -> type[BaseModel]:
+        return self.nodes[0].takes
+
+    @property
+    def simulated(self) -> bool:
+        return any(isinstance(node.work, Agent) and node.work.simulated for node in self.nodes)
+
+    def node(self, name: str) -> Node:
+        """The node of that name. Raises LookupError when this version has none."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise LookupError(f"{self.name} v{self.version} has no node {name!r}")

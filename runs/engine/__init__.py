@@ -1,0 +1,1 @@
+"""claim -> perform -> settle, under the gate. PostgreSQL is the truth; nothing here enqueues a message."""

@@ -1,0 +1,74 @@
+"""A person's answer, as the engine obeys it. Who may answer, and the record of it, are the people's side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from runs.engine.questions import action_digest
+from runs.engine.record import announce_run, event, move_run, now, wake_run
+from runs.models import Question, QuestionState, Run, RunState
+from runs.signals import question_closed
+
+
+class NotOpen(Exception):
+    """This question has been answered or closed already."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(f"question {question.pk} is {question.state}")
+        self.question = question
+
+
+def lock(question_id: int) -> Question:
+    """The question, fresh, with its run's row locked first. Raises Question.DoesNotExist."""
+    run_id = Question.objects.values_list("run_id", flat=True).get(pk=question_id)
+    run = Run.objects.select_for_update(no_key=True).get(pk=run_id)
+    question = Question.objects.select_related("step").get(pk=question_id)
+    question.run = run
+    return question
+
+
+def answer(
+    question: Question, *, verb: str, answer: dict[str, Any] | None = None, text: str = "", by: str
+) -> Question:
+    """Record the answer to a locked question and make its run due. Raises NotOpen; then nothing has changed."""
+    if question.state != QuestionState.OPEN:
+        raise NotOpen(question)
+    moment = now()
+    question.state = QuestionState.ANSWERED
+    question.verb = verb
+    question.answer = answer
+    question.answer_digest = action_digest(answer) if answer else ""
+    question.answer_text = text
+    question.answered_by = by
+    question.answered_at = moment
+    question.save()
+    event(question.run, "answered", step=question.step, question=question.pk, verb=verb, by=by)
+    _make_due(question.run, moment)
+    return question
+
+
+def _make_due(run: Run, moment: Any) -> None:
+    move_run(run, RunState.READY)
+    run.due_at = moment
+    run.save()
+    announce_run(run)
+    wake_run(run)
+
+
+@transaction.atomic
+def expire(question_id: int) -> bool:
+    """Deny an open question whose deadline has passed. False when it was answered, held or prolonged meanwhile."""
+    question = lock(question_id)
+    moment = now()
+    if question.state != QuestionState.OPEN or question.run.hold or question.expires_at > moment:
+        return False
+    question.state = QuestionState.EXPIRED
+    question.answer_text = "expired: nobody answered in time"
+    question.answered_at = moment
+    question.save()
+    event(question.run, "expired", step=question.step, question=question.pk)
+    _make_due(question.run, moment)
+    question_closed.send(sender=Question, question=question)
+    return True

@@ -1,0 +1,91 @@
+"""The gate: claims and permits pass it side by side, a stop takes it alone. Only locks; decides nothing.
+
+It must be the FIRST statement of its transaction: under READ COMMITTED every later statement then sees the
+controls as they are after the wait (one CTE would not: its snapshot is older than the wait).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.db import OperationalError, connection, transaction
+
+GATE = 7_050_201  # advisory lock ids of this project: 70502xx
+_STALE_TRIES = 20
+
+# Holders of the gate that hold it while doing nothing in the database: a frozen worker between permit and
+# hand-over. Their request is past its hold time, so they abort unsent when they wake (see effects).
+_END_STALE = """
+    SELECT count(pg_terminate_backend(held.pid)) FROM pg_locks held JOIN pg_stat_activity act USING (pid)
+    WHERE held.locktype = 'advisory' AND held.classid = 0 AND held.objid = %s AND held.objsubid = 1
+      AND held.granted AND held.pid <> pg_backend_pid() AND act.state LIKE 'idle%%'
+      AND clock_timestamp() - act.state_change > make_interval(secs => %s)
+"""
+
+
+def shared() -> None:
+    """Pass the gate for the rest of this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATE])
+
+
+def exclusive() -> None:
+    """Close the gate for the rest of this transaction: nobody claims or permits meanwhile.
+
+    A holder that is frozen (not merely slow) is disconnected after twice the hold time, so that a stop can
+    never be starved by a worker that is itself the problem.
+    """
+    hold_ms = int(settings.RUNS_GATE_HOLD_MS)
+    for _ in range(_STALE_TRIES):
+        if _locked_within(2 * hold_ms):
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(_END_STALE, [GATE, hold_ms * 1.5 / 1000])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GATE])
+
+
+def _locked_within(milliseconds: int) -> bool:
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GATE])
+            cursor.execute("SELECT set_config('lock_timeout', '0', true)")
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def held_by_session() -> Iterator[None]:
+    """Hold the gate over a commit, until an effect's request has left. Closes the connection if it cannot let go."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock_shared(%s)", [GATE])
+    try:
+        yield
+    finally:
+        _let_go()
+
+
+def _let_go() -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [GATE])
+            released = cursor.fetchone()
+    except Exception:
+        _hang_up()
+        return
+    if not released or not released[0]:
+        _hang_up()
+
+
+def _hang_up() -> None:
+    """Really close: a pooled connection that went back with the lock would block every stop."""
+    if connection.connection is not None:
+        with contextlib.suppress(Exception):
+            connection.connection.close()
+    connection.close()

@@ -1,0 +1,121 @@
+"""What a heartbeat writes and reads, as single statements. Called by the runtime alone."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import connection
+from django.db.models.functions import Now
+
+from runs.engine import holds
+from runs.live import CONTROLS_CHANNEL
+from runs.models import Control, ControlReceipt, Worker
+
+_EXTEND = """
+    UPDATE runs_run SET lease_until = clock_timestamp() + %(lease)s, due_at = clock_timestamp() + %(lease)s
+    WHERE id IN (
+        SELECT run.id FROM runs_run run
+        JOIN unnest(%(ids)s::bigint[], %(fences)s::bigint[]) AS mine(id, fence) ON mine.id = run.id
+        WHERE run.fence = mine.fence AND run.lease_owner = %(worker)s AND run.state = 'running'
+        ORDER BY run.id FOR NO KEY UPDATE SKIP LOCKED
+    )
+"""
+_MINE = """
+    SELECT run.id FROM runs_run run
+    JOIN unnest(%(ids)s::bigint[], %(fences)s::bigint[]) AS mine(id, fence) ON mine.id = run.id
+    WHERE run.fence = mine.fence
+"""
+
+
+def register(name: str, kind: str, pid: int) -> None:
+    """Make this process known. A name is used once; a restarted process has a new one."""
+    Worker.objects.update_or_create(
+        name=name,
+        defaults={"kind": kind, "pid": pid, "started_at": Now(), "seen_at": Now(), "gone_at": None},
+    )
+
+
+def seen(name: str, in_flight: int) -> None:
+    Worker.objects.filter(name=name).update(seen_at=Now(), in_flight=in_flight)
+
+
+def leave(name: str) -> None:
+    Worker.objects.filter(name=name).update(gone_at=Now(), in_flight=0)
+
+
+def extend_leases(worker: str, flights: dict[int, int]) -> set[int]:
+    """Extend the leases of {run id: fence}; returns those whose fence still is ours.
+
+    Rows that somebody has locked at this moment are left for the next beat (a lease is many beats long).
+    """
+    if not flights:
+        return set()
+    values: dict[str, Any] = {
+        "lease": holds.lease(),
+        "ids": list(flights),
+        "fences": list(flights.values()),
+        "worker": worker,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTEND, values)
+        cursor.execute(_MINE, values)
+        return {row[0] for row in cursor.fetchall()}
+
+
+def engaged_controls() -> list[Control]:
+    return list(holds.engaged())
+
+
+def note_cut(control: Control, worker: str, covered: int) -> None:
+    """How many flights of this worker the control met is kept on the receipt when it is written."""
+    if covered:
+        _met[(control.pk, worker)] = max(covered, _met.get((control.pk, worker), 0))
+
+
+_met: dict[tuple[int, str], int] = {}
+
+
+def confirm(control: Control, worker: str) -> None:
+    """Write this worker's receipt, once: nothing that the control covers is in flight here."""
+    if (control.pk, worker) in _confirmed:
+        return
+    row = Worker.objects.filter(name=worker).first()
+    if row is None:
+        return
+    ControlReceipt.objects.get_or_create(
+        control=control, worker=row, defaults={"cut": _met.pop((control.pk, worker), 0)}
+    )
+    _confirmed.add((control.pk, worker))
+    from runs import live
+
+    live.announce("journal", {"type": "controls"})
+
+
+_confirmed: set[tuple[int, str]] = set()
+
+
+def listen(nudge: Callable[[], None], stopping: threading.Event) -> None:
+    """Hear of new controls at once. A hint: the heartbeat reads the controls from PostgreSQL anyway."""
+    while not stopping.is_set():
+        with contextlib.suppress(redis.RedisError, OSError):
+            _listen_once(nudge, stopping)
+        stopping.wait(1.0)
+
+
+def _listen_once(nudge: Callable[[], None], stopping: threading.Event) -> None:
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=None, socket_connect_timeout=1.0)
+    with contextlib.closing(client), contextlib.closing(_subscription(client)) as heard:
+        heard.subscribe(CONTROLS_CHANNEL)
+        nudge()  # what was said while nobody listened
+        while not stopping.is_set():
+            if heard.get_message(timeout=1.0):
+                nudge()
+
+
+def _subscription(client: redis.Redis) -> Any:
+    return client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]

@@ -1,0 +1,241 @@
+"""Controls as the engine obeys them: engage, mark, release, resume, and who has confirmed. No roles, no journal.
+
+A stop touches no run row: it closes the gate for a moment and writes one row. Runs are marked afterwards, in
+batches. Clocks stand still while a run is held, and the time is given back (law L9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from runs.engine import gate
+from runs.engine.record import announce_run, event, now, wake_run
+from runs.models import (
+    Control,
+    ControlKind,
+    ControlReceipt,
+    Hold,
+    Question,
+    QuestionState,
+    Run,
+    RunState,
+    ScopeKind,
+    Worker,
+    WorkerKind,
+)
+from runs.models.run import ACTIVE
+
+SILENT_AFTER_SECONDS = 10.0  # a worker not heard of for so long is silent, never "stopped"
+FORGET_AFTER = timedelta(hours=1)  # a silent worker this old had no lease left when the control was engaged
+
+
+class StillHeld(Exception):
+    """Another control still covers this run."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__(f"{control.kind} of {control.scope_name} still covers it")
+        self.control = control
+
+
+def engage(kind: str, scope_kind: str, scope: str = "", *, reason: str = "", by: str) -> tuple[Control, bool]:
+    """Engage a control; the first statement closes the gate. Returns (control, whether it is new).
+
+    When this transaction has committed, no claim or permit that it covers can commit any more.
+    """
+    gate.exclusive()
+    found = engaged().filter(kind=kind, scope_kind=scope_kind, scope=scope).first()
+    if found:
+        return found, False
+    try:
+        with transaction.atomic():
+            control = Control.objects.create(
+                kind=kind, scope_kind=scope_kind, scope=scope, reason=reason, engaged_by=by
+            )
+    except IntegrityError:
+        return engaged().get(kind=kind, scope_kind=scope_kind, scope=scope), False
+    control.refresh_from_db()
+    return control, True
+
+
+def engaged() -> QuerySet[Control]:
+    """Every control that is engaged now, oldest first."""
+    return Control.objects.filter(released_at__isnull=True).order_by("id")
+
+
+def covering(*, run_id: int, workflow: str) -> list[Control]:
+    """The engaged controls that cover a run, stops first."""
+    scopes = (
+        Q(scope_kind=ScopeKind.EVERYTHING)
+        | Q(scope_kind=ScopeKind.WORKFLOW, scope=workflow)
+        | Q(scope_kind=ScopeKind.RUN, scope=str(run_id))
+    )
+    return sorted(
+        engaged().filter(scopes), key=lambda control: (control.kind != ControlKind.STOP, control.pk)
+    )
+
+
+def covered(control: Control) -> QuerySet[Run]:
+    """The runs that are not final and in the control's scope."""
+    runs = Run.objects.filter(state__in=ACTIVE)
+    match control.scope_kind:
+        case ScopeKind.WORKFLOW:
+            return runs.filter(workflow=control.scope)
+        case ScopeKind.RUN:
+            return runs.filter(pk=int(control.scope) if control.scope.isdecimal() else 0)
+        case _:
+            return runs
+
+
+def _unmarked(control: Control) -> QuerySet[Run]:
+    weaker = [Hold.NONE] if control.kind == ControlKind.PAUSE else [Hold.NONE, Hold.PAUSE]
+    return covered(control).filter(hold__in=weaker)
+
+
+@transaction.atomic
+def mark(control_id: int, limit: int = 200) -> int:
+    """Mark up to `limit` covered runs as held; returns how many are left. One short transaction."""
+    control = Control.objects.get(pk=control_id)
+    if not control.engaged:
+        return 0
+    runs = list(_unmarked(control).order_by("pk").select_for_update(no_key=True)[:limit])
+    moment = now()
+    for run in runs:
+        hold(run, control, moment)
+        run.save(update_fields=["hold", "held_since", "held_by", "event_seq"])
+        announce_run(run)
+    left = _unmarked(control).count()
+    if not left and control.marked_at is None:
+        Control.objects.filter(pk=control_id).update(marked_at=Now())
+    return left
+
+
+def hold(run: Run, control: Control, moment: datetime) -> None:
+    """Mark one run, whose row the caller has locked and saves."""
+    run.hold = Hold(control.kind)
+    run.held_since = run.held_since or moment
+    run.held_by = control
+    event(run, "held", control=control.pk, hold=control.kind, scope=control.scope_name, by=control.engaged_by)
+
+
+def release(control_id: int, *, by: str, reason: str) -> Control | None:
+    """Release a control; None when it is released already. Call `mark` until nothing is left before.
+
+    A pause lets its runs go on (`lift_released`, after the commit). A stop only permits to resume them.
+    """
+    changed = (
+        engaged()
+        .filter(pk=control_id)
+        .update(released_at=Now(), released_by=by, release_reason=reason, marked_at=Now())
+    )
+    return Control.objects.get(pk=control_id) if changed else None
+
+
+def _releasable() -> QuerySet[Run]:
+    return Run.objects.filter(hold=Hold.PAUSE, held_by__released_at__isnull=False)
+
+
+@transaction.atomic
+def lift_released(limit: int = 200) -> int:
+    """Let runs of released pauses go on, oldest first; returns how many are left."""
+    runs = list(_releasable().order_by("pk").select_for_update(no_key=True, of=("self",))[:limit])
+    for run in runs:
+        others = covering(run_id=run.pk, workflow=run.workflow)
+        if others:
+            hold(run, others[0], now())
+            run.save()
+            continue
+        lift(run)
+    return _releasable().count()
+
+
+def resume(run_id: int) -> bool:
+    """Let a run whose stop was released go on; False when it is not held by a stop. Raises StillHeld."""
+    gate.shared()
+    run = Run.objects.select_for_update(no_key=True).filter(pk=run_id).first()
+    if run is None or run.hold != Hold.STOP or run.final:
+        return False
+    others = covering(run_id=run.pk, workflow=run.workflow)
+    if others:
+        raise StillHeld(others[0])
+    lift(run)
+    return True
+
+
+def lift(run: Run) -> None:
+    """Give back the time a run was held and wake it. The caller has locked the row."""
+    frozen = now() - run.held_since if run.held_since else timedelta()
+    run.hold, run.held_since, run.held_by = Hold.NONE, None, None
+    run.deadline_at += frozen
+    if run.state == RunState.SLEEPING and run.due_at:
+        run.due_at += frozen
+    Question.objects.filter(run=run, state=QuestionState.OPEN).update(expires_at=F("expires_at") + frozen)
+    event(run, "resumed", frozen_seconds=round(frozen.total_seconds(), 3))
+    run.save()
+    announce_run(run)
+    wake_run(run)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerConfirmation:
+    """What one worker has said about a control. `silent_seconds` is how long ago it was heard of."""
+
+    worker: Worker
+    receipt: ControlReceipt | None
+    silent_seconds: float
+
+    @property
+    def silent(self) -> bool:
+        return self.silent_seconds > SILENT_AFTER_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """Whether a control has taken hold everywhere. state: stopping, stopped, unconfirmed; pausing, paused."""
+
+    control: Control
+    state: str
+    workers: tuple[WorkerConfirmation, ...]
+
+    @property
+    def confirmed(self) -> int:
+        return sum(1 for one in self.workers if one.receipt)
+
+
+def confirmation(control: Control) -> Confirmation:
+    """Every worker that could have had something in flight, and what it said (law L3)."""
+    moment = now()
+    receipts = {receipt.worker_id: receipt for receipt in control.receipts.all()}
+    concerned = (
+        Worker.objects.filter(kind=WorkerKind.AGENTS)
+        .filter(Q(gone_at__isnull=True) | Q(gone_at__gte=control.engaged_at))
+        .filter(seen_at__gte=control.engaged_at - FORGET_AFTER, started_at__lte=control.engaged_at)
+        .order_by("name")
+    )
+    workers = tuple(
+        WorkerConfirmation(
+            worker=worker,
+            receipt=receipts.get(worker.pk),
+            silent_seconds=max(0.0, (moment - worker.seen_at).total_seconds()),
+        )
+        for worker in concerned
+        if not (worker.gone_at and worker.pk not in receipts)
+    )
+    return Confirmation(control=control, state=_state(control, workers), workers=workers)
+
+
+def _state(control: Control, workers: tuple[WorkerConfirmation, ...]) -> str:
+    going, done = ("stopping", "stopped") if control.kind == ControlKind.STOP else ("pausing", "paused")
+    missing = [one for one in workers if one.receipt is None]
+    if any(one.silent for one in missing):
+        return "unconfirmed"
+    return going if missing else done
+
+
+def lease() -> timedelta:
+    return timedelta(seconds=float(settings.RUNS_LEASE_SECONDS))

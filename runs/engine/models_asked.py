@@ -1,0 +1,118 @@
+"""One model call: replayed when it is on record, else permitted, sent, cut or recorded. No judging of its content."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import Any
+
+from django.db import connection
+
+from runs import bodies
+from runs.agents import door, prices
+from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage
+from runs.canonical import digest, plain
+from runs.engine import permits
+from runs.engine.claim import Claimed
+from runs.engine.outcomes import CutInFlight
+from runs.engine.permits import Result, Wanted
+from runs.engine.runtime import Flight
+from runs.errors import classify
+from runs.models import Call, CallKind, CallState
+
+CALL_SECONDS = 120.0  # the longest a single model call may take, whatever the run's deadline leaves
+
+
+def ask(
+    claimed: Claimed, flight: Flight, request: ModelRequest, seen: Counter[str]
+) -> tuple[ModelReply, Call]:
+    """The reply to one request, from the record or from the provider.
+
+    Raises what the provider raised (recorded as a failed call), CutInFlight, or Refused. A model without a price
+    is refused before anything is sent.
+    """
+    prices.price(request.model)
+    key = _key(request, seen)
+    known = permits.recorded(claimed, key)
+    if known and known.state == CallState.DONE and known.response:
+        return _reply(bodies.load(known.response)), known
+    call = permits.permit(claimed, _wanted(request, key))
+    return _send(claimed, flight, request, call)
+
+
+def _key(request: ModelRequest, seen: Counter[str]) -> str:
+    """Stable over retries: the same request, for the n-th time in this attempt. The deadline is not part of it."""
+    mark = digest(asdict(replace(request, seconds_left=0)))[:40]
+    seen[mark] += 1
+    return f"model-{mark}-{seen[mark]}"
+
+
+def _wanted(request: ModelRequest, key: str) -> Wanted:
+    return Wanted(
+        kind=CallKind.MODEL,
+        name=request.agent,
+        key=key,
+        request=asdict(replace(request, seconds_left=0)),
+        simulated=request.model.startswith("simulated/"),
+        model=request.model,
+        prompt_version=request.prompt_version,
+        parameters=dict(request.parameters),
+    )
+
+
+def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -> tuple[ModelReply, Call]:
+    connection.close()  # a call may take minutes; no connection waits with it
+    began = time.monotonic()
+    seconds = min(request.seconds_left, CALL_SECONDS)
+    try:
+        reply = flight.wait(door.ask(replace(request, seconds_left=seconds)), seconds)
+    except CutInFlight as cut:
+        permits.record(claimed, call, Result(state=CallState.CUT, error=cut.why, latency_ms=_since(began)))
+        raise
+    except Exception as error:
+        _record_failure(claimed, call, error, began)
+        raise
+    reply = _storable(reply)
+    result = Result(
+        state=CallState.DONE,
+        response=asdict(reply),
+        usage=reply.usage,
+        cost_micros=prices.cost_micros(request.model, reply.usage),
+        model_returned=reply.model,
+        latency_ms=_since(began),
+    )
+    return reply, permits.record(claimed, call, result)
+
+
+def _record_failure(claimed: Claimed, call: Call, error: Exception, began: float) -> None:
+    error_class = classify(error)
+    text = str(error) or type(error).__name__
+    permits.record(
+        claimed,
+        call,
+        Result(state=CallState.FAILED, error=text, error_class=error_class, latency_ms=_since(began)),
+    )
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
+
+
+def _storable(reply: ModelReply) -> ModelReply:
+    """The reply as it will be stored, so that a replay sees exactly what the first time saw."""
+    return _reply(plain(asdict(reply)))
+
+
+def _reply(data: dict[str, Any]) -> ModelReply:
+    return ModelReply(
+        model=data["model"],
+        text=data["text"],
+        tool_calls=tuple(ToolCall(**call) for call in data["tool_calls"]),
+        output=data["output"],
+        usage=Usage(**data["usage"]),
+    )
+
+
+def message(role: str, text: str, **more: Any) -> Message:
+    return Message(role=role, text=text, **more)

@@ -1,0 +1,79 @@
+"""How an attempt may end, as values that settle matches on. No database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from runs.engine.questions import Asking
+from runs.verdicts import Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """The node's output; it has met its contract."""
+
+    value: BaseModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The attempt parks at a question and goes on after the answer."""
+
+    asking: Asking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed. `blamed` is the call whose reply was wrong: it is not replayed.
+
+    `rejected` is the output that broke the contract, if that was it; a person may mend it.
+    """
+
+    failure: Failure
+    blamed: int | None = None
+    rejected: Any = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A control cut the attempt in flight, or refused its next permit."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """The lease is gone: somebody else goes on, nothing of this may be applied."""
+
+
+Outcome = Output | Asked | Failed | Cut | Lost
+
+
+class Refused(Exception):
+    """A permit was refused: by a control, a lost fence, or a missing approval. Nothing was sent."""
+
+    def __init__(self, why: str, *, lost: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.lost = lost
+
+
+class Park(Exception):
+    """Unwinds an attempt to its question."""
+
+    def __init__(self, asking: Asking) -> None:
+        super().__init__(asking.title)
+        self.asking = asking
+
+
+class CutInFlight(Exception):
+    """The call in flight was cancelled."""
+
+    def __init__(self, why: str, *, lost: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.lost = lost

@@ -1,0 +1,128 @@
+"""Performing one attempt: the node's function, or the agent's loop of calls. Holds no transaction, routes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from runs import bodies
+from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
+from runs.canonical import canonical, plain
+from runs.definitions import Agent, Tool
+from runs.engine import models_asked, tools_called
+from runs.engine.claim import Claimed
+from runs.engine.outcomes import Asked, Cut, CutInFlight, Failed, Lost, Outcome, Output, Park, Refused
+from runs.engine.runtime import Flight
+from runs.errors import ReasoningError, StepError, broken, classify
+from runs.verdicts import Failure
+
+
+def perform(claimed: Claimed, flight: Flight) -> Outcome:
+    """Perform a claimed attempt and say how it ended. Never raises."""
+    try:
+        given = claimed.node.takes.model_validate_json(canonical(bodies.load(claimed.step.input)))
+    except ValidationError as error:
+        return _failed(broken(error, f"input of {claimed.node.name}"))
+    work = claimed.node.work
+    try:
+        if isinstance(work, Agent):
+            return _Turns(claimed=claimed, flight=flight, agent=work, given=given).run()
+        return Output(value=_checked(claimed, work(given)))
+    except Park as park:
+        return Asked(asking=park.asking)
+    except (CutInFlight, Refused) as cut:
+        return Lost() if cut.lost else Cut(why=cut.why)
+    except Exception as error:
+        return _failed(error)
+
+
+def _checked(claimed: Claimed, value: Any) -> BaseModel:
+    """The output as the contract of its edge. Raises ContractBroken."""
+    try:
+        return claimed.node.gives.model_validate_json(canonical(value))
+    except ValidationError as error:
+        raise broken(error, f"output of {claimed.node.name}") from error
+
+
+def _failed(error: BaseException, **more: Any) -> Failed:
+    failure = Failure(
+        error_class=classify(error),
+        message=plain(str(error) or type(error).__name__),
+        where=getattr(error, "where", ""),
+        retry_after=getattr(error, "retry_after", None),
+    )
+    return Failed(failure=failure, **more)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Turns:
+    """The agent's loop. Its history is rebuilt by replaying recorded calls, never kept in memory over a wait."""
+
+    claimed: Claimed
+    flight: Flight
+    agent: Agent
+    given: BaseModel
+    messages: list[Message] = field(default_factory=list)
+    asked: Counter[str] = field(default_factory=Counter)
+    called: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> Outcome:
+        self.messages.append(Message(role="user", text=canonical(self.given)))
+        if self.claimed.attempt.note:
+            self.messages.append(Message(role="user", text=self.claimed.attempt.note))
+        for _ in range(self.agent.max_turns):
+            reply, call = models_asked.ask(self.claimed, self.flight, self._request(), self.asked)
+            try:
+                if not reply.tool_calls:
+                    return Output(value=_checked(self.claimed, reply.output))
+                self._call_tools(reply)
+            except StepError as error:
+                return _failed(error, blamed=call.pk, rejected=_rejected(reply), words=reply.text)
+        raise ReasoningError(f"{self.agent.name} used its {self.agent.max_turns} turns without an answer")
+
+    def _request(self) -> ModelRequest:
+        agent = self.agent
+        return ModelRequest(
+            model=agent.model,
+            agent=agent.name,
+            prompt=agent.prompt,
+            prompt_version=agent.prompt_version,
+            messages=tuple(self.messages),
+            tools=tuple(_tool_schema(tool) for tool in agent.tools),
+            output_schema=self.claimed.node.gives.model_json_schema(),
+            parameters=dict(agent.parameters),
+            seconds_left=self.claimed.seconds_left,
+        )
+
+    def _call_tools(self, reply: ModelReply) -> None:
+        self.messages.append(Message(role="assistant", text=reply.text, tool_calls=reply.tool_calls))
+        for asked in reply.tool_calls:
+            answer = self._call_tool(asked, reply.text)
+            self.messages.append(Message(role="tool", text=canonical(answer), call_id=asked.id))
+
+    def _call_tool(self, asked: ToolCall, words: str) -> Mapping[str, Any]:
+        tool = _known(self.agent, asked.name)
+        return tools_called.call(self.claimed, tool, asked, self.given, words, self.called)
+
+
+def _rejected(reply: ModelReply) -> Any:
+    return None if reply.tool_calls else reply.output
+
+
+def _known(agent: Agent, name: str) -> Tool:
+    for tool in agent.tools:
+        if tool.name == name:
+            return tool
+    raise ReasoningError(f"{agent.name} asked for a tool that it does not have: {name[:80]!r}", where="tool")
+
+
+def _tool_schema(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": tool.arguments.model_json_schema(),
+    }

@@ -1,0 +1,207 @@
+"""Permits and records of single calls: one short transaction each, none held over a call. No retries here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from runs import bodies
+from runs.agents.door import Usage
+from runs.canonical import plain
+from runs.engine import failpoints, gate, holds
+from runs.engine.claim import Claimed
+from runs.engine.outcomes import Refused
+from runs.engine.questions import action_digest
+from runs.engine.record import announce_run, event, lock_run, now
+from runs.errors import ErrorClass
+from runs.models import Call, CallKind, CallState, Hold, Question, QuestionState, Run, Verb
+from runs.models.step import CALL_MOVES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A call that asks for its permit. `key` is stable over retries of the step."""
+
+    kind: CallKind
+    name: str
+    key: str
+    request: Any
+    effect: str = "none"
+    egress: bool = False
+    digest: str = ""
+    question_id: int | None = None
+    simulated: bool = False
+    model: str = ""
+    prompt_version: str = ""
+    parameters: dict[str, Any] | None = None
+
+
+def recorded(claimed: Claimed, key: str) -> Call | None:
+    """The last sending of this call in any attempt of the step, or None."""
+    return (
+        Call.objects.filter(step_id=claimed.step.pk, key=key, replayable=True)
+        .select_related("response")
+        .order_by("-send")
+        .first()
+    )
+
+
+def permit(claimed: Claimed, wanted: Wanted) -> Call:
+    """Allow one sending: controls, fence, approval, key. Raises Refused; then nothing is recorded or sent."""
+    failpoints.hit("before_permit")
+    with transaction.atomic():
+        gate.shared()
+        run = lock_run(claimed.run.pk)
+        _check(run, claimed)
+        if wanted.question_id is not None:
+            _check_approval(claimed, wanted, wanted.question_id)
+        call = _write(claimed, wanted)
+    failpoints.hit("after_permit")
+    return call
+
+
+def _check(run: Run | None, claimed: Claimed) -> None:
+    if run is None or run.fence != claimed.fence or run.lease_owner != claimed.worker:
+        raise Refused("another worker holds this run", lost=True)
+    if run.lease_until is None or run.lease_until <= now():
+        raise Refused("the lease ran out", lost=True)
+    controls = holds.covering(run_id=run.pk, workflow=run.workflow)
+    if controls:
+        control = controls[0]
+        raise Refused(f"{control.kind} of {control.scope_name} by {control.engaged_by}")
+    if run.hold != Hold.NONE:
+        raise Refused(f"the run is held ({run.hold})")
+
+
+def _check_approval(claimed: Claimed, wanted: Wanted, question_id: int) -> None:
+    approved = Question.objects.filter(
+        pk=question_id,
+        step_id=claimed.step.pk,
+        call_key=wanted.key,
+        state=QuestionState.ANSWERED,
+        verb=Verb.APPROVE,
+        answer_digest=wanted.digest,
+    ).exists()
+    if not approved:
+        raise Refused("no approval covers exactly this action")
+
+
+def _write(claimed: Claimed, wanted: Wanted) -> Call:
+    last = (
+        Call.objects.filter(step_id=claimed.step.pk, key=wanted.key).aggregate(last=Max("send"))["last"] or 0
+    )
+    return Call.objects.create(
+        run_id=claimed.run.pk,
+        step_id=claimed.step.pk,
+        attempt_id=claimed.attempt.pk,
+        kind=wanted.kind,
+        name=wanted.name,
+        key=wanted.key,
+        send=last + 1,
+        fence=claimed.fence,
+        request=bodies.store(wanted.request),
+        effect=wanted.effect,
+        egress=wanted.egress,
+        digest=wanted.digest,
+        question_id=wanted.question_id,
+        simulated=wanted.simulated,
+        model=wanted.model,
+        prompt_version=wanted.prompt_version,
+        parameters=plain(wanted.parameters or {}),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a call ended. Usage is booked whatever else happens."""
+
+    state: CallState
+    response: Any = None
+    error: str = ""
+    error_class: ErrorClass | None = None
+    usage: Usage | None = None
+    cost_micros: int | None = None
+    model_returned: str = ""
+    latency_ms: int | None = None
+    handed_ago: float | None = None  # seconds since the request had left
+
+
+def record(claimed: Claimed, call: Call, result: Result) -> Call:
+    """Record how a call ended. What it used is always booked; when the fence has moved on, it is not replayed."""
+    with transaction.atomic():
+        run = lock_run(claimed.run.pk)
+        fresh = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
+        if run is None:
+            return fresh
+        if fresh.cost_micros is None:
+            _book(run, result)
+        if result.state not in CALL_MOVES[fresh.state]:
+            run.save()
+            return fresh
+        _fill(fresh, result)
+        late = run.fence != claimed.fence
+        if late:
+            fresh.replayable = fresh.replayable and fresh.kind == CallKind.TOOL
+            event(
+                run,
+                "voided",
+                step=claimed.step,
+                call=fresh.pk,
+                fence=claimed.fence,
+                why="came after another claim",
+            )
+        fresh.save()
+        event(
+            run, "call", step=claimed.step, call=fresh.pk, name=fresh.name, state=fresh.state, send=fresh.send
+        )
+        run.save()
+        announce_run(run)
+    return fresh
+
+
+def _fill(call: Call, result: Result) -> None:
+    call.state = result.state
+    call.response = bodies.store(result.response) if result.response is not None else None
+    call.error = plain(result.error)
+    call.error_class = result.error_class or ""
+    call.model_returned = plain(result.model_returned)[:120]
+    call.latency_ms = result.latency_ms
+    call.cost_micros = result.cost_micros
+    if result.usage:
+        call.tokens_in, call.tokens_out = result.usage.tokens_in, result.usage.tokens_out
+    call.finished_at = now()
+    if result.handed_ago is not None:
+        call.handed_at = call.finished_at - timedelta(seconds=result.handed_ago)
+
+
+def _book(run: Run, result: Result) -> None:
+    if result.usage:
+        run.tokens_in += result.usage.tokens_in
+        run.tokens_out += result.usage.tokens_out
+    run.cost_micros += result.cost_micros or 0
+
+
+def refuse(claimed: Claimed, wanted: Wanted, *, response: Any, why: str) -> Call:
+    """Record that a call was denied by a person: never sent, and replayed as denied."""
+    with transaction.atomic():
+        run = lock_run(claimed.run.pk)
+        if run is None or run.fence != claimed.fence:
+            raise Refused("another worker holds this run", lost=True)
+        call = _write(claimed, wanted)
+        call.state = CallState.REFUSED
+        call.response = bodies.store(response)
+        call.error = plain(why)
+        call.finished_at = now()
+        call.save()
+        event(run, "call", step=claimed.step, call=call.pk, name=call.name, state=call.state, send=call.send)
+        run.save()
+        announce_run(run)
+    return call
+
+
+def approved_digest(tool: str, arguments: Any) -> str:
+    return action_digest({"tool": tool, "arguments": arguments})

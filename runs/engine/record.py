@@ -1,0 +1,88 @@
+"""Small writes under a run's row lock that several engine parts share: events, moves. No decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import connection, transaction
+
+from runs import live
+from runs.models import Attempt, AttemptState, Event, Run, RunState, Step, StepState
+from runs.models.run import may_move
+from runs.models.step import ATTEMPT_MOVES, STEP_MOVES
+
+
+class IllegalMove(Exception):
+    """This cannot follow from the present state."""
+
+
+def now() -> Any:
+    """PostgreSQL's clock, as of this statement. Worker clocks decide nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def lock_run(run_id: int, *, skip_locked: bool = False) -> Run | None:
+    """The run, its row locked for this transaction; None when it is gone or (skip_locked) somebody has it."""
+    rows = Run.objects.select_for_update(no_key=True, skip_locked=skip_locked)
+    return rows.filter(pk=run_id).first()
+
+
+def event(run: Run, kind: str, *, step: Step | None = None, **data: Any) -> None:
+    """Append an event. The caller holds the run's row lock and saves the run afterwards (`event_seq`)."""
+    run.event_seq += 1
+    Event.objects.create(run=run, seq=run.event_seq, kind=kind, step=step, data=data)
+
+
+def move_run(run: Run, state: RunState) -> None:
+    """Change a run's state by the table. Raises IllegalMove."""
+    if run.state == state:
+        return
+    if not may_move(run.state, state):
+        raise IllegalMove(f"run {run.pk} is {run.state}, it cannot become {state}")
+    run.state = state
+
+
+def move_step(step: Step, state: StepState) -> None:
+    if step.state == state:
+        return
+    if state not in STEP_MOVES[step.state]:
+        raise IllegalMove(f"{step} is {step.state}, it cannot become {state}")
+    step.state = state
+
+
+def move_attempt(attempt: Attempt, state: AttemptState) -> None:
+    if attempt.state == state:
+        return
+    if state not in ATTEMPT_MOVES[attempt.state]:
+        raise IllegalMove(f"{attempt} is {attempt.state}, it cannot become {state}")
+    attempt.state = state
+
+
+def let_go(run: Run) -> None:
+    """Drop the lease."""
+    run.lease_owner = ""
+    run.lease_until = None
+
+
+def announce_run(run: Run) -> None:
+    """Tell the screens, after the commit, that this run changed. A hint: they fetch again."""
+    run_id, seq = run.pk, run.event_seq
+
+    def tell() -> None:
+        live.announce("runs", {"type": "runs"})
+        live.announce(f"run.{run_id}", {"type": "run", "run": run_id, "seq": seq})
+
+    transaction.on_commit(tell, robust=True)
+
+
+def wake_run(run: Run) -> None:
+    """Hint, after the commit, that somebody should look at this run."""
+    run_id = run.pk
+
+    def tell() -> None:
+        live.wake(run_id)
+
+    transaction.on_commit(tell, robust=True)

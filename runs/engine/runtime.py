@@ -1,0 +1,212 @@
+"""What a worker process has beside its threads: one event loop for model calls, the flights it may have to cut,
+and a heart that beats: it extends leases, reads the controls, cuts, and confirms. Decides nothing about runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.db import connection
+
+from runs.engine import failpoints, heart
+from runs.engine.outcomes import CutInFlight
+from runs.models import Control, ControlKind, WorkerKind
+
+T = TypeVar("T")
+LANDING_SECONDS = 0.05
+_log = logging.getLogger("opsconsole.runtime")
+
+
+class Flight:
+    """One run that this process is performing. `cut` may come from another thread at any moment."""
+
+    def __init__(self, runtime: Runtime, run_id: int, workflow: str, fence: int) -> None:
+        self.run_id = run_id
+        self.workflow = workflow
+        self.fence = fence
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._why = ""
+        self._lost = False
+        self._waiting: concurrent.futures.Future[Any] | None = None
+
+    def cut(self, why: str, *, lost: bool = False) -> bool:
+        """Cancel what is in flight and refuse what would follow. True when a call was in flight."""
+        with self._lock:
+            self._why, self._lost = self._why or why, self._lost or lost
+            waiting = self._waiting
+        if waiting is not None:
+            waiting.cancel()
+        return waiting is not None
+
+    def check(self) -> None:
+        """Raise CutInFlight when this flight has been cut."""
+        if self._why:
+            raise CutInFlight(self._why, lost=self._lost)
+
+    def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
+        """Run a coroutine on the process's loop and wait for it. Raises CutInFlight, TimeoutError, or its error."""
+        with self._lock:
+            if self._why:
+                work.close()
+            else:
+                self._waiting = self._runtime.submit(asyncio.wait_for(work, seconds))
+        self.check()
+        assert self._waiting is not None
+        try:
+            result: T = self._waiting.result()
+        except (concurrent.futures.CancelledError, asyncio.CancelledError) as error:
+            raise CutInFlight(self._why or "cancelled", lost=self._lost) from error
+        finally:
+            with self._lock:
+                self._waiting = None
+        return result
+
+
+class Runtime:
+    """One a process. `start` begins the heart; without it the object only offers the loop (for tests)."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.flights: dict[int, Flight] = {}
+        self._flights_lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_lock = threading.Lock()
+        self._tick = threading.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._beat_ok = time.monotonic()
+
+    def start(self) -> None:
+        heart.register(self.name, self.kind, os.getpid())
+        self._spawn(self._beat_on, "heart")
+        self._spawn(self._listen, "controls")
+
+    def stop(self) -> None:
+        """Leave in order: say so, stop the threads and the loop."""
+        self._stopping.set()
+        self._tick.set()
+        for thread in self._threads:
+            thread.join(timeout=3)
+        with contextlib.suppress(Exception):
+            heart.leave(self.name)
+        connection.close()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """Put a coroutine on the loop, from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._running_loop())
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._loop_lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name="calls", daemon=True).start()
+            return self._loop
+
+    @contextlib.contextmanager
+    def fly(self, run_id: int, workflow: str, fence: int) -> Iterator[Flight]:
+        """Register a run as being performed here, so that leases are extended and stops can cut it."""
+        flight = Flight(self, run_id, workflow, fence)
+        with self._flights_lock:
+            self.flights[run_id] = flight
+        try:
+            yield flight
+        finally:
+            with self._flights_lock:
+                if self.flights.get(run_id) is flight:
+                    del self.flights[run_id]
+
+    def in_flight(self) -> list[Flight]:
+        with self._flights_lock:
+            return list(self.flights.values())
+
+    def nudge(self) -> None:
+        """Beat at once: a control may have been engaged."""
+        self._tick.set()
+
+    def beat(self) -> None:
+        """One beat: seen, leases extended, lost ones cut, controls obeyed and confirmed."""
+        flights = {flight.run_id: flight for flight in self.in_flight()}
+        heart.seen(self.name, len(flights))
+        failpoints.hit("mid_heartbeat")
+        kept = heart.extend_leases(self.name, {run_id: flight.fence for run_id, flight in flights.items()})
+        for run_id in flights.keys() - kept:
+            flights[run_id].cut("the lease is gone", lost=True)
+        self._beat_ok = time.monotonic()
+        self._obey(heart.engaged_controls())
+
+    def _obey(self, controls: list[Control]) -> None:
+        landing = [control for control in controls if self._still_flying(control)]
+        if landing:
+            self._tick.wait(LANDING_SECONDS)
+            self._tick.set()  # look again soon: what was cut is about to land
+
+    def _still_flying(self, control: Control) -> bool:
+        """Obey one control; True while something it covers is in flight here. Else this worker confirms it."""
+        covered = [f for f in self.in_flight() if control.covers(run_id=f.run_id, workflow=f.workflow)]
+        if control.kind == ControlKind.STOP:
+            for flight in covered:
+                flight.cut(f"{control.kind} of {control.scope_name} by {control.engaged_by}")
+        heart.note_cut(control, self.name, len(covered))
+        if not covered and self.kind == WorkerKind.AGENTS:
+            heart.confirm(control, self.name)
+        return bool(covered)
+
+    def _spawn(self, target: Any, name: str) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _beat_on(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.beat()
+            except Exception:
+                _log.exception("heartbeat failed")
+                connection.close()
+                self._stop_before_the_lease_ends()
+            self._tick.wait(float(settings.RUNS_HEARTBEAT_SECONDS))
+            self._tick.clear()
+        connection.close()
+
+    def _stop_before_the_lease_ends(self) -> None:
+        """Dead man's switch: a worker that cannot reach the database stops itself before others may take over."""
+        lease = float(settings.RUNS_LEASE_SECONDS)
+        if time.monotonic() - self._beat_ok < lease - min(3.0, lease / 3):
+            return
+        for flight in self.in_flight():
+            flight.cut("the database could not be reached", lost=True)
+
+    def _listen(self) -> None:
+        heart.listen(self.nudge, self._stopping)
+
+
+_current: Runtime | None = None
+_current_lock = threading.Lock()
+
+
+def current() -> Runtime:
+    """This process's runtime; without a started one (a test, a command) a plain one named after the process."""
+    global _current
+    with _current_lock:
+        if _current is None:
+            _current = Runtime(f"process-{os.getpid()}", "agents")
+        return _current
+
+
+def install(runtime: Runtime | None) -> None:
+    global _current
+    with _current_lock:
+        _current = runtime

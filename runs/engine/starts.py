@@ -1,0 +1,144 @@
+"""Starting a run: checked at the door, with a key that makes repeating harmless and a limit on the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from pydantic import BaseModel, ValidationError
+
+from runs import bodies, registry
+from runs.canonical import canonical
+from runs.definitions import Workflow
+from runs.engine import gate, holds
+from runs.engine.record import announce_run, event, now, wake_run
+from runs.models import Control, ControlKind, Run, RunState, Team
+
+
+class NotStarted(Exception):
+    """A run was not started; `sentence` says why and what to do."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class UnknownWorkflow(NotStarted):
+    """No workflow has this name."""
+
+
+class BadInput(NotStarted):
+    """The input does not meet the contract; `errors` has (path, message) for each wrong value."""
+
+    def __init__(self, workflow: str, errors: list[tuple[str, str]]) -> None:
+        first = f"{errors[0][0] or 'input'}: {errors[0][1]}"
+        super().__init__(f"The input of {workflow} is wrong: {first}")
+        self.errors = errors
+
+
+class IntakeFull(NotStarted):
+    """The queue is full; come back in `retry_after_seconds`."""
+
+    def __init__(self, waiting: int, limit: int, seconds: int) -> None:
+        super().__init__(
+            f"{waiting} runs are queued and the limit is {limit}: nothing was started. Try again in {seconds} s."
+        )
+        self.retry_after_seconds = seconds
+
+
+class Held(NotStarted):
+    """A stop covers the workflow."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__(
+            f"Nothing was started: {control.scope_name} is stopped by {control.engaged_by}. Release the stop first."
+        )
+        self.control = control
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """`created` is False when the start key had started this run before."""
+
+    run: Run
+    created: bool
+
+
+def start(name: str, raw_input: Mapping[str, Any], *, start_key: str, by: str) -> Started:
+    """Start a run of the newest version. The first thing in its transaction (it passes the gate).
+
+    Raises UnknownWorkflow, BadInput, IntakeFull, Held; nothing is half-done then.
+    """
+    gate.shared()
+    workflow = registry.newest(name)
+    if workflow is None:
+        known = ", ".join(one.name for one in registry.all_newest()) or "none"
+        raise UnknownWorkflow(f"There is no workflow {name!r}. Known: {known}.")
+    checked = check_input(workflow, raw_input)
+    if not start_key or len(start_key) > 200:
+        raise BadInput(name, [("start_key", "give a key of 1 to 200 characters")])
+    known_run = Run.objects.filter(workflow=name, start_key=start_key).first()
+    if known_run:
+        return Started(run=known_run, created=False)
+    return _create(workflow, checked, start_key, by)
+
+
+def check_input(workflow: Workflow, raw_input: Mapping[str, Any]) -> BaseModel:
+    """The input as its contract. Raises BadInput with every wrong value."""
+    try:
+        return workflow.takes.model_validate_json(canonical(raw_input))
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        raise BadInput(
+            workflow.name, [(".".join(map(str, one["loc"])), str(one["msg"])) for one in found]
+        ) from error
+    except ValueError as error:
+        raise BadInput(workflow.name, [("", str(error))]) from error
+
+
+def _create(workflow: Workflow, checked: BaseModel, start_key: str, by: str) -> Started:
+    controls = holds.covering(run_id=0, workflow=workflow.name)
+    if controls and controls[0].kind == ControlKind.STOP:
+        raise Held(controls[0])
+    _refuse_when_full()
+    moment = now()
+    team, _ = Team.objects.get_or_create(name=workflow.team)
+    run = Run(
+        workflow=workflow.name,
+        version=workflow.version,
+        team=team,
+        goal=workflow.goal(checked)[:300],
+        start_key=start_key,
+        started_by=by,
+        simulated=workflow.simulated,
+        input=bodies.store(checked),
+        due_at=moment,
+        deadline_at=moment + timedelta(seconds=workflow.deadline_seconds),
+    )
+    try:
+        with transaction.atomic():
+            run.save()
+    except IntegrityError:  # the same key at the same moment
+        return Started(run=Run.objects.get(workflow=workflow.name, start_key=start_key), created=False)
+    event(run, "started", by=by, version=workflow.version)
+    if controls:
+        holds.hold(run, controls[0], moment)
+    run.save()
+    announce_run(run)
+    wake_run(run)
+    return Started(run=run, created=True)
+
+
+def _refuse_when_full() -> None:
+    limit = int(settings.RUNS_INTAKE_LIMIT)
+    going = Run.objects.filter(state__in=[RunState.READY, RunState.RUNNING, RunState.SLEEPING])
+    waiting = going.count()
+    if waiting < limit:
+        return
+    finished = Run.objects.filter(finished_at__gte=now() - timedelta(minutes=1)).count()
+    seconds = 60 if not finished else min(600, max(5, 60 * (waiting - limit + 1) // finished))
+    raise IntakeFull(waiting, limit, seconds)

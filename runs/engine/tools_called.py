@@ -1,0 +1,331 @@
+"""One tool call: arguments checked, approval sought, permitted, handed over, recorded. The effect gateway.
+
+After a crash a call that was permitted and has no outcome may have happened. Then, in this order: the tool's own
+`find` says so; a repeatable tool is sent again with the same key; else a person is asked (law L4).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from pydantic import BaseModel, ValidationError
+
+from runs import bodies
+from runs.agents.door import ToolCall
+from runs.canonical import canonical, plain
+from runs.definitions import Approval, Check, Tool
+from runs.engine import failpoints, gate, permits
+from runs.engine.claim import Claimed
+from runs.engine.outcomes import Park, Refused
+from runs.engine.permits import Result, Wanted
+from runs.engine.questions import Asking
+from runs.errors import DataError, ErrorClass, StepError, broken, classify
+from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What would happen, canonically: the tool and its validated arguments."""
+
+    tool: Tool
+    arguments: BaseModel
+    key: str
+    question_id: int | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return {
+            "tool": self.tool.name,
+            "arguments": plain(self.arguments),
+            "sentence": plain(self.tool.sentence(self.arguments)),
+        }
+
+    @property
+    def digest(self) -> str:
+        return permits.approved_digest(self.tool.name, plain(self.arguments))
+
+
+def call(
+    claimed: Claimed, tool: Tool, asked: ToolCall, step_input: Any, words: str, seen: Counter[str]
+) -> Mapping[str, Any]:
+    """What the agent gets back for one tool call it asked for.
+
+    Raises ContractBroken for arguments that do not meet the tool's contract, Park when a person must answer
+    first, Refused when a control or a lost fence forbids it, and what the tool raised.
+    """
+    arguments = check_arguments(tool, asked.arguments)
+    action = Action(tool=tool, arguments=arguments, key=_key(claimed, tool, arguments, seen))
+    known = permits.recorded(claimed, action.key)
+    if known and known.state in (CallState.DONE, CallState.REFUSED) and known.response:
+        answer: Mapping[str, Any] = bodies.load(known.response)
+        return answer
+    if known and tool.acts and known.state in (CallState.PERMITTED, CallState.UNKNOWN):
+        return _after_doubt(claimed, action, known, words)
+    return _decide(claimed, action, step_input, words)
+
+
+def check_arguments(tool: Tool, raw: Mapping[str, Any]) -> BaseModel:
+    """The arguments as the tool's contract. Raises ContractBroken with the path of the wrong value."""
+    try:
+        return tool.arguments.model_validate_json(canonical(raw))
+    except ValidationError as error:
+        raise broken(error, f"arguments of {tool.name}") from error
+    except ValueError as error:
+        raise DataError(f"arguments of {tool.name}: {error}") from error
+
+
+def _key(claimed: Claimed, tool: Tool, arguments: BaseModel, seen: Counter[str]) -> str:
+    """The idempotency key: run, step, action, and how often this attempt asked for exactly this before."""
+    mark = permits.approved_digest(tool.name, plain(arguments))[:24]
+    seen[mark] += 1
+    return f"run-{claimed.run.pk}-step-{claimed.step.seq}-{mark}-{seen[mark]}"
+
+
+def _decide(claimed: Claimed, action: Action, step_input: Any, words: str) -> Mapping[str, Any]:
+    rule = action.tool.approval
+    approval = rule(action.arguments, step_input) if action.tool.acts and rule else None
+    if approval is None:
+        return _perform(claimed, action)
+    question = _question(claimed, action, QuestionKind.APPROVAL)
+    if question is None:
+        raise Park(_approval_asking(claimed, action, approval, words))
+    return _obey(claimed, action, question)
+
+
+def _question(claimed: Claimed, action: Action, kind: QuestionKind) -> Question | None:
+    return (
+        Question.objects.filter(step_id=claimed.step.pk, call_key=action.key, kind=kind)
+        .exclude(state__in=[QuestionState.OPEN, QuestionState.WITHDRAWN])
+        .order_by("-pk")
+        .first()
+    )
+
+
+def _obey(claimed: Claimed, action: Action, question: Question) -> Mapping[str, Any]:
+    """Do what the person said about this action."""
+    if question.state == QuestionState.ANSWERED and question.verb == Verb.APPROVE and question.answer:
+        arguments = check_arguments(action.tool, question.answer["arguments"])
+        edited = plain(arguments) != plain(action.arguments)
+        approved = Action(tool=action.tool, arguments=arguments, key=action.key, question_id=question.pk)
+        answer = _perform(claimed, approved)
+        return {**answer, "edited_by_operator": plain(arguments)} if edited else answer
+    return _denied(claimed, action, question)
+
+
+def _denied(claimed: Claimed, action: Action, question: Question) -> Mapping[str, Any]:
+    kind = "answer" if question.verb == Verb.RESPOND else "denied"
+    answer = {kind: question.answer_text, "done": False, "by": question.answered_by or "deadline"}
+    permits.refuse(claimed, _wanted(action), response=answer, why=question.answer_text)
+    return answer
+
+
+def _approval_asking(claimed: Claimed, action: Action, approval: Approval, words: str) -> Asking:
+    data = action.data
+    return Asking(
+        kind=QuestionKind.APPROVAL,
+        title=data["sentence"],
+        reason=approval.reason,
+        action=data,
+        evidence=approval.evidence,
+        words=words,
+        tool=action.tool.name,
+        effect=action.tool.effect_class,
+        call_key=action.key,
+        contract=action.tool.arguments.__name__,
+        group=approval.group or f"{action.tool.name} needs approval",
+        priority=approval.priority,
+        deadline_seconds=min(approval.deadline_seconds, max(60.0, claimed.seconds_left)),
+    )
+
+
+def _wanted(action: Action) -> Wanted:
+    return Wanted(
+        kind=CallKind.TOOL,
+        name=action.tool.name,
+        key=action.key,
+        request=action.data,
+        effect=action.tool.effect_class,
+        egress=action.tool.egress,
+        digest=action.digest,
+        question_id=action.question_id,
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Gateway:
+    """The EffectGate a tool gets. One hand-over an action; see runs.definitions.EffectGate."""
+
+    claimed: Claimed
+    action: Action
+    began: float
+    call: Call | None = None
+    handed: bool = False
+    sent: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return self.action.key
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self.claimed.seconds_left - (time.monotonic() - self.began))
+
+    def hand_over(self, send: Any) -> Any:
+        """Permit and send while the gate is held by the session. Raises Refused; then nothing was sent."""
+        if self.call is not None:
+            raise DataError(f"{self.action.tool.name} handed over twice: one effect a call.")
+        hold = int(settings.RUNS_GATE_HOLD_MS) / 1000
+        with gate.held_by_session():
+            taken = time.monotonic()
+            self.call = permits.permit(self.claimed, _wanted(self.action))
+            failpoints.hit("before_effect")
+            left = hold - (time.monotonic() - taken)
+            if left <= 0:
+                raise Refused(f"the permit took longer than {hold * 1000:.0f} ms; aborted unsent")
+            self.handed = True
+            answer = send(left)
+            self.sent = time.monotonic()
+        return answer
+
+
+def _perform(claimed: Claimed, action: Action) -> Mapping[str, Any]:
+    began = time.monotonic()
+    gateway = Gateway(claimed=claimed, action=action, began=began)
+    if not action.tool.acts:
+        gateway.call = permits.permit(claimed, _wanted(action))
+    connection.close()
+    try:
+        answer = plain(action.tool.perform(action.arguments, gateway))
+    except Refused as refused:
+        _abort(claimed, gateway, refused)
+        raise
+    except Exception as error:
+        return _went_wrong(claimed, gateway, error)
+    if gateway.call is None:
+        raise DataError(
+            f"{action.tool.name} acts but never handed over: its author must call gate.hand_over."
+        )
+    failpoints.hit("after_effect_before_record")
+    _record(claimed, gateway, CallState.DONE, response=answer)
+    result: Mapping[str, Any] = answer
+    return result
+
+
+def _abort(claimed: Claimed, gateway: Gateway, refused: Refused) -> None:
+    if gateway.call is not None and not gateway.handed:
+        _record(claimed, gateway, CallState.REFUSED, error=refused.why)
+
+
+def _went_wrong(claimed: Claimed, gateway: Gateway, error: Exception) -> Mapping[str, Any]:
+    """An error before the hand-over, or a DataError of the other side, means: it did not happen. Else: unknown."""
+    if gateway.call is None:
+        raise error
+    action = gateway.action
+    certain = not action.tool.acts or not gateway.handed or isinstance(error, DataError)
+    text = str(error) or type(error).__name__
+    if certain:
+        _record(claimed, gateway, CallState.FAILED, error=text, error_class=classify(error))
+        raise error
+    call = _record(claimed, gateway, CallState.UNKNOWN, error=text, error_class=classify(error))
+    if action.tool.find is None and action.tool.repeatable and isinstance(error, StepError):
+        raise error
+    return _after_doubt(claimed, action, call, words="")
+
+
+def _record(
+    claimed: Claimed,
+    gateway: Gateway,
+    state: CallState,
+    *,
+    response: Any = None,
+    error: str = "",
+    error_class: ErrorClass | None = None,
+) -> Call:
+    if gateway.call is None:
+        raise LookupError("no call to record")
+    latency = round((time.monotonic() - gateway.began) * 1000)
+    result = Result(
+        state=state,
+        response=response,
+        error=error,
+        error_class=error_class,
+        latency_ms=latency,
+        handed_ago=time.monotonic() - gateway.sent if gateway.sent else None,
+    )
+    return permits.record(claimed, gateway.call, result)
+
+
+def _after_doubt(claimed: Claimed, action: Action, call: Call, words: str) -> Mapping[str, Any]:
+    """An earlier sending has no certain outcome: look, repeat where that is safe, or ask a person."""
+    question = _question(claimed, action, QuestionKind.UNKNOWN)
+    if question is not None and question.asked_at >= call.permitted_at:
+        return _obey_doubt(claimed, action, call, question)
+    if action.tool.find is not None:
+        found = action.tool.find(action.key)
+        if found is not None:
+            permits.record(claimed, call, Result(state=CallState.DONE, response=plain(found)))
+            return plain(found)  # type: ignore[no-any-return]
+    if action.tool.find is not None or action.tool.repeatable:
+        permits.record(claimed, call, Result(state=CallState.FAILED, error="no outcome recorded; sent again"))
+        return _perform(claimed, _as_sent(claimed, action, call))
+    if call.state == CallState.PERMITTED:
+        permits.record(claimed, call, Result(state=CallState.UNKNOWN, error="worker lost before the outcome"))
+    raise Park(_doubt_asking(_as_sent(claimed, action, call), call, words))
+
+
+def _as_sent(claimed: Claimed, action: Action, call: Call) -> Action:
+    """The action as it was permitted, which a person may have edited."""
+    data = bodies.load(call.request)
+    arguments = check_arguments(action.tool, data["arguments"])
+    return Action(tool=action.tool, arguments=arguments, key=action.key, question_id=call.question_id)
+
+
+def _obey_doubt(claimed: Claimed, action: Action, call: Call, question: Question) -> Mapping[str, Any]:
+    who = question.answered_by or "deadline"
+    if question.verb == Verb.APPROVE:
+        permits.record(claimed, call, Result(state=CallState.FAILED, error=f"did not happen, says {who}"))
+        sent = _as_sent(claimed, action, call)
+        return _perform(
+            claimed, Action(tool=sent.tool, arguments=sent.arguments, key=sent.key, question_id=question.pk)
+        )
+    if question.verb == Verb.RESPOND:
+        answer = {"done": True, "recorded_by": who, "note": question.answer_text}
+        permits.record(claimed, call, Result(state=CallState.DONE, response=answer))
+        return answer
+    denied = {"denied": question.answer_text, "done": None, "by": who}
+    permits.refuse(
+        claimed, _wanted(_as_sent(claimed, action, call)), response=denied, why=question.answer_text
+    )
+    return denied
+
+
+def _doubt_asking(action: Action, call: Call, words: str) -> Asking:
+    data = action.data
+    sent = call.permitted_at.strftime("%H:%M:%S")
+    return Asking(
+        kind=QuestionKind.UNKNOWN,
+        title=f"May have happened: {data['sentence']}",
+        reason=f"it was sent at {sent} UTC and nobody recorded how it ended",
+        action=data,
+        evidence=(
+            Check(
+                ok=False,
+                title="No outcome on record",
+                details=(("sent", sent), ("error", call.error or "none")),
+            ),
+            Check(ok=True, title="Its idempotency key", details=(("key", action.key),)),
+        ),
+        words=words,
+        tool=action.tool.name,
+        effect=action.tool.effect_class,
+        call_key=action.key,
+        contract=action.tool.arguments.__name__,
+        group=f"{action.tool.name} may have happened",
+        priority=80,
+    )

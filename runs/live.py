@@ -1,0 +1,118 @@
+"""Hints: "look at run X", "this changed", "a control was engaged". They may be lost, late or doubled.
+
+One thread a process sends them, so that nobody who commits ever waits for Valkey or fails because of it.
+Nudges of the same kind within 50 ms are sent once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from typing import Any
+
+import redis
+from channels.layers import get_channel_layer
+from django.conf import settings
+
+CONTROLS_CHANNEL = "opsconsole:controls"
+COALESCE_SECONDS = 0.05
+QUIET_SECONDS = 30.0  # at most one complaint a while about an unreachable Valkey
+_log = logging.getLogger("opsconsole.live")
+
+Hint = tuple[str, str, dict[str, Any]]  # kind (wake, group, control), key, message
+
+
+def wake(run_id: int) -> None:
+    """Hint to the agent workers that somebody should look at this run."""
+    _put(("wake", str(run_id), {}))
+
+
+def announce(group: str, message: dict[str, Any]) -> None:
+    """Hint to every screen in a group. Equal messages within 50 ms are one."""
+    _put(("group", group, message))
+
+
+def control_changed() -> None:
+    """Hint to every worker to read the controls now."""
+    _put(("control", "", {}))
+
+
+class _Sender:
+    """The thread, its queue and its event loop. Made anew after a fork."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.hints: queue.Queue[Hint] = queue.Queue()
+        self.complained = 0.0
+        self.redis: redis.Redis | None = None
+        threading.Thread(target=self._run, name="hints", daemon=True).start()
+
+    def _run(self) -> None:
+        loop = asyncio.new_event_loop()
+        while True:
+            first = self.hints.get()
+            if first[0] == "group":
+                time.sleep(COALESCE_SECONDS)
+            for hint in self._waiting(first):
+                self._send(loop, hint)
+
+    def _waiting(self, first: Hint) -> list[Hint]:
+        """Everything queued now, each equal hint once, in order."""
+        hints = [first]
+        with contextlib.suppress(queue.Empty):
+            while len(hints) < 1000:
+                hints.append(self.hints.get_nowait())
+        urgent_first = sorted(hints, key=lambda hint: hint[0] == "group")
+        return list({repr(hint): hint for hint in urgent_first}.values())
+
+    def _send(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
+        try:
+            self._dispatch(loop, hint)
+        except Exception as error:
+            self.redis = None
+            if time.monotonic() - self.complained > QUIET_SECONDS or not self.complained:
+                self.complained = time.monotonic()
+                _log.warning("a hint could not be sent (%s); everything goes on by polling", error)
+
+    def _dispatch(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
+        kind, key, message = hint
+        if kind == "wake":
+            from runs.tasks import advance_run
+
+            advance_run.apply_async(args=(int(key),), retry=False)
+        elif kind == "control":
+            self._valkey().publish(CONTROLS_CHANNEL, "look")
+        else:
+            layer = get_channel_layer()
+            if layer is not None:
+                event = {"type": "hint", "message": message}
+                loop.run_until_complete(asyncio.wait_for(layer.group_send(key, event), 2.0))
+
+    def _valkey(self) -> redis.Redis:
+        if self.redis is None:
+            self.redis = redis.Redis.from_url(
+                settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
+            )
+        return self.redis
+
+
+_sender: _Sender | None = None
+_sender_lock = threading.Lock()
+
+
+def _put(hint: Hint) -> None:
+    global _sender
+    with _sender_lock:
+        if _sender is None or _sender.pid != os.getpid():
+            _sender = _Sender()
+        _sender.hints.put(hint)
+
+
+def queued() -> int:
+    """Hints that wait to be sent; for tests."""
+    return _sender.hints.qsize() if _sender else 0

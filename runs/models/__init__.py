@@ -1,0 +1,34 @@
+"""State the engine must obey. What a person did about it lives in `escalations`."""
+
+from runs.models.control import Control, ControlKind, ControlReceipt, ScopeKind
+from runs.models.question import Question, QuestionKind, QuestionState, Verb
+from runs.models.record import Body, Event
+from runs.models.run import Hold, Run, RunState, Team
+from runs.models.step import Attempt, AttemptState, Call, CallKind, CallState, Step, StepState
+from runs.models.worker import Worker, WorkerKind
+
+__all__ = [
+    "Attempt",
+    "AttemptState",
+    "Body",
+    "Call",
+    "CallKind",
+    "CallState",
+    "Control",
+    "ControlKind",
+    "ControlReceipt",
+    "Event",
+    "Hold",
+    "Question",
+    "QuestionKind",
+    "QuestionState",
+    "Run",
+    "RunState",
+    "ScopeKind",
+    "Step",
+    "StepState",
+    "Team",
+    "Verb",
+    "Worker",
+    "WorkerKind",
+]

@@ -1,0 +1,107 @@
+"""What a parked step waits for, and the answer the engine obeys. The ticket round it lives in `escalations`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class QuestionKind(models.TextChoices):
+    APPROVAL = "approval", "Approval"  # an effect needs a person's agreement
+    CONTRACT = "contract", "Contract broken"  # an output does not meet its contract
+    ERROR = "error", "Error"  # the error policy, or nobody, foresaw it
+    UNKNOWN = "unknown", "This may have happened"  # an effect's outcome is not known
+    MISSING = "missing", "Definition missing"  # the version the run started with is gone
+
+
+class QuestionState(models.TextChoices):
+    OPEN = "open", "open"
+    ANSWERED = "answered", "answered"
+    EXPIRED = "expired", "expired"  # denied by the deadline
+    WITHDRAWN = "withdrawn", "withdrawn"  # its run ended otherwise
+
+
+class Verb(models.TextChoices):
+    APPROVE = "approve", "approve"
+    REJECT = "reject", "reject"
+    RESPOND = "respond", "respond"
+
+
+class Question(models.Model):
+    """One open question a step. `action` is the canonical JSON of what would happen; `digest` binds an answer
+    to exactly this action and evidence. `words` are the agent's own, untrusted."""
+
+    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="questions")
+    step = models.ForeignKey("runs.Step", null=True, on_delete=models.CASCADE, related_name="questions")
+    kind = models.CharField(max_length=10, choices=QuestionKind)
+    state = models.CharField(max_length=10, choices=QuestionState, default=QuestionState.OPEN)
+    title = models.CharField(max_length=300)
+    reason = models.TextField(help_text="completes: asked because")
+    group = models.CharField(max_length=120, blank=True, help_text="same cause, same group")
+    priority = models.PositiveSmallIntegerField(default=50)
+    tool = models.CharField(max_length=120, blank=True)
+    effect = models.CharField(max_length=12, blank=True)
+    call_key = models.CharField(max_length=150, blank=True)
+    contract = models.CharField(max_length=200, blank=True, help_text="model name that an edit must meet")
+    action: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    evidence: models.JSONField[Any, Any] = models.JSONField(default=list)
+    words = models.TextField(blank=True)
+    digest = models.CharField(max_length=64)
+    simulated = models.BooleanField(default=False)
+    asked_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+
+    verb = models.CharField(max_length=10, choices=Verb, blank=True)
+    answer: models.JSONField[Any, Any] = models.JSONField(null=True, help_text="action as approved, or words")
+    answer_digest = models.CharField(max_length=64, blank=True)
+    answer_text = models.TextField(blank=True, help_text="the reason or words that the run receives")
+    answered_by = models.CharField(max_length=150, blank=True)
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["run"], condition=Q(state=QuestionState.OPEN), name="question_one_open_a_run"
+            ),
+            models.CheckConstraint(condition=Q(state__in=QuestionState.values), name="question_state_known"),
+            models.CheckConstraint(
+                condition=~Q(state=QuestionState.ANSWERED) | ~Q(verb=""), name="question_answer_has_verb"
+            ),
+        ]
+        indexes = [models.Index(fields=["expires_at"], condition=Q(state="open"), name="question_expiry")]
+
+    def __str__(self) -> str:
+        return f"question {self.pk} {self.kind}"
+
+
+# Which verbs answer which kind, and what each does, in the words of the button.
+VERBS: dict[str, dict[str, str]] = {
+    QuestionKind.APPROVAL: {
+        Verb.APPROVE: "Approve",
+        Verb.REJECT: "Reject",
+        Verb.RESPOND: "Respond",
+    },
+    QuestionKind.CONTRACT: {
+        Verb.APPROVE: "Use the edited value",
+        Verb.REJECT: "Reject and end the run",
+        Verb.RESPOND: "Let the agent try again",
+    },
+    QuestionKind.ERROR: {
+        Verb.APPROVE: "Try again",
+        Verb.REJECT: "Reject and end the run",
+        Verb.RESPOND: "Try again with a note",
+    },
+    QuestionKind.UNKNOWN: {
+        Verb.APPROVE: "It did not happen: send again",
+        Verb.REJECT: "Do not repeat it; tell the agent",
+        Verb.RESPOND: "It happened: record it",
+    },
+    QuestionKind.MISSING: {
+        Verb.APPROVE: "Look again",
+        Verb.REJECT: "Reject and end the run",
+    },
+}
+EDITABLE = (QuestionKind.APPROVAL, QuestionKind.CONTRACT)

@@ -1,0 +1,206 @@
+"""Steps (one visit to a node), attempts (one try of a step) and calls (one model or tool call)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from runs.definitions import Effect
+from runs.errors import ErrorClass
+
+
+class StepState(models.TextChoices):
+    RUNNING = "running", "running"  # an attempt is under way, or will be when the run is looked at
+    SLEEPING = "sleeping", "sleeping"  # between two attempts
+    WAITING = "waiting", "waiting"  # its question is open
+    DONE = "done", "done"  # its output met the contract and is recorded
+    FAILED = "failed", "failed"  # the error policy ended it
+    ENDED = "ended", "ended"  # a person ended it
+
+
+STEP_MOVES: dict[str, frozenset[str]] = {
+    StepState.RUNNING: frozenset(
+        {StepState.SLEEPING, StepState.WAITING, StepState.DONE, StepState.FAILED, StepState.ENDED}
+    ),
+    StepState.SLEEPING: frozenset({StepState.RUNNING, StepState.ENDED}),
+    StepState.WAITING: frozenset({StepState.RUNNING, StepState.DONE, StepState.ENDED}),
+    StepState.DONE: frozenset(),
+    StepState.FAILED: frozenset(),
+    StepState.ENDED: frozenset(),
+}
+
+
+class Step(models.Model):
+    """One visit to a node. `seq` counts the visits of the run from 1; at most one outcome is ever recorded."""
+
+    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="steps")
+    seq = models.PositiveIntegerField()
+    node = models.CharField(max_length=80)
+    state = models.CharField(max_length=10, choices=StepState, default=StepState.RUNNING)
+    input = models.ForeignKey("runs.Body", on_delete=models.PROTECT, related_name="+")
+    output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    answered_by = models.CharField(
+        max_length=150, blank=True, help_text="the person whose value this output is"
+    )
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["run_id", "seq"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq"], name="step_seq_once"),
+            models.CheckConstraint(condition=Q(state__in=StepState.values), name="step_state_known"),
+            models.CheckConstraint(
+                condition=~Q(state=StepState.DONE) | Q(output__isnull=False), name="step_done_has_output"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"step {self.run_id}/{self.seq} {self.node}"
+
+
+class AttemptState(models.TextChoices):
+    RUNNING = "running", "running"
+    ASKED = "asked", "asked a person"  # parked at a question; goes on in the same attempt after the answer
+    DONE = "done", "done"
+    BROKEN = "broken", "contract broken"
+    FAILED = "failed", "failed"
+    CUT = "cut", "cut by a control"  # goes on in the same attempt when the run is resumed
+    VOIDED = "voided", "voided"  # came too late: another worker holds the fence
+
+
+ATTEMPT_MOVES: dict[str, frozenset[str]] = {
+    AttemptState.RUNNING: frozenset(
+        {
+            AttemptState.ASKED,
+            AttemptState.DONE,
+            AttemptState.BROKEN,
+            AttemptState.FAILED,
+            AttemptState.CUT,
+            AttemptState.VOIDED,
+        }
+    ),
+    AttemptState.ASKED: frozenset({AttemptState.RUNNING, AttemptState.DONE, AttemptState.FAILED}),
+    AttemptState.CUT: frozenset({AttemptState.RUNNING, AttemptState.FAILED}),
+    AttemptState.DONE: frozenset(),
+    AttemptState.BROKEN: frozenset(),
+    AttemptState.FAILED: frozenset(),
+    AttemptState.VOIDED: frozenset(),
+}
+
+
+class Attempt(models.Model):
+    """One try of a step by one agent. After a crash, a hold or a question the same attempt goes on."""
+
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    agent = models.CharField(max_length=80, blank=True, help_text="empty for a function")
+    state = models.CharField(max_length=10, choices=AttemptState, default=AttemptState.RUNNING)
+    fence = models.PositiveBigIntegerField()
+    worker = models.CharField(max_length=120)
+    note = models.TextField(
+        blank=True, help_text="what the agent is told anew: a broken contract, a person's words"
+    )
+    error_class = models.CharField(max_length=12, choices=[(c, c) for c in ErrorClass], blank=True)
+    error = models.TextField(blank=True)
+    error_where = models.CharField(max_length=200, blank=True)
+    rejected_output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    started_at = models.DateTimeField(db_default=Now())
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["step_id", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["step", "number"], name="attempt_number_once"),
+            models.CheckConstraint(condition=Q(state__in=AttemptState.values), name="attempt_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number} of {self.step_id}"
+
+
+class CallKind(models.TextChoices):
+    MODEL = "model", "model"
+    TOOL = "tool", "tool"
+
+
+class CallState(models.TextChoices):
+    PERMITTED = "permitted", "permitted"  # may have been sent; nobody knows yet how it ended
+    DONE = "done", "done"
+    FAILED = "failed", "failed"
+    UNKNOWN = "unknown", "unknown"  # may have happened: a person is asked
+    CUT = "cut", "cut"  # stopped in flight by a control
+    REFUSED = "refused", "refused"  # a person denied it, or a guard refused it: never sent
+
+
+CALL_MOVES: dict[str, frozenset[str]] = {
+    CallState.PERMITTED: frozenset(
+        {CallState.DONE, CallState.FAILED, CallState.UNKNOWN, CallState.CUT, CallState.REFUSED}
+    ),
+    CallState.UNKNOWN: frozenset({CallState.DONE, CallState.FAILED}),
+    CallState.DONE: frozenset(),
+    CallState.FAILED: frozenset(),
+    CallState.CUT: frozenset(),
+    CallState.REFUSED: frozenset(),
+}
+
+
+class Call(models.Model):
+    """One sending of one model or tool call. `key` is stable over retries, `send` counts the sendings.
+
+    For an effect `key` is the idempotency key. A recorded outcome (done, refused) is replayed, never sent again.
+    """
+
+    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="calls")
+    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="calls")
+    attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="calls")
+    kind = models.CharField(max_length=5, choices=CallKind)
+    name = models.CharField(max_length=120, help_text="tool, or agent for a model call")
+    key = models.CharField(max_length=150)
+    send = models.PositiveIntegerField(default=1)
+    state = models.CharField(max_length=10, choices=CallState, default=CallState.PERMITTED)
+    replayable = models.BooleanField(default=True, help_text="false once its reply broke a contract")
+    fence = models.PositiveBigIntegerField()
+
+    request = models.ForeignKey("runs.Body", on_delete=models.PROTECT, related_name="+")
+    response = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    error_class = models.CharField(max_length=12, choices=[(c, c) for c in ErrorClass], blank=True)
+    error = models.TextField(blank=True)
+
+    effect = models.CharField(max_length=12, choices=[(e, e) for e in Effect], default=Effect.NONE)
+    egress = models.BooleanField(default=False)
+    digest = models.CharField(max_length=64, blank=True, help_text="of the canonical action, for effects")
+    question = models.ForeignKey(
+        "runs.Question",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="whose answer allowed it",
+    )
+
+    simulated = models.BooleanField(default=False)
+    model = models.CharField(max_length=120, blank=True, help_text="as asked for")
+    model_returned = models.CharField(max_length=120, blank=True, help_text="as the provider named it")
+    prompt_version = models.CharField(max_length=40, blank=True)
+    parameters: models.JSONField[Any, Any] = models.JSONField(default=dict)
+    tokens_in = models.PositiveIntegerField(null=True)
+    tokens_out = models.PositiveIntegerField(null=True)
+    cost_micros = models.PositiveBigIntegerField(null=True)
+    latency_ms = models.PositiveIntegerField(null=True)
+
+    permitted_at = models.DateTimeField(db_default=Now())
+    handed_at = models.DateTimeField(null=True, help_text="when the request had left")
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["step", "key", "send"], name="call_send_once"),
+            models.CheckConstraint(condition=Q(state__in=CallState.values), name="call_state_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"call {self.pk} {self.name}"

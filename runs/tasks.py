@@ -1,0 +1,97 @@
+"""The Celery edge: messages only say "look". Duplicated, lost or late ones are harmless."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from celery import shared_task
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import connection
+
+from runs.engine import heart, sweep
+from runs.engine.advance import advance
+from runs.engine.runtime import Runtime, current, install
+from runs.models import WorkerKind
+
+POLL_THREADS = 4
+OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint was lost
+
+
+@shared_task(name="runs.advance", queue="agents", ignore_result=True)
+def advance_run(run_id: int) -> None:
+    advance(run_id)
+
+
+@shared_task(name="runs.sweep", queue="ordinary", ignore_result=True)
+def sweep_runs() -> None:
+    """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
+    heart.register("beat", WorkerKind.BEAT, 0)
+    sweep.expire_questions()
+    sweep.mark_controls()
+    sweep.lift_pauses()
+    for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
+        with contextlib.suppress(Exception):
+            advance_run.apply_async(args=(run_id,), retry=False)
+
+
+class Poller:
+    """In every agent worker: advances overlooked runs without any message, so that Valkey may be gone."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._stopping = threading.Event()
+        self._pool = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="poll")
+        self._looking: set[int] = set()
+        threading.Thread(target=self._run, name="poller", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(float(settings.RUNS_SWEEP_SECONDS)):
+            with contextlib.suppress(Exception):
+                self._look()
+            connection.close()
+
+    def _look(self) -> None:
+        sweep.expire_questions(limit=50)
+        busy = {flight.run_id for flight in self._runtime.in_flight()} | self._looking
+        for run_id in sweep.due(limit=POLL_THREADS * 4, overlooked_seconds=OVERLOOKED_SECONDS):
+            if run_id not in busy:
+                self._looking.add(run_id)
+                self._pool.submit(self._advance, run_id)
+
+    def _advance(self, run_id: int) -> None:
+        try:
+            advance(run_id, self._runtime)
+        finally:
+            self._looking.discard(run_id)
+            connection.close()
+
+
+_poller: Poller | None = None
+
+
+@worker_ready.connect
+def _begin(sender: Any = None, **_: Any) -> None:
+    global _poller
+    host = str(getattr(sender, "hostname", ""))
+    kind = WorkerKind.AGENTS if host.startswith("agents") else WorkerKind.ORDINARY
+    runtime = Runtime(f"{kind}-{host.partition('@')[2] or 'local'}-{os.getpid()}", kind)
+    install(runtime)
+    runtime.start()
+    if kind == WorkerKind.AGENTS:
+        _poller = Poller(runtime)
+
+
+@worker_shutting_down.connect
+def _leave(**_: Any) -> None:
+    if _poller is not None:
+        _poller.stop()
+    threading.Thread(target=current().stop, daemon=True).start()
