@@ -1,0 +1,157 @@
+"""A person's answers to an escalation: approve, edit, reject, respond. Each is one transaction and one entry.
+
+Every answer names the version and the digest that were shown; what has changed since is not answered. What
+the run does with the answer is the engine's business (`runs.engine.answers`), which also wakes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from escalations import locked
+from escalations.audit.record import about_escalation, append
+from escalations.audit.refused import recorded
+from escalations.changes import changes
+from escalations.claims import hold, on_escalation
+from escalations.expected import IllegalMove, Invalid
+from escalations.models import Decision, Escalation, EscalationState
+from escalations.roles import Act, Actor, name_of, require
+from escalations.texts import given_text
+from runs.engine import answers, edits
+from runs.engine.questions import shown_digest
+from runs.engine.record import now
+from runs.models import Question, QuestionKind, Verb
+from runs.models.question import EDITABLE, VERBS
+
+
+@recorded(on_escalation(Act.APPROVE))
+@transaction.atomic(durable=True)
+def approve(*, actor: Actor, escalation_id: int, version: int, digest: str, reason: str = "") -> Decision:
+    """Let happen exactly what was shown: the draft if there is one, else the agent's action.
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove (held by somebody else, too late), Invalid.
+    """
+    require(actor, Act.APPROVE)
+    reason = given_text("reason", reason)
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    locked.must_be_in_time(escalation, question)
+    if question.kind == QuestionKind.CONTRACT and escalation.draft is None:
+        raise Invalid([("value", "The agent's value breaks the contract: edit it first, then approve the edit.")])
+    return _decide(actor, escalation, question, Verb.APPROVE, text=reason)
+
+
+@recorded(on_escalation(Act.REJECT))
+@transaction.atomic(durable=True)
+def reject(*, actor: Actor, escalation_id: int, version: int, digest: str, reason: str) -> Decision:
+    """Refuse what is proposed; the run receives the reason.
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove (held by somebody else), Invalid.
+    """
+    require(actor, Act.REJECT)
+    reason = given_text("reason", reason, required="Say why: the run receives the reason.")
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    return _decide(actor, escalation, question, Verb.REJECT, text=reason)
+
+
+@recorded(on_escalation(Act.RESPOND))
+@transaction.atomic(durable=True)
+def respond(*, actor: Actor, escalation_id: int, version: int, digest: str, text: str) -> Decision:
+    """Answer with words instead of a yes or no; what they do depends on the kind (`runs.models.question.VERBS`).
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove, Invalid.
+    """
+    require(actor, Act.RESPOND)
+    text = given_text("text", text, required="Write what the run should know.")
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    locked.must_be_in_time(escalation, question)
+    return _decide(actor, escalation, question, Verb.RESPOND, text=text)
+
+
+@recorded(on_escalation(Act.EDIT))
+@transaction.atomic(durable=True)
+def edit(*, actor: Actor, escalation_id: int, version: int, digest: str, value: Mapping[str, Any]) -> Escalation:
+    """Replace what would happen by a value that meets the same contract. Nothing happens until it is approved.
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove, and Invalid with every wrong field.
+    """
+    require(actor, Act.EDIT)
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    locked.must_be_in_time(escalation, question)
+    before = locked.in_force(escalation, question)
+    after = _checked(question, value)
+    if after == before and (escalation.draft is not None or question.kind == QuestionKind.APPROVAL):
+        raise Invalid([("", "Nothing was changed.")])
+    seen = {"version": escalation.version, "digest": escalation.digest}
+    escalation.draft = after
+    escalation.edited_by = _person(actor)
+    escalation.version += 1
+    escalation.digest = shown_digest(after, question.evidence)
+    hold(escalation, actor)
+    escalation.save()
+    append(
+        actor=actor,
+        act=Act.EDIT,
+        subject=about_escalation(escalation),
+        details={
+            "seen": seen,
+            "version": escalation.version,
+            "digest": escalation.digest,
+            "changes": changes(before, after),
+        },
+    )
+    return escalation
+
+
+def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple[Escalation, Question]:
+    escalation, question = locked.with_run(escalation_id)
+    locked.must_be_open(escalation)
+    locked.must_be_current(escalation, version=version, digest=digest)
+    locked.must_be_free(escalation, actor)
+    return escalation, question
+
+
+def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb, *, text: str) -> Decision:
+    if verb not in VERBS[question.kind]:
+        raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb}.")
+    before, after = question.action, locked.in_force(escalation, question)
+    approved = after if verb == Verb.APPROVE else None
+    answers.answer(question, verb=verb, answer=approved, text=text, by=name_of(actor))
+    escalation.state = EscalationState.DECIDED
+    escalation.closed_at = now()
+    hold(escalation, actor)
+    escalation.save()
+    decision = Decision.objects.create(
+        escalation=escalation,
+        verb=verb,
+        by=_person(actor),
+        version=escalation.version,
+        digest=escalation.digest,
+        reason=text,
+        before=before,
+        after=approved or {},
+    )
+    details = {"kind": question.kind, "version": escalation.version, "digest": escalation.digest}
+    if approved is not None and approved != before:
+        details["changes"] = changes(before, approved)
+    append(actor=actor, act=Act(verb), subject=about_escalation(escalation), reason=text, details=details)
+    return decision
+
+
+def _checked(question: Question, value: Mapping[str, Any]) -> dict[str, Any]:
+    if question.kind not in EDITABLE:
+        raise IllegalMove(f"{QuestionKind(question.kind).label}: there is nothing to edit.")
+    try:
+        return edits.check(question, value)
+    except edits.Broken as broken:
+        raise Invalid(broken.errors) from broken
+    except LookupError as why:
+        raise IllegalMove(str(why)) from why
+
+
+def _person(actor: Actor) -> User:
+    assert isinstance(actor, User), "the role table lets only signed-in people decide"
+    return actor

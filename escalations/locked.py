@@ -1,0 +1,78 @@
+"""One escalation under its locks, in the one order, and what must hold of it before an act. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from escalations.expected import AlreadyDecided, Changed, IllegalMove, NotThere, clock
+from escalations.models import Decision, Escalation, EscalationState
+from escalations.roles import Actor, name_of
+from runs.engine import answers
+from runs.engine.record import now
+from runs.models import Question
+
+WAS = {"approve": "approved", "reject": "rejected", "respond": "answered"}
+
+
+def with_run(escalation_id: int) -> tuple[Escalation, Question]:
+    """The escalation and its question, fresh: run row locked first, then the escalation. Raises NotThere."""
+    question_id = Escalation.objects.filter(pk=escalation_id).values_list("question_id", flat=True).first()
+    if question_id is None:
+        raise NotThere(f"There is no escalation E-{escalation_id}.")
+    question = answers.lock(question_id)
+    escalation = alone(escalation_id)
+    escalation.run = question.run
+    return escalation, question
+
+
+def alone(escalation_id: int) -> Escalation:
+    """The escalation, fresh, its own row locked; for acts that leave the run as it is. Raises NotThere."""
+    rows = Escalation.objects.select_for_update(no_key=True, of=("self",))
+    found = rows.select_related("run", "team", "taken_by", "edited_by").filter(pk=escalation_id).first()
+    if found is None:
+        raise NotThere(f"There is no escalation E-{escalation_id}.")
+    return found
+
+
+def must_be_open(escalation: Escalation) -> None:
+    """Raise AlreadyDecided, saying who did what and when."""
+    if escalation.state == EscalationState.OPEN:
+        return
+    decision = Decision.objects.select_related("by").filter(escalation=escalation).first()
+    if decision:
+        what = WAS.get(decision.verb, decision.verb)
+        raise AlreadyDecided(escalation, decision, who=name_of(decision.by), what=what)
+    if escalation.state == EscalationState.EXPIRED:
+        raise AlreadyDecided(escalation, None, who="its deadline", what="denied")
+    raise AlreadyDecided(escalation, None, who="the end of its run", what="withdrawn")
+
+
+def must_be_current(escalation: Escalation, *, version: int, digest: str) -> None:
+    """Raise Changed unless exactly this version, with exactly this action and evidence, was shown."""
+    if (escalation.version, escalation.digest) != (version, digest):
+        raise Changed(escalation, seen=version)
+
+
+def must_be_in_time(escalation: Escalation, question: Question) -> None:
+    """Raise IllegalMove when the deadline has passed, even if nobody has noticed yet: it was shown as the end.
+
+    The clock of a held run stands still.
+    """
+    if question.run.hold or question.expires_at > now():
+        return
+    raise IllegalMove(f"The deadline of {escalation.name} passed at {clock(question.expires_at)}; it is denied.")
+
+
+def must_be_free(escalation: Escalation, actor: Actor) -> None:
+    """Raise IllegalMove, naming the holder, when somebody else has taken it."""
+    holder = escalation.taken_by
+    if holder is None or holder == actor:
+        return
+    since = f" since {clock(escalation.taken_at)}" if escalation.taken_at else ""
+    raise IllegalMove(f"{name_of(holder)} holds {escalation.name}{since}: ask for it; an admin may take it over.")
+
+
+def in_force(escalation: Escalation, question: Question) -> dict[str, Any]:
+    """The action that an approval would let happen: the draft if there is one, else the agent's."""
+    action: dict[str, Any] = question.action if escalation.draft is None else escalation.draft
+    return action

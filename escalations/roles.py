@@ -1,0 +1,123 @@
+"""Who may do what: one table. Decides nothing else; which page a role may see is `opsconsole.access`.
+
+Roles are Django groups. They are read from the database at every act, so that a role taken away counts at
+once. A superuser counts as an admin, because the first person of a new installation is one.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from django.contrib.auth.models import AnonymousUser, User
+
+from escalations.expected import NotAllowed
+
+
+class Role(enum.StrEnum):
+    OPERATOR = "operator"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+    SYSTEM = "system"  # the command line of the machine itself; never a signed-in person
+
+
+class Act(enum.StrEnum):
+    """Every act a person can do, in the words of the journal."""
+
+    READ = "read"
+    EXPORT = "export"
+    APPROVE = "approve"
+    EDIT = "edit"
+    REJECT = "reject"
+    RESPOND = "respond"
+    TAKE = "take"
+    GIVE_BACK = "release"  # a claim
+    TAKE_OVER = "take over"  # what another person holds
+    PAUSE = "engage pause"
+    STOP = "engage stop"
+    RELEASE_PAUSE = "release pause"
+    RELEASE_STOP = "release stop"
+    RESUME = "resume"
+    START = "start run"
+
+
+_ALL = frozenset({Role.OPERATOR, Role.ADMIN, Role.AUDITOR})
+_ACTING = frozenset({Role.OPERATOR, Role.ADMIN})
+
+TABLE: dict[Act, frozenset[Role]] = {
+    # Auditors read everything, change nothing, and take copies away.
+    Act.READ: _ALL,
+    Act.EXPORT: _ALL,
+    Act.APPROVE: _ACTING,
+    Act.EDIT: _ACTING,
+    Act.REJECT: _ACTING,
+    Act.RESPOND: _ACTING,
+    Act.TAKE: _ACTING,
+    Act.GIVE_BACK: _ACTING,
+    Act.TAKE_OVER: frozenset({Role.ADMIN}),
+    # Reducing agency is for everybody on shift.
+    Act.PAUSE: _ACTING,
+    Act.STOP: _ACTING,
+    # Increasing it is for them too, until the limits issue asks for a second look (its own permission for
+    # "everything", fresh sign-in); every release needs a reason already.
+    Act.RELEASE_PAUSE: _ACTING,
+    Act.RELEASE_STOP: _ACTING,
+    Act.RESUME: _ACTING,
+    Act.START: _ACTING | {Role.SYSTEM},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """An actor without an account: the command line. `name` is what the journal shows."""
+
+    name: str
+
+
+Actor = User | AnonymousUser | System
+
+
+def name_of(actor: Actor) -> str:
+    """How an actor is called in sentences and in the journal."""
+    if isinstance(actor, System):
+        return actor.name
+    if not isinstance(actor, User):
+        return "anonymous"
+    return actor.get_full_name() or actor.get_username()
+
+
+def account_of(actor: Actor) -> User | None:
+    return actor if isinstance(actor, User) else None
+
+
+def roles_of(actor: Actor) -> frozenset[Role]:
+    """The actor's roles as the database has them now; none for the deactivated and the anonymous. One query."""
+    if isinstance(actor, System):
+        return frozenset({Role.SYSTEM})
+    if not isinstance(actor, User):
+        return frozenset()
+    active = User.objects.filter(pk=actor.pk, is_active=True)
+    rows = active.values_list("is_superuser", "groups__name")
+    named = {Role.ADMIN if is_superuser else group for is_superuser, group in rows}
+    return frozenset(role for role in _ALL if role in named)
+
+
+def allowed(actor: Actor, act: str) -> bool:
+    """Whether the table allows it; for showing or leaving out a button. The act itself asks `require`."""
+    return bool(roles_of(actor) & TABLE[Act(act)])
+
+
+def acts_of(actor: Actor) -> frozenset[Act]:
+    """Every act the actor may do, in one query: for pages with many buttons."""
+    roles = roles_of(actor)
+    return frozenset(act for act, may in TABLE.items() if roles & may)
+
+
+def require(actor: Actor, act: Act, what: str = "") -> None:
+    """Raise NotAllowed unless the table allows it. `what` overrides the act's words in the sentence."""
+    roles = roles_of(actor)
+    if roles & TABLE[act]:
+        return
+    mine = " and ".join(sorted(roles)) or "no role"
+    may = " or ".join(sorted(role for role in TABLE[act] if role is not Role.SYSTEM))
+    raise NotAllowed(f"{name_of(actor)} ({mine}) may not {what or act}: it needs {may}.")
