@@ -1,0 +1,89 @@
+"""Reads one file of a folder that is allowed, and says whether it is UBL or plain text.
+
+Follows no link, leaves no folder, parses nothing. What it refuses is a `DocumentRefused` whose text is the
+sentence the operator reads.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from django.conf import settings
+
+from opsconsole.shipped.invoice_intake.contracts import Document, Folder
+from runs.errors import DataError
+
+SIZE_LIMIT = 1_000_000
+SAMPLES = Path(__file__).parent / "samples"
+
+_CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f]")
+
+
+class DocumentRefused(DataError):
+    """The file cannot be taken in; the text says which and why."""
+
+
+def folders() -> dict[str, Path]:
+    """The folders a run may name. The setting INVOICE_FOLDERS (name -> path) moves them."""
+    standard = {"samples": SAMPLES / "invoices", "inbox": Path(settings.DATA_DIR) / "invoices"}
+    return standard | {name: Path(path) for name, path in getattr(settings, "INVOICE_FOLDERS", {}).items()}
+
+
+def read(folder: Folder, file: str, *, allowed: Mapping[str, Path]) -> Document:
+    """Read `file` of `folder`: at most 1,000,000 bytes of text. Raises DocumentRefused."""
+    if folder not in allowed:
+        raise DocumentRefused(f"The folder “{folder}” is not one this workflow may read.")
+    if not file or file.startswith(".") or Path(file).name != file or "\\" in file or "\x00" in file:
+        raise DocumentRefused(
+            f"{file!r:.80} is not the plain name of a file; folders and paths are not taken."
+        )
+    content = _content(allowed[folder] / file, file)
+    text = _text(content, file)
+    return Document(
+        folder=folder,
+        file=file,
+        kind=_kind(text),
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        text=text,
+    )
+
+
+def _content(path: Path, file: str) -> bytes:
+    try:
+        # NONBLOCK: opening a named pipe would otherwise wait for a writer that never comes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise DocumentRefused(f"There is no file {file} in that folder.") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise DocumentRefused(f"{file} is a link; only real files are read.") from None
+        raise DocumentRefused(f"{file} cannot be opened: {error.strerror}.") from None
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DocumentRefused(f"{file} is not an ordinary file.")
+        content = opened.read(SIZE_LIMIT + 1)
+    if len(content) > SIZE_LIMIT:
+        raise DocumentRefused(f"{file} is larger than 1 MB; an invoice is not.")
+    if not content.strip():
+        raise DocumentRefused(f"{file} is empty.")
+    return content
+
+
+def _text(content: bytes, file: str) -> str:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    if _CONTROLS.search(text):
+        raise DocumentRefused(f"{file} is not text; scans and PDF files are not read yet.")
+    return text
+
+
+def _kind(text: str) -> Literal["ubl", "text"]:
+    return "ubl" if text.lstrip().startswith("<") else "text"
