@@ -67,7 +67,9 @@ def servers_given(env: Mapping[str, str] = os.environ) -> bool:
     given = [name for name in ("DATABASE_URL", "REDIS_URL") if env.get(name, "").strip()]
     if len(given) == 1:
         missing = "REDIS_URL" if given == ["DATABASE_URL"] else "DATABASE_URL"
-        raise Refused(f"{given[0]} is set and {missing} is not: set both, or none to use the embedded servers.")
+        raise Refused(
+            f"{given[0]} is set and {missing} is not: set both, or none to use the embedded servers."
+        )
     return bool(given)
 
 

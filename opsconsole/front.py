@@ -106,7 +106,7 @@ class Front:
             forwarded = rewrite(head, _peer(writer))
         except asyncio.IncompleteReadError as early:
             if not early.partial:  # browsers open connections they never use
-                return
+                return None
             return await _answer(writer, 400, "Bad Request", "This is not a complete HTTP request.")
         except TimeoutError:
             return await _answer(writer, 408, "Request Timeout", "The request took too long to arrive.")

@@ -47,7 +47,9 @@ def _secret_key() -> str:
     if given:
         return given
     if PRODUCTION:
-        sys.exit("OPSCONSOLE_PRODUCTION is set and SECRET_KEY is not: set SECRET_KEY to 50 random characters.")
+        sys.exit(
+            "OPSCONSOLE_PRODUCTION is set and SECRET_KEY is not: set SECRET_KEY to 50 random characters."
+        )
     try:
         DATA_DIR.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
         return environment.secret_file(DATA_DIR / "secret-key", secrets.token_urlsafe(50))

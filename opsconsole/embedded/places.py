@@ -89,4 +89,6 @@ def _make(directory: Path, mode: int) -> None:
     except OSError as why:
         raise Refused(f"Cannot write to {directory} ({why.strerror}); choose another DATA_DIR.") from why
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise Refused(f"Cannot write to {directory} (it belongs to another account); choose another DATA_DIR.")
+        raise Refused(
+            f"Cannot write to {directory} (it belongs to another account); choose another DATA_DIR."
+        )

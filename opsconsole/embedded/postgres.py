@@ -165,7 +165,9 @@ class Postgres:
         except (OSError, ValueError):
             return
         if not processes.end(pid, "postgres", (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)):
-            raise Refused(f"Another PostgreSQL (process {pid}) holds {self.places.cluster} and does not stop.")
+            raise Refused(
+                f"Another PostgreSQL (process {pid}) holds {self.places.cluster} and does not stop."
+            )
         pid_file.unlink(missing_ok=True)
 
 
@@ -205,7 +207,9 @@ def _unprivileged() -> pwd.struct_passwd:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise Refused("PostgreSQL does not run as root and there is no account `nobody`: start as an ordinary user.")
+    raise Refused(
+        "PostgreSQL does not run as root and there is no account `nobody`: start as an ordinary user."
+    )
 
 
 def _namespaces_work(uid: int) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _CLONE_NEWUSER = 0x10000000
 
@@ -39,6 +40,12 @@ def adopt_orphans() -> None:
     """Children of our dead children become ours, so that we can reap them."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def name_this(name: str) -> None:
+    """The name that ps and pgrep show for this process; 15 bytes of it."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def reap_strangers(ours: set[int]) -> None:

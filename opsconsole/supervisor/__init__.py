@@ -1,4 +1,5 @@
-"""`manage.py up`: the whole console on one machine. Loads no Django and touches no table of the product.
+"""`manage.py up`: the whole console on one machine.
 
-Everything that knows Django runs in a child: one that prepares, and the six that stay.
+The supervisor loads the code so that its children need not, but opens no connection of its own and
+calls nothing of the product: what touches tables or sockets runs in a child.
 """

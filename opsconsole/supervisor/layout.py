@@ -1,6 +1,5 @@
 """Which processes make up the console on one machine. Starts none of them."""
 
-import sys
 from pathlib import Path
 
 from opsconsole.supervisor.children import Spec
@@ -18,11 +17,13 @@ def console(*, listener: int, sockets: Path, data_dir: Path, agent_threads: int)
         _worker("ordinary", 4),
         Spec(
             name="beat",
-            command=(*_celery("beat"), "-s", str(data_dir / "beat-schedule"), "--pidfile="),
+            module="celery",
+            arguments=(*_celery("beat"), "-s", str(data_dir / "beat-schedule"), "--pidfile="),
         ),
         Spec(
             name="front",
-            command=(sys.executable, "-m", "opsconsole.front", str(listener), str(pages), str(control)),
+            module="opsconsole.front",
+            arguments=(str(listener), str(pages), str(control)),
             pass_fds=(listener,),
         ),
     ]
@@ -32,15 +33,16 @@ def _lane(name: str, socket: Path) -> Spec:
     options = ["-u", str(socket), "--proxy-headers", "-v", "0", "--no-server-name"]
     options += ["--ping-interval", "10", "--ping-timeout", "20"]
     options += ["--websocket-max-message-size", str(_MESSAGE_BYTES)]
-    command = (sys.executable, "-m", "daphne", *options, "opsconsole.asgi:application")
-    return Spec(name=name, command=command, socket=socket)
+    return Spec(
+        name=name, module="daphne", arguments=(*options, "opsconsole.asgi:application"), socket=socket
+    )
 
 
 def _worker(queue: str, threads: int) -> Spec:
     options = ["-Q", queue, "--pool=threads", f"--concurrency={threads}", "-n", f"{queue}@%h"]
     options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    return Spec(name=queue, command=(*_celery("worker"), *options))
+    return Spec(name=queue, module="celery", arguments=(*_celery("worker"), *options))
 
 
 def _celery(command: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "celery", "-A", "opsconsole", command, "-l", "WARNING")
+    return ("-A", "opsconsole", command, "-l", "WARNING")

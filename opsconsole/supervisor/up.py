@@ -5,15 +5,14 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 
 from opsconsole import environment
 from opsconsole.embedded import lease, places, processes
-from opsconsole.environment import REPOSITORY, Refused
-from opsconsole.supervisor import checks, layout, silence
-from opsconsole.supervisor.children import Child, bound_log
+from opsconsole.environment import Refused
+from opsconsole.supervisor import checks, layout, preload, silence
+from opsconsole.supervisor.children import Child, Spec, bound_log
 
 _READY_SECONDS = 60.0
 _WORKERS_STOP_SECONDS = 2.0
@@ -81,10 +80,15 @@ class Console:
 
     def _start(self, listener: int) -> None:
         fresh = not (self._places.data / _SIGN_INS).exists()
+        first = not self._places.cluster.exists()
         if not environment.servers_given():
-            self._say("Starting PostgreSQL and Valkey" + (" (the first start makes a database)" if fresh else ""))
+            self._say(
+                "Starting PostgreSQL and Valkey" + (" (the first start makes a database)" if first else "")
+            )
             self._lease = lease.hold(self._places.data)
         env = dict(os.environ, DATA_DIR=str(self._places.data), PORT=str(self._port), PYTHONUNBUFFERED="1")
+        self._say("Loading the code")
+        preload.load()
         self._say("Preparing the tables, the static files and the demo")
         self._prepare(env)
         self._say("Starting the web lanes, the workers and beat")
@@ -102,26 +106,16 @@ class Console:
 
     def _prepare(self, env: dict[str, str]) -> None:
         log = self._places.logs / "prepare.log"
-        parent = os.getpid()
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", "prepare"],
-                cwd=REPOSITORY,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=lambda: processes.die_with_parent(parent, signal.SIGKILL),
-            )
+        log.unlink(missing_ok=True)
+        spec = Spec(name="prepare", module="django", arguments=("prepare",))
+        child = Child(spec, env, self._places.logs)
+        child.start()
         try:
-            while process.poll() is None:
+            while not child.gone():
                 self._turn(0.02)
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        if process.returncode != 0:
+            child.kill()
+        if child.code != 0:
             said = log.read_text(errors="replace").strip().splitlines()[-1:]
             raise Refused(f"Preparing failed: {said[0] if said else 'no output'} (all of it: {log})")
 
@@ -246,5 +240,3 @@ def main() -> int:
         print(why, file=sys.stderr, flush=True)
         return 1
     return 0
-
-

@@ -1,0 +1,52 @@
+# `make help` says what each does. Everything is installed into .venv, everything runs from there.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test lint fmt lock clean
+
+# The first Python here that is new enough; PY=… chooses another.
+PY ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13 python3.14 python,\
+	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))) python3)
+VENV := .venv/bin
+TESTS ?= tests
+
+help: ## Say what each target does
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Only install what running needs
+	@command -v $(PY) >/dev/null || { echo "opsconsole needs Python 3.11 or newer; there is no $(PY)." >&2; exit 1; }
+	@$(PY) -m opsconsole.install requirements.txt
+
+setup-dev:
+	@command -v $(PY) >/dev/null || { echo "opsconsole needs Python 3.11 or newer; there is no $(PY)." >&2; exit 1; }
+	@$(PY) -m opsconsole.install requirements-dev.txt
+
+run: setup ## Run the whole console here; PORT=8000 and DATA_DIR=.data can be set
+	@exec $(VENV)/python manage.py up
+
+test: setup-dev ## Run every test on servers of its own; TESTS=path for some
+	$(VENV)/python -m pytest $(TESTS) --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: setup-dev ## Check style, types, arrows between modules, templates, migrations and deployment
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	SECRET_KEY=lint $(VENV)/mypy .
+	$(VENV)/lint-imports
+	@if [ -d templates ]; then $(VENV)/djlint templates --lint --check --quiet; fi
+	DATA_DIR=$$(mktemp -d) sh -c '$(VENV)/python manage.py makemigrations --check --dry-run; code=$$?; rm -rf "$$DATA_DIR"; exit $$code'
+	OPSCONSOLE_PRODUCTION=1 SECRET_KEY=$$($(VENV)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		ALLOWED_HOSTS=console.example.com DATABASE_URL=postgresql://console@db/opsconsole REDIS_URL=redis://valkey:6379/0 \
+		$(VENV)/python manage.py check --deploy --fail-level WARNING
+
+fmt: setup-dev ## Format the code and the templates
+	$(VENV)/ruff check --fix --exit-zero .
+	$(VENV)/ruff format .
+	@if [ -d templates ]; then $(VENV)/djlint templates --reformat --quiet; fi
+
+LOCK := $(VENV)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate pyproject.toml
+lock: setup-dev ## Pin the packages again from pyproject.toml
+	$(LOCK) -o requirements-server.txt
+	$(LOCK) --group embedded -o requirements.txt
+	$(LOCK) --group dev -o requirements-dev.txt
+
+clean: ## Remove .venv and caches; .data stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

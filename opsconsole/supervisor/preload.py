@@ -1,0 +1,38 @@
+"""Imports what the children will need, before they are forked. Opens nothing and starts no thread."""
+
+import gc
+import importlib
+import sys
+import threading
+
+_LIBRARIES = (
+    "celery.bin.celery",
+    "celery.bin.beat",
+    "celery.bin.worker",
+    "celery.worker.worker",
+    "celery.concurrency.thread",
+    "celery.beat",
+    "kombu.transport.redis",
+    "channels.routing",
+    "channels_redis.pubsub",
+    "django.core.management.commands.migrate",
+    "django.contrib.staticfiles.management.commands.collectstatic",
+    "psycopg_pool",
+    # Of daphne only what does not install Twisted's reactor: two lanes must not share one.
+    "twisted.web.http",
+    "twisted.internet.endpoints",
+    "autobahn.websocket.protocol",
+)
+
+
+def load() -> None:
+    """Load libraries, settings, apps and addresses. Raises what importing them raises."""
+    importlib.import_module("opsconsole.asgi")
+    from django.urls import get_resolver
+
+    _ = get_resolver().url_patterns
+    for library in _LIBRARIES:
+        importlib.import_module(library)
+    if "twisted.internet.reactor" in sys.modules or threading.active_count() > 1:
+        raise RuntimeError("an import installed Twisted's reactor or started a thread: forking is not safe")
+    gc.freeze()  # the collector would otherwise touch, and so copy, every shared page
