@@ -7,6 +7,7 @@ database named test_…). Holds no factories: those live in `factories.py`.
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,10 @@ def _start_servers() -> None:
 if not environment.servers_given():
     _start_servers()
 
-# Loading the settings here and now is what makes pytest-django set Django up with the servers above.
-from django.conf import settings  # noqa: E402
+# Here and now, with the servers above: the conftests of subfolders import models.
+import django  # noqa: E402
 
-settings.DATABASES  # noqa: B018
+django.setup()
 
 
 def pytest_report_header() -> str:
@@ -62,11 +63,12 @@ def _flush_past_the_journal() -> None:
 
     SET LOCAL counts for that one transaction on that one connection.
     """
+    from django.db.backends.base.operations import BaseDatabaseOperations
     from django.db.backends.postgresql.operations import DatabaseOperations
 
     plain = DatabaseOperations.execute_sql_flush
 
-    def execute_sql_flush(self: DatabaseOperations, sql_list: list[str]) -> None:
+    def execute_sql_flush(self: BaseDatabaseOperations, sql_list: Iterable[str]) -> None:
         plain(self, ["SET LOCAL session_replication_role = replica", *sql_list])
 
     DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
