@@ -81,6 +81,7 @@ class Runtime:
         self.flights: dict[int, Flight] = {}
         self._flights_lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread: threading.Thread | None = None
         self._loop_lock = threading.Lock()
         self._tick = threading.Event()
         self._stopping = threading.Event()
@@ -101,8 +102,17 @@ class Runtime:
         with contextlib.suppress(Exception):
             heart.leave(self.name)
         connection.close()
-        if self._loop is not None:
+        self._end_loop()
+
+    def _end_loop(self) -> None:
+        with self._loop_lock:
+            if self._loop is None or self._loop_thread is None:
+                return
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._loop_thread.join(timeout=3)
+            if not self._loop_thread.is_alive():
+                self._loop.close()
+            self._loop = None
 
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Put a coroutine on the loop, from any thread."""
@@ -112,7 +122,8 @@ class Runtime:
         with self._loop_lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="calls", daemon=True).start()
+                self._loop_thread = threading.Thread(target=self._loop.run_forever, name="calls", daemon=True)
+                self._loop_thread.start()
             return self._loop
 
     @contextlib.contextmanager

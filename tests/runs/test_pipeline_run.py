@@ -58,7 +58,9 @@ def test_a_model_call_is_recorded_with_what_the_provider_said(runtime: Runtime) 
         "1",
     )
     assert call.simulated
-    assert call.tokens_in and call.tokens_out and call.cost_micros
+    assert call.tokens_in
+    assert call.tokens_out
+    assert call.cost_micros
     assert (run.tokens_in, run.cost_micros) == (call.tokens_in, call.cost_micros)
 
 
@@ -76,7 +78,8 @@ def test_a_broken_contract_is_repaired_once_with_the_failing_path_told(runtime: 
     )
     assert states == [("broken", "text"), ("done", "")]
     note = Attempt.objects.get(step__run=run, number=2).note
-    assert "text" in note and "not accepted" in note
+    assert "text" in note
+    assert "not accepted" in note
 
 
 def test_a_contract_that_stays_broken_asks_a_person_with_the_rejected_value(runtime: Runtime) -> None:

@@ -1,0 +1,303 @@
+"""Controls: what a pause and a stop do to runs, who confirms, and that clocks stand still."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from runs.engine import answers, gate, holds, starts, sweep
+from runs.engine.advance import advance
+from runs.engine.claim import Claimed, Nothing, claim
+from runs.engine.outcomes import Cut
+from runs.engine.perform import perform
+from runs.engine.runtime import Runtime
+from runs.engine.settle import settle
+from runs.models import Control, Event, Run, Worker
+from tests.runs import flows
+from tests.runs.conftest import advanced, question_of, start
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def engage(kind: str = "stop", scope_kind: str = "everything", scope: str = "") -> Control:
+    with transaction.atomic():
+        control, _ = holds.engage(kind, scope_kind, scope, by="Ines")
+    return control
+
+
+def marked(control: Control) -> None:
+    while holds.mark(control.pk):
+        pass
+
+
+def released(control: Control) -> None:
+    marked(control)
+    with transaction.atomic():
+        holds.release(control.pk, by="Ines", reason="fine again")
+
+
+def fresh(run: Run) -> Run:
+    return Run.objects.get(pk=run.pk)
+
+
+@pytest.mark.parametrize("kind", ["stop", "pause"])
+@pytest.mark.parametrize(("scope_kind", "covers"), [("everything", True), ("workflow", True), ("run", True)])
+def test_nothing_that_a_control_covers_is_claimed(kind: str, scope_kind: str, covers: bool) -> None:
+    run, other = start("plain"), start("writing")
+    scope = {"everything": "", "workflow": "plain", "run": str(run.pk)}[scope_kind]
+    engage(kind, scope_kind, scope)
+    assert claim(run.pk, worker="w") == Nothing(why="held")
+    assert isinstance(claim(other.pk, worker="w"), Claimed) == (scope_kind != "everything")
+
+
+def test_engaging_twice_is_one_control() -> None:
+    first = engage()
+    with transaction.atomic():
+        again, created = holds.engage("stop", "everything", by="Marta")
+    assert (again.pk, created) == (first.pk, False)
+
+
+def test_a_released_pause_lets_its_runs_go_on_by_themselves(runtime: Runtime) -> None:
+    run = start("plain")
+    control = engage("pause")
+    marked(control)
+    assert fresh(run).hold == "pause"
+    released(control)
+    assert sweep.lift_pauses() == 0
+    assert fresh(run).hold == ""
+    assert advanced(run, runtime).state == "done"
+
+
+def test_a_released_stop_restarts_nothing_until_a_run_is_resumed(runtime: Runtime) -> None:
+    run = start("plain")
+    control = engage()
+    released(control)
+    sweep.lift_pauses()
+    assert fresh(run).hold == "stop"
+    assert claim(run.pk, worker="w") == Nothing(why="held")
+    with transaction.atomic():
+        assert holds.resume(run.pk)
+    assert advanced(run, runtime).state == "done"
+
+
+def test_a_stop_released_before_its_runs_were_marked_still_holds_them() -> None:
+    run = start("plain")
+    control = engage()
+    assert fresh(run).hold == ""
+    released(control)
+    assert fresh(run).hold == "stop"
+
+
+def test_resuming_is_refused_while_another_control_covers_the_run() -> None:
+    run = start("plain")
+    control, pause = engage(), engage("pause", "workflow", "plain")
+    released(control)
+    with transaction.atomic(), pytest.raises(holds.StillHeld) as refused:
+        holds.resume(run.pk)
+    assert refused.value.control.pk == pause.pk
+    assert fresh(run).hold == "stop"
+
+
+def test_releasing_one_pause_leaves_what_another_covers(runtime: Runtime) -> None:
+    run = start("plain")
+    wide, narrow = engage("pause"), engage("pause", "run", str(run.pk))
+    marked(wide)
+    marked(narrow)
+    released(wide)
+    sweep.lift_pauses()
+    held = fresh(run)
+    assert (held.hold, held.held_by_id) == ("pause", narrow.pk)
+
+
+def test_a_stop_takes_over_what_a_pause_held() -> None:
+    run = start("plain")
+    pause = engage("pause")
+    marked(pause)
+    since = fresh(run).held_since
+    stop = engage()
+    marked(stop)
+    released(pause)
+    sweep.lift_pauses()
+    held = fresh(run)
+    assert (held.hold, held.held_by_id, held.held_since) == ("stop", stop.pk, since)
+
+
+def test_clocks_stand_still_while_held_and_the_time_is_given_back(runtime: Runtime) -> None:
+    run = advanced(start("paying", amount=500), runtime)
+    question = question_of(run)
+    control = engage("pause")
+    marked(control)
+    Run.objects.filter(pk=run.pk).update(held_since=fresh(run).held_since - timedelta(hours=2))
+    assert not answers.expire(question.pk)
+    released(control)
+    sweep.lift_pauses()
+    after = question_of(run)
+    shift = (after.expires_at - question.expires_at).total_seconds()
+    assert 7200 <= shift < 7260
+    assert 7200 <= (fresh(run).deadline_at - run.deadline_at).total_seconds() < 7260
+
+
+def test_a_stop_refuses_new_starts_and_says_who(runtime: Runtime) -> None:
+    engage()
+    with transaction.atomic(), pytest.raises(starts.Held, match="stopped by Ines"):
+        starts.start("plain", {}, start_key="k", by="test")
+    assert not Run.objects.exists()
+
+
+def test_a_pause_accepts_new_starts_and_holds_them() -> None:
+    engage("pause")
+    assert fresh(start("plain")).hold == "pause"
+
+
+def test_an_outcome_that_was_under_way_is_recorded_but_nothing_follows_it(runtime: Runtime) -> None:
+    run = start("plain")
+    claimed = claim(run.pk, worker=runtime.name)
+    assert isinstance(claimed, Claimed)
+    engage()
+    with runtime.fly(run.pk, "plain", claimed.fence) as flight:
+        outcome = perform(claimed, flight)
+    assert settle(claimed, outcome) == Nothing(why="held")
+    stopped = fresh(run)
+    assert (stopped.state, stopped.hold) == ("ready", "stop")
+    assert list(stopped.steps.values_list("node", "state")) == [("first", "done")]
+
+
+def test_no_model_call_is_permitted_under_a_stop(runtime: Runtime) -> None:
+    run = start("writing")
+    claimed = claim(run.pk, worker=runtime.name)
+    assert isinstance(claimed, Claimed)
+    engage("stop", "run", str(run.pk))
+    with runtime.fly(run.pk, "writing", claimed.fence) as flight:
+        outcome = perform(claimed, flight)
+    assert isinstance(outcome, Cut)
+    assert "Ines" in outcome.why
+    assert run.calls.count() == 0
+
+
+def test_a_cut_run_goes_on_in_the_same_attempt_when_resumed(runtime: Runtime) -> None:
+    run = start("writing")
+    claimed = claim(run.pk, worker=runtime.name)
+    assert isinstance(claimed, Claimed)
+    control = engage()
+    with runtime.fly(run.pk, "writing", claimed.fence) as flight:
+        settle(claimed, perform(claimed, flight))
+    released(control)
+    with transaction.atomic():
+        holds.resume(run.pk)
+    run = advanced(run, runtime)
+    assert run.state == "done"
+    assert run.steps.get().attempts.get().number == 1
+    assert Event.objects.filter(run=run, kind="cut").count() == 1
+
+
+@pytest.fixture
+def beating() -> Iterator[Runtime]:
+    runtime = Runtime("beating-worker", "agents")
+    runtime.start()
+    yield runtime
+    runtime.stop()
+
+
+def until(condition: Any, seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())
+
+
+def test_a_stop_cuts_a_model_call_in_flight_and_the_worker_confirms(beating: Runtime, settings: Any) -> None:
+    settings.SIMULATED_SECONDS = 30.0
+    run = start("writing")
+    looking = threading.Thread(target=_advance_and_close, args=(run.pk, beating))
+    looking.start()
+    assert until(lambda: run.calls.filter(state="permitted").exists())
+    control = engage()
+    beating.nudge()
+    looking.join(timeout=5)
+    assert not looking.is_alive()
+    assert run.calls.get().state == "cut"
+    assert until(lambda: holds.confirmation(control).state == "stopped")
+    receipt = control.receipts.get()
+    assert (receipt.worker.name, receipt.cut) == ("beating-worker", 1)
+
+
+def _advance_and_close(run_id: int, runtime: Runtime) -> None:
+    try:
+        advance(run_id, runtime)
+    finally:
+        connection.close()
+
+
+def test_a_silent_worker_is_unconfirmed_never_stopped() -> None:
+    silent = Worker.objects.create(name="silent", kind="agents")
+    control = engage()
+    assert holds.confirmation(control).state == "stopping"
+    Worker.objects.filter(pk=silent.pk).update(seen_at=control.engaged_at - timedelta(seconds=30))
+    assert holds.confirmation(control).state == "unconfirmed"
+
+
+def test_a_worker_started_after_the_stop_is_not_waited_for() -> None:
+    control = engage()
+    Worker.objects.create(name="late", kind="agents")
+    assert holds.confirmation(control).state == "stopped"
+
+
+def test_the_gate_holds_a_claim_back_while_a_stop_is_being_written() -> None:
+    run = start("plain")
+    claimed: list[Any] = []
+    entered = threading.Event()
+
+    def try_to_claim() -> None:
+        entered.set()
+        claimed.append(claim(run.pk, worker="racing"))
+        connection.close()
+
+    with transaction.atomic():
+        holds.engage("stop", "everything", by="Ines")
+        racer = threading.Thread(target=try_to_claim)
+        racer.start()
+        entered.wait()
+        racer.join(timeout=0.2)
+        assert racer.is_alive()
+    racer.join(timeout=5)
+    assert claimed == [Nothing(why="held")]
+
+
+def test_a_frozen_holder_of_the_gate_cannot_starve_a_stop() -> None:
+    holding, done = threading.Event(), threading.Event()
+
+    def freeze_with_the_gate() -> None:
+        try:
+            with gate.held_by_session():
+                holding.set()
+                done.wait(20)
+        finally:
+            connection.close()
+
+    frozen = threading.Thread(target=freeze_with_the_gate)
+    frozen.start()
+    holding.wait()
+    began = time.monotonic()
+    engage()
+    took = time.monotonic() - began
+    done.set()
+    frozen.join()
+    assert took < 5
+
+
+def test_an_effect_is_not_handed_over_under_a_stop(runtime: Runtime) -> None:
+    run = advanced(start("paying", amount=500), runtime)
+    with transaction.atomic():
+        question = answers.lock(question_of(run).pk)
+        answers.answer(question, verb="approve", answer=question.action, by="Marta")
+    engage("stop", "workflow", "paying")
+    assert advance(run.pk, runtime) == Nothing(why="held")
+    assert flows.CASHBOX.paid == []
