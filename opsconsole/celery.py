@@ -32,7 +32,7 @@ app.conf.update(
     broker_transport_options={
         "visibility_timeout": 900,
         "socket_connect_timeout": 1,
-        "socket_timeout": 5,
+        "socket_timeout": 2,  # above the 1 s for which a worker waits in one read
         "retry_on_timeout": False,
         "max_retries": 0,
     },

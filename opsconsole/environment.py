@@ -94,11 +94,12 @@ def redis_address(url: str) -> str:
     """Check redis://, rediss:// or unix:// and return it. Raises Refused."""
     shape = "redis://HOST:PORT/0 or unix:///PATH?db=0"
     parts = _split("REDIS_URL", url, shape)
-    if parts.scheme in ("redis", "rediss") and parts.hostname:
-        return url
-    if parts.scheme == "unix" and parts.path:
-        return url
-    _malformed("REDIS_URL", shape)
+    names_a_server = (
+        parts.hostname if parts.scheme in ("redis", "rediss") else parts.scheme == "unix" and parts.path
+    )
+    if not names_a_server:
+        _malformed("REDIS_URL", shape)
+    return url
 
 
 def celery_address(redis_url: str) -> str:

@@ -27,7 +27,7 @@ try:
     REDIS_URL = environment.redis_address(os.environ.get("REDIS_URL") or "redis://localhost:6379/0")
 
     # How many database connections one process may hold.
-    _pool_max = number("OPSCONSOLE_DATABASE_POOL", 10, least=1, most=500)
+    _pool_max = number("OPSCONSOLE_DATABASE_POOL", 20, least=1, most=500)
 
     # What the engine reads (seconds, runs, milliseconds, threads).
     RUNS_LEASE_SECONDS = number("OPSCONSOLE_RUNS_LEASE_SECONDS", 15, least=2, most=3600)

@@ -86,7 +86,8 @@ class Keeper:
         self._wait_ready()
 
     def _wait_ready(self) -> None:
-        assert self._postgres is not None and self._valkey is not None
+        assert self._postgres is not None
+        assert self._valkey is not None
         for name, server in (("postgres", self._postgres), ("valkey", self._valkey)):
             deadline = time.monotonic() + _START_SECONDS
             while not server.ready():
@@ -102,7 +103,8 @@ class Keeper:
         return said[0] if said else f"see {log}"
 
     def _addresses(self) -> bytes:
-        assert self._postgres is not None and self._valkey is not None
+        assert self._postgres is not None
+        assert self._valkey is not None
         told = {"database_url": self._postgres.url(), "redis_url": self._valkey.url()}
         return json.dumps(told).encode() + b"\n"
 

@@ -1,0 +1,82 @@
+"""Which role may see which page: one middleware, one table, by route name. What is not in it, nobody sees.
+
+Who may *do* an act is checked in the act itself (`escalations.roles`), so that a refused attempt is journalled:
+the routes of acts are therefore open to everybody with a role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import resolve_url
+
+from escalations.roles import Role, roles_of
+
+ANYBODY: Final = "anybody"  # without signing in
+SIGNED_IN: Final = "signed in"  # even without a role
+PEOPLE: Final = frozenset({Role.OPERATOR, Role.ADMIN, Role.AUDITOR})
+
+May = str | frozenset[Role]
+
+# Static files never come here: they are answered before the session is read.
+PAGES: dict[str, May] = {
+    "healthz": ANYBODY,
+    "readyz": ANYBODY,
+    "sign-in": ANYBODY,
+    "sign-out": SIGNED_IN,
+}
+
+
+class PageAccess:
+    """Lets a request pass to its view, sends it to the sign-in page, or refuses it with 403.
+
+    Raises PermissionDenied for a route that is not in PAGES: forgetting one shows at once.
+    """
+
+    sync_capable = True
+    async_capable = False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        name = request.resolver_match.view_name if request.resolver_match else ""
+        may = PAGES.get(name, frozenset())
+        if may == ANYBODY:
+            return None
+        if not request.user.is_authenticated:
+            return _to_sign_in(request)
+        if may == SIGNED_IN or seen_by(request.user, may):
+            return None
+        raise PermissionDenied(_refusal(request.user, name))
+
+
+def seen_by(user: User | AnonymousUser, may: May) -> bool:
+    """Whether one of the user's roles is among those."""
+    return isinstance(may, frozenset) and bool(roles_of(user) & may)
+
+
+def _refusal(user: User | AnonymousUser, name: str) -> str:
+    if name not in PAGES:
+        return f"The page {name!r} is not in the table of pages (opsconsole/access.py)."
+    return f"{user.get_username()} has no role that may see this page. Ask an admin for one."
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Back to this page after signing in; a form that was sent comes back to the front page."""
+    if request.headers.get("HX-Request"):
+        # htmx would follow a redirect and put the sign-in page into a corner of this one.
+        return HttpResponse(status=401, headers={"HX-Redirect": resolve_url(settings.LOGIN_URL)})
+    here = request.get_full_path() if request.method in ("GET", "HEAD") else resolve_url("/")
+    return redirect_to_login(here, settings.LOGIN_URL)
