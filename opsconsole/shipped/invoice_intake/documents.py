@@ -64,10 +64,13 @@ def _content(path: Path, file: str) -> bytes:
         if error.errno == errno.ELOOP:
             raise DocumentRefused(f"{file} is a link; only real files are read.") from None
         raise DocumentRefused(f"{file} cannot be opened: {error.strerror}.") from None
-    with os.fdopen(descriptor, "rb") as opened:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DocumentRefused(f"{file} is not an ordinary file.")
-        content = opened.read(SIZE_LIMIT + 1)
+        with open(descriptor, "rb", closefd=False) as opened:
+            content = opened.read(SIZE_LIMIT + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > SIZE_LIMIT:
         raise DocumentRefused(f"{file} is larger than 1 MB; an invoice is not.")
     if not content.strip():

@@ -90,16 +90,12 @@ class Ledger:
         created = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with _locked(descriptor, fcntl.LOCK_EX, seconds):
-            content = _all(descriptor)
-            complete = _complete(content)
+            complete = _complete(_all(descriptor))
             known = _parsed(complete)
             if entry := _with_key(known, key, invoice):
                 hand_over(_nothing)  # the engine books a permit for every effect that counts as done
                 return entry
             _refuse_second(known, invoice)
-            if len(complete) < len(content):
-                # The tail of a writer that died in its write: never acknowledged, so it did not happen.
-                os.ftruncate(descriptor, len(complete))
             entry = Entry(number=len(known) + 1, key=key, posted_at=datetime.now(UTC), invoice=invoice)
             hand_over(lambda _seconds: _append(descriptor, entry, len(complete)))
             os.fsync(descriptor)
@@ -184,7 +180,12 @@ def _nothing(_seconds: float) -> None:
 
 
 def _append(descriptor: int, entry: Entry, size: int) -> None:
+    """Write the entry behind the first `size` bytes, the complete lines.
+
+    What follows them is the torn tail of a writer that died in its write: never acknowledged, it did not happen.
+    """
     line = entry.model_dump_json().encode() + b"\n"
+    os.ftruncate(descriptor, size)
     try:
         written = os.write(descriptor, line)
     except OSError as error:
