@@ -119,7 +119,11 @@ def _release(actor: Actor, control: Control, reason: str) -> Control:
         act=RELEASES[ControlKind(released.kind)],
         subject=about_control(released),
         reason=reason,
-        details={"control": released.pk, "engaged_by": released.engaged_by, "held": released.held_runs.count()},
+        details={
+            "control": released.pk,
+            "engaged_by": released.engaged_by,
+            "held": released.held_runs.count(),
+        },
     )
     transaction.on_commit(let_go, robust=True)
     return released
@@ -198,9 +202,9 @@ def _checked_scope(scope_kind: str, scope: str) -> str:
         raise Invalid([("scope", f"There is no workflow {scope!r}.")])
     if scope_kind == ScopeKind.RUN:
         number = scope.removeprefix("#")
-        if number.isascii() and number.isdecimal() and len(number) < 19:
-            if Run.objects.filter(pk=int(number)).exists():
-                return str(int(number))
+        written = number.isascii() and number.isdecimal() and len(number) < 19
+        if written and Run.objects.filter(pk=int(number)).exists():
+            return str(int(number))
         raise Invalid([("scope", f"There is no run {scope!r}.")])
     raise Invalid([("scope_kind", f"Choose one of {', '.join(ScopeKind.values)}.")])
 

@@ -40,7 +40,9 @@ def approve(*, actor: Actor, escalation_id: int, version: int, digest: str, reas
     escalation, question = _ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     if question.kind == QuestionKind.CONTRACT and escalation.draft is None:
-        raise Invalid([("value", "The agent's value breaks the contract: edit it first, then approve the edit.")])
+        raise Invalid(
+            [("value", "The agent's value breaks the contract: edit it first, then approve the edit.")]
+        )
     return _decide(actor, escalation, question, Verb.APPROVE, text=reason)
 
 
@@ -73,7 +75,9 @@ def respond(*, actor: Actor, escalation_id: int, version: int, digest: str, text
 
 @recorded(on_escalation(Act.EDIT))
 @transaction.atomic(durable=True)
-def edit(*, actor: Actor, escalation_id: int, version: int, digest: str, value: Mapping[str, Any]) -> Escalation:
+def edit(
+    *, actor: Actor, escalation_id: int, version: int, digest: str, value: Mapping[str, Any]
+) -> Escalation:
     """Replace what would happen by a value that meets the same contract. Nothing happens until it is approved.
 
     Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove, and Invalid with every wrong field.

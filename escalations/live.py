@@ -54,4 +54,5 @@ def head() -> int:
 def after(seq: int, limit: int = REPLAY_LIMIT) -> list[Message]:
     """The entries after `seq`, oldest first, at most `limit`."""
     columns = ("seq", "act", "outcome", "target", "run_id", "escalation_id", "actor_name")
-    return [message(**row) for row in JournalEntry.objects.filter(seq__gt=seq).order_by("seq").values(*columns)[:limit]]
+    newer = JournalEntry.objects.filter(seq__gt=seq).order_by("seq").values(*columns)
+    return [message(**row) for row in newer[:limit]]

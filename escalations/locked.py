@@ -60,7 +60,9 @@ def must_be_in_time(escalation: Escalation, question: Question) -> None:
     """
     if question.run.hold or question.expires_at > now():
         return
-    raise IllegalMove(f"The deadline of {escalation.name} passed at {clock(question.expires_at)}; it is denied.")
+    raise IllegalMove(
+        f"The deadline of {escalation.name} passed at {clock(question.expires_at)}; it is denied."
+    )
 
 
 def must_be_free(escalation: Escalation, actor: Actor) -> None:
@@ -69,7 +71,9 @@ def must_be_free(escalation: Escalation, actor: Actor) -> None:
     if holder is None or holder == actor:
         return
     since = f" since {clock(escalation.taken_at)}" if escalation.taken_at else ""
-    raise IllegalMove(f"{name_of(holder)} holds {escalation.name}{since}: ask for it; an admin may take it over.")
+    raise IllegalMove(
+        f"{name_of(holder)} holds {escalation.name}{since}: ask for it; an admin may take it over."
+    )
 
 
 def in_force(escalation: Escalation, question: Question) -> dict[str, Any]:

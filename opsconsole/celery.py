@@ -44,7 +44,12 @@ app.conf.update(
             "schedule": float(settings.RUNS_SWEEP_SECONDS),
             # Ticks that piled up while no worker listened are worth nothing.
             "options": {"queue": "ordinary", "expires": float(settings.RUNS_SWEEP_SECONDS * 2)},
-        }
+        },
+        "settle refused": {
+            "task": "escalations.settle_refused",
+            "schedule": 10.0,
+            "options": {"queue": "ordinary", "expires": 20.0},
+        },
     },
 )
 app.autodiscover_tasks()

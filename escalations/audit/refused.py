@@ -62,11 +62,10 @@ def write(actor: Actor, act: str, subject: Subject, refusal: Refusal, *, reason:
     """Journal one refusal, or count it when the same was refused within WINDOW."""
     now = timezone.now()
     who = _who(actor)
-    key = digest({**who, "act": act, "target": subject.target, "outcome": str(refusal.outcome)})
-    flood, first = Flood.objects.select_for_update().get_or_create(
-        key=key,
-        defaults={"since": now, "entry": plain({**who, "act": act, "subject": asdict(subject), "outcome": refusal.outcome})},
-    )
+    key = digest({**who, "act": act, "target": subject.target, "outcome": refusal.outcome})
+    entry = plain({**who, "act": act, "subject": asdict(subject), "outcome": refusal.outcome})
+    rows = Flood.objects.select_for_update()
+    flood, first = rows.get_or_create(key=key, defaults={"since": now, "entry": entry})
     if not first and flood.since > now - WINDOW:
         Flood.objects.filter(pk=key).update(more=F("more") + 1)
         return
@@ -88,7 +87,8 @@ def write(actor: Actor, act: str, subject: Subject, refusal: Refusal, *, reason:
 def settle(now: datetime | None = None, limit: int = 200) -> int:
     """Write what was counted in windows that are over; returns how many entries were written."""
     over = (now or timezone.now()) - WINDOW
-    floods = list(Flood.objects.select_for_update(skip_locked=True).filter(since__lte=over).order_by("since")[:limit])
+    rows = Flood.objects.select_for_update(skip_locked=True).filter(since__lte=over)
+    floods = list(rows.order_by("since")[:limit])
     Flood.objects.filter(pk__in=[flood.pk for flood in floods]).delete()
     counted = [flood for flood in floods if flood.more]
     for flood in counted:

@@ -43,7 +43,9 @@ class Escalation(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=EscalationState.values), name="escalation_state_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=EscalationState.values), name="escalation_state_known"
+            ),
         ]
         indexes = [models.Index(fields=["state", "-id"], name="escalation_by_state")]
 

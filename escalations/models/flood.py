@@ -14,7 +14,9 @@ class Flood(models.Model):
     many they were. `entry` keeps what that entry needs.
     """
 
-    key = models.CharField(max_length=64, primary_key=True, help_text="digest of who, what, on what, and why not")
+    key = models.CharField(
+        max_length=64, primary_key=True, help_text="digest of who, what, on what, and why not"
+    )
     since = models.DateTimeField(help_text="when the window began, with the entry that stands in the journal")
     more = models.PositiveIntegerField(default=0, help_text="refused since then and not in the journal yet")
     entry: models.JSONField[Any, Any] = models.JSONField(default=dict)

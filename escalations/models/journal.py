@@ -38,7 +38,9 @@ class JournalEntry(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["run_id", "seq"], condition=models.Q(run_id__isnull=False), name="journal_by_run"),
+            models.Index(
+                fields=["run_id", "seq"], condition=models.Q(run_id__isnull=False), name="journal_by_run"
+            ),
             models.Index(fields=["act", "seq"], name="journal_by_act"),
             models.Index(fields=["actor", "seq"], name="journal_by_actor"),
         ]
