@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 
 from runs.engine import answers, gate, holds, starts, sweep
 from runs.engine.advance import advance
@@ -133,7 +134,7 @@ def test_clocks_stand_still_while_held_and_the_time_is_given_back(runtime: Runti
     question = question_of(run)
     control = engage("pause")
     marked(control)
-    Run.objects.filter(pk=run.pk).update(held_since=fresh(run).held_since - timedelta(hours=2))
+    Run.objects.filter(pk=run.pk).update(held_since=F("held_since") - timedelta(hours=2))
     assert not answers.expire(question.pk)
     released(control)
     sweep.lift_pauses()
