@@ -86,6 +86,12 @@ def _node_problems(node: Node) -> Iterator[Problem]:
         yield from _agent_problems(node.name, work)
     elif not callable(work):
         yield "runs.E008", f"node {node.name!r}: work is not callable", "Give an Agent or a function."
+    elif node.isolated and "<" in getattr(work, "__qualname__", "<"):
+        yield (
+            "runs.E018",
+            f"node {node.name!r}: its isolated work is no plain function of a module",
+            "Define it with def at the top of a module, so that a child process can import it.",
+        )
     elif inspect.iscoroutinefunction(work):
         yield "runs.E009", f"node {node.name!r}: work is async", "Give a plain function; only agents wait."
 

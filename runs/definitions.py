@@ -167,7 +167,8 @@ class Node:
     """One place in a workflow. `work` is an Agent, or a function from a `takes` to a `gives`.
 
     The contract of the edge into a node is `takes`, of the edge out of it `gives`: checked on every passage.
-    A function does no effects and is quick; it may be executed again after a crash.
+    A function does no effects and is quick; it may be executed again after a crash. One that blocks or
+    computes is `isolated`: it runs in a child process that a stop kills, at most `seconds` long.
     """
 
     name: str
@@ -176,6 +177,8 @@ class Node:
     gives: type[BaseModel]
     errors: ErrorPolicy = field(default_factory=ErrorPolicy)
     title: str = ""
+    isolated: bool = False
+    seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import connection
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Tool
-from runs.engine import models_asked, tools_called
+from runs.engine import child, models_asked, tools_called
 from runs.engine.claim import Claimed
 from runs.engine.outcomes import Asked, Cut, CutInFlight, Failed, Lost, Outcome, Output, Park, Refused
 from runs.engine.runtime import Flight
@@ -28,9 +29,13 @@ def perform(claimed: Claimed, flight: Flight) -> Outcome:
     except ValidationError as error:
         return _failed(broken(error, f"input of {claimed.node.name}"))
     work = claimed.node.work
+    connection.close()  # nothing of the database is held while work goes on
     try:
         if isinstance(work, Agent):
             return _Turns(claimed=claimed, flight=flight, agent=work, given=given).run()
+        if claimed.node.isolated:
+            seconds = min(claimed.node.seconds, claimed.seconds_left)
+            return Output(value=_checked(claimed, child.perform(work, given, flight, seconds)))
         return Output(value=_checked(claimed, work(given)))
     except Park as park:
         return Asked(asking=park.asking)

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -37,16 +37,33 @@ class Flight:
         self._lock = threading.Lock()
         self._why = ""
         self._lost = False
+        self._kill: Callable[[], None] | None = None
         self._waiting: concurrent.futures.Future[Any] | None = None
 
     def cut(self, why: str, *, lost: bool = False) -> bool:
         """Cancel what is in flight and refuse what would follow. True when a call was in flight."""
         with self._lock:
             self._why, self._lost = self._why or why, self._lost or lost
-            waiting = self._waiting
+            waiting, kill = self._waiting, self._kill
         if waiting is not None:
             waiting.cancel()
-        return waiting is not None
+        if kill is not None:
+            kill()
+        return waiting is not None or kill is not None
+
+    @contextlib.contextmanager
+    def kills(self, kill: Callable[[], None]) -> Iterator[None]:
+        """While inside, a cut also calls `kill`; at once when the cut came before."""
+        with self._lock:
+            self._kill = kill
+            late = bool(self._why)
+        if late:
+            kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._kill = None
 
     def check(self) -> None:
         """Raise CutInFlight when this flight has been cut."""

@@ -6,7 +6,10 @@ The simulated agents read what they should do from the run's own input, so that 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -221,6 +224,32 @@ WRITING = registry.register(
                     ),
                 ),
             )
+        ),
+    )
+)
+
+
+def _by_plan(order: Order) -> Draft:
+    """Runs in a child process."""
+    match order.plan:
+        case "forever":
+            while True:
+                time.sleep(60)
+        case "wrong":
+            raise DataError("no such supplier", where="supplier")
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return Draft(text=f"by process group {os.getpgid(0)}", plan=order.plan, amount=order.amount)
+
+
+CHILD = registry.register(
+    Workflow(
+        name="child",
+        version=1,
+        team="Testers",
+        goal=lambda order: order.text,
+        pattern=Pipeline(
+            nodes=(Node(name="compute", work=_by_plan, takes=Order, gives=Draft, isolated=True),)
         ),
     )
 )

@@ -73,6 +73,10 @@ def test_a_definition_that_cannot_work_is_refused_with_the_fix(
     assert says in problems[code]
 
 
+def test_isolated_work_must_be_importable_by_a_child() -> None:
+    assert "top of a module" in found(with_nodes(replace(SECOND, isolated=True)))["runs.E018"]
+
+
 def test_an_async_function_is_refused() -> None:
     async def slow(order: Any) -> Any:
         return order
