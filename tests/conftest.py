@@ -21,23 +21,17 @@ os.environ.setdefault("OPSCONSOLE_DATABASE_POOL", "60")  # race tests bring doze
 os.environ.setdefault("OPSCONSOLE_LOG_LEVEL", "WARNING")
 
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_own_folder: Path | None = None
-_lease = None
-
-
-def _start_servers() -> None:
-    """The keeper ends the servers when this process is gone, however it went."""
-    global _own_folder, _lease
-    from opsconsole.embedded import lease
-
-    _own_folder = Path(tempfile.mkdtemp(prefix="opsconsole-tests-"))
-    _own_folder.chmod(0o711)  # as root, the database runs under another account
-    os.environ["DATA_DIR"] = str(_own_folder)
-    _lease = lease.hold(_own_folder, fast=True)
-
+_own_folder = Path(tempfile.mkdtemp(prefix="opsconsole-tests-"))
+_own_folder.chmod(0o711)  # as root, the database runs under another account
+(_own_folder / "static").mkdir()  # whitenoise warns of a missing folder
+os.environ["DATA_DIR"] = str(_own_folder)
+_lease: "lease.Lease | None" = None
 
 if not environment.servers_given():
-    _start_servers()
+    from opsconsole.embedded import lease
+
+    # The keeper ends the servers when this process is gone, however it went.
+    _lease = lease.hold(_own_folder, fast=True)
 
 # Here and now, with the servers above: the conftests of subfolders import models.
 import django  # noqa: E402
@@ -46,15 +40,14 @@ django.setup()
 
 
 def pytest_report_header() -> str:
-    where = str(_own_folder) if _own_folder else "DATABASE_URL and REDIS_URL"
+    where = f"started under {_own_folder}" if _lease else "from DATABASE_URL and REDIS_URL"
     return f"servers: real PostgreSQL and Valkey ({where})"
 
 
 def pytest_unconfigure() -> None:
     if _lease is not None:
         _lease.close()
-    if _own_folder is not None:
-        shutil.rmtree(_own_folder, ignore_errors=True)
+    shutil.rmtree(_own_folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -187,7 +187,7 @@ def choose_account(places: Places) -> Account:
     nobody = _unprivileged()
     if passable(places.data) and passable(places.sockets):
         return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, way="drop")
-    if _namespaces_work(nobody.pw_uid):
+    if namespaces_work():
         return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, way="namespace")
     raise Refused(
         f"PostgreSQL does not run as root, and the account {nobody.pw_name} cannot reach {places.data}: "
@@ -212,7 +212,9 @@ def _unprivileged() -> pwd.struct_passwd:
     )
 
 
-def _namespaces_work(uid: int) -> bool:
+def namespaces_work() -> bool:
+    """Whether root may be seen as another account in a user namespace; some containers forbid it."""
+    uid = _unprivileged().pw_uid
     try:
         probe = subprocess.run(
             ["/bin/true"], preexec_fn=lambda: processes.enter_user_namespace(uid), check=False

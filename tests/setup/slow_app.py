@@ -11,7 +11,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 async def application(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        return await _echo(receive, send)
+        await _echo(receive, send)
+        return
     body = b""
     while True:
         message = await receive()

@@ -1,0 +1,301 @@
+"""The console as a new person meets it: a clean clone, `make run`, Ctrl-C, and what can go wrong."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsconsole import environment
+from opsconsole.embedded.processes import wait_until
+
+COLD_SECONDS, WARM_SECONDS, STOP_SECONDS = 60.0, 10.0, 5.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass
+class Start:
+    """One `make run`, and how to look at it from outside."""
+
+    clone: Path
+    data: Path
+    port: int = field(default_factory=free_port)
+    extra: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __post_init__(self) -> None:
+        kept = {
+            key: os.environ[key] for key in os.environ if key in ("PATH", "HOME") or key.startswith("PIP_")
+        }
+        env = kept | {"PORT": str(self.port), "DATA_DIR": str(self.data), "OPSCONSOLE_MARK": self.mark}
+        self.begun = time.monotonic()
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by end)
+        self.process = subprocess.Popen(
+            [*self.prefix, "make", "run"],
+            cwd=self.clone,
+            env=env | self.extra,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def said(self) -> str:
+        self.output.seek(0)
+        return self.output.read()
+
+    def get(self, path: str) -> tuple[int, dict[str, Any]]:
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            conn.request("GET", path)
+            response = conn.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            conn.close()
+
+    def ready(self) -> bool:
+        try:
+            return self.get("/readyz")[0] == 200
+        except (OSError, http.client.HTTPException, ValueError):
+            return False
+
+    def wait_ready(self, seconds: float) -> float:
+        """Seconds from the start to the address being told."""
+
+        def told() -> bool:
+            return "The console is at" in self.said() or self.process.poll() is not None
+
+        assert wait_until(told, seconds, 0.05), self.said()
+        took = time.monotonic() - self.begun
+        assert self.ready(), self.said()
+        return took
+
+    def interrupt(self) -> float:
+        """Ctrl-C as a terminal sends it: to the whole group. Seconds until make has ended."""
+        begun = time.monotonic()
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(20)
+        return time.monotonic() - begun
+
+    def supervisor(self) -> int:
+        return int((self.data / "console.lock").read_text().rsplit(" ", 1)[1])
+
+    def children(self) -> dict[str, int]:
+        """The supervised processes by name."""
+        found = {}
+        for pid in self.alive():
+            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            if name.startswith("ops-"):
+                found[name.removeprefix("ops-")] = pid
+        return found
+
+    def alive(self) -> list[int]:
+        """Every process of this start that lives: by the mark in its environment, or its data directory."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = self.mark.encode() in (folder / "environ").read_bytes()
+                ours = ours or os.fsencode(self.data) in (folder / "cmdline").read_bytes()
+                zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+            except OSError:
+                continue
+            if ours and not zombie:
+                found.append(int(folder.name))
+        return found
+
+    def end(self) -> None:
+        """For the clean-up: nothing may be left, whatever the test did."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        wait_until(lambda: not self.alive(), 6)
+        for pid in self.alive():
+            os.kill(pid, signal.SIGKILL)
+        self.output.close()
+
+
+@pytest.fixture(scope="module")
+def clone() -> Iterator[Path]:
+    """What was committed, in a folder that another account can pass through."""
+    parent = Path(tempfile.mkdtemp(prefix="console-"))
+    parent.chmod(0o711)
+    subprocess.run(["git", "clone", "-q", str(environment.REPOSITORY), str(parent / "clone")], check=True)
+    yield parent / "clone"
+    shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def first(clone: Path) -> Iterator[Start]:
+    """The very first start: it installs, too."""
+    start = Start(clone, clone / ".data")
+    start.took = start.wait_ready(COLD_SECONDS + 60)  # type: ignore[attr-defined]
+    yield start
+    start.end()
+
+
+def test_the_first_start_takes_a_minute_at_most(first: Start) -> None:
+    took = first.took  # type: ignore[attr-defined]
+    print(f"cold start: {took:.1f} s")
+    assert took <= COLD_SECONDS, first.said()
+
+
+def test_progress_the_address_and_the_sign_ins_are_printed(first: Start) -> None:
+    said = first.said()
+    for part in (
+        "Installing the packages",
+        "Starting PostgreSQL and Valkey",
+        f"http://localhost:{first.port}/",
+    ):
+        assert part in said
+    kept = first.data / "sign-ins.txt"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_text().strip() in said
+    for role in ("operator", "admin", "auditor"):
+        assert role in said
+
+
+def test_every_part_is_ready(first: Start) -> None:
+    status, body = first.get("/readyz")
+    assert status == 200
+    assert all(part["ok"] for part in body["parts"].values())
+    assert first.get("/healthz") == (200, {"status": "ok"})
+
+
+def test_a_second_start_on_the_same_data_says_so(first: Start, clone: Path) -> None:
+    second = Start(clone, first.data)
+    try:
+        assert second.process.wait(20) != 0
+        assert f"A console already runs on {first.data}" in second.said()
+        assert f"process {first.supervisor()}" in second.said()
+    finally:
+        second.end()
+    assert first.ready()
+
+
+def test_a_port_in_use_is_one_sentence(first: Start, clone: Path) -> None:
+    other = Start(clone, clone.parent / "other-data", port=first.port)
+    try:
+        assert other.process.wait(20) != 0
+        assert f"Port {first.port} is in use by another program; choose another with PORT=" in other.said()
+        assert "Traceback" not in other.said()
+    finally:
+        other.end()
+
+
+def test_a_full_disk_is_one_sentence(clone: Path, first: Start) -> None:
+    other = Start(clone, clone.parent / "other-data", extra={"OPSCONSOLE_LEAST_FREE_MB": "999999999"})
+    try:
+        assert other.process.wait(20) != 0
+        assert "MB are free for" in other.said()
+        assert "Traceback" not in other.said()
+    finally:
+        other.end()
+
+
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        ({"PORT": "abc"}, "PORT must be a whole number"),
+        ({"DATABASE_URL": "postgresql://u:p@h/n"}, "DATABASE_URL is set and REDIS_URL is not"),
+        ({"DATA_DIR": "/proc/nowhere"}, "choose another DATA_DIR"),
+    ],
+)
+def test_a_bad_setting_is_one_sentence(
+    clone: Path, first: Start, extra: dict[str, str], sentence: str
+) -> None:
+    other = Start(clone, clone.parent / "other-data", extra=extra)
+    try:
+        assert other.process.wait(20) != 0
+        assert sentence in other.said()
+        assert "Traceback" not in other.said()
+    finally:
+        other.end()
+
+
+def test_a_command_shares_the_servers_of_the_running_console(first: Start, clone: Path) -> None:
+    before = sorted(first.alive())
+    code = "from runs.models import Worker; print('agents', Worker.objects.filter(kind='agents').count())"
+    done = subprocess.run(
+        [clone / ".venv/bin/python", "manage.py", "shell", "-v", "0", "-c", code],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"], "DATA_DIR": str(first.data)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "agents 1" in done.stdout
+    assert sorted(first.alive()) == before
+
+
+@pytest.mark.parametrize("name", ["agents", "ordinary", "beat", "pages", "control", "front"])
+def test_a_killed_process_is_started_again(first: Start, name: str) -> None:
+    killed = first.children()[name]
+    os.kill(killed, signal.SIGKILL)
+    assert wait_until(lambda: first.children().get(name, killed) != killed, 10)
+    assert wait_until(first.ready, 20), first.get("/readyz")
+    assert f"{name} ended (killed by SIGKILL): starting it again" in first.said()
+
+
+def test_the_console_recovers_when_both_servers_are_killed(first: Start) -> None:
+    pid_files = (first.data / "postgres/postmaster.pid", first.data / "valkey/valkey.pid")
+    for file in pid_files:
+        os.kill(int(file.read_text().split("\n", 1)[0]), signal.SIGKILL)
+    assert wait_until(lambda: not first.ready(), 5, 0.01)
+    # Beat's row proves the whole way: beat, Valkey, a worker, PostgreSQL.
+    assert wait_until(first.ready, 40, 0.2), first.get("/readyz")
+
+
+def test_the_second_start_is_fast_prints_no_secret_and_stops_in_order(clone: Path, first: Start) -> None:
+    data = clone.parent / "second-data"
+    cold = Start(clone, data)
+    try:
+        cold.wait_ready(COLD_SECONDS)
+        assert cold.interrupt() <= STOP_SECONDS
+        assert wait_until(lambda: not cold.alive(), 1), cold.said()
+    finally:
+        cold.end()
+    warm = Start(clone, data)
+    try:
+        took = warm.wait_ready(COLD_SECONDS)
+        print(f"warm start: {took:.1f} s")
+        assert took <= WARM_SECONDS, warm.said()
+        assert (data / "sign-ins.txt").read_text().strip() not in warm.said()
+        os.kill(warm.supervisor(), signal.SIGKILL)
+        assert wait_until(lambda: not warm.alive(), STOP_SECONDS), warm.alive()
+    finally:
+        warm.end()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
+def test_it_works_as_an_ordinary_user(clone: Path, first: Start) -> None:
+    data = clone.parent / "ordinary"
+    data.mkdir()
+    os.chown(data, 33, 33)
+    as_other = ("setpriv", "--reuid=33", "--regid=33", "--clear-groups")
+    start = Start(clone, data, prefix=as_other, extra={"HOME": str(data)})
+    try:
+        start.wait_ready(COLD_SECONDS)
+        owners = {Path(f"/proc/{pid}").stat().st_uid for pid in start.children().values()}
+        assert owners == {33}
+        assert start.interrupt() <= STOP_SECONDS
+        assert wait_until(lambda: not start.alive(), 1), start.said()
+    finally:
+        start.end()
