@@ -32,7 +32,7 @@ class TryAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escalate:
-    """A person is asked."""
+    """A person is asked; `reason` says what kind of error it was and what was tried, not the error itself."""
 
     reason: str
     priority: int
@@ -46,6 +46,12 @@ class Stop:
     reason: str
 
 
+_NAMES = {
+    ErrorClass.RECOVERABLE: "a recoverable error",
+    ErrorClass.DATA: "a data error",
+    ErrorClass.REASONING: "a reasoning error",
+    ErrorClass.UNFORESEEN: "an error that no policy foresaw",
+}
 Verdict = TryAgain | Escalate | Stop
 
 
@@ -90,11 +96,11 @@ def _repair_note(failure: Failure) -> str:
 
 
 def _last(rule: Ask | End, failure: Failure, tries: int, budget_left: int) -> Verdict:
-    tried = f" (tried {tries + 1} times)" if tries else ""
+    tried = f", tried {tries + 1} times" if tries else ""
     spent = ", the run's retries are used up" if tries and budget_left <= 0 else ""
-    reason = f"{failure.error_class} error{tried}{spent}: {failure.message}"
+    reason = f"{_NAMES[failure.error_class]}{tried}{spent}"
     match rule:
         case Ask():
             return Escalate(reason=reason, priority=rule.priority, deadline_seconds=rule.deadline_seconds)
         case End():
-            return Stop(reason=reason)
+            return Stop(reason=f"{failure.message} ({reason})")

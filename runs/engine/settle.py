@@ -176,8 +176,8 @@ def _asking(run: Run, step: Step, failed: Failed, verdict: Escalate) -> question
     if failed.rejected is not None and failure.error_class == ErrorClass.DATA:
         return questions.Asking(
             kind=QuestionKind.CONTRACT,
-            title=f"{step.node}: {failure.message}",
-            reason=verdict.reason,
+            title=failure.message,
+            reason=f"{step.node} gave what its contract does not allow: {verdict.reason}",
             action={
                 "contract": step.node,
                 "value": failed.rejected,
@@ -193,7 +193,7 @@ def _asking(run: Run, step: Step, failed: Failed, verdict: Escalate) -> question
     return questions.Asking(
         kind=QuestionKind.ERROR,
         title=f"{step.node}: {failure.message}",
-        reason=verdict.reason,
+        reason=f"{step.node} met {verdict.reason}",
         action={"error_class": failure.error_class, "error": failure.message, "where": failure.where},
         words=failed.words,
         group=f"{failure.error_class} error: {step.node}",
