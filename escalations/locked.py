@@ -26,12 +26,15 @@ def with_run(escalation_id: int) -> tuple[Escalation, Question]:
 
 
 def alone(escalation_id: int) -> Escalation:
-    """The escalation, fresh, its own row locked; for acts that leave the run as it is. Raises NotThere."""
-    rows = Escalation.objects.select_for_update(no_key=True, of=("self",))
-    found = rows.select_related("run", "team", "taken_by", "edited_by").filter(pk=escalation_id).first()
-    if found is None:
+    """The escalation, fresh, its own row locked; for acts that leave the run as it is. Raises NotThere.
+
+    Two statements: one that waits for the lock and joins at once would bring the row as it is after the wait,
+    but the joined people as they were before it (a holder who has just come would be missing).
+    """
+    rows = Escalation.objects.filter(pk=escalation_id)
+    if not rows.select_for_update(no_key=True).values_list("pk").first():
         raise NotThere(f"There is no escalation E-{escalation_id}.")
-    return found
+    return rows.select_related("run", "team", "taken_by", "edited_by").get()
 
 
 def must_be_open(escalation: Escalation) -> None:

@@ -140,7 +140,9 @@ def test_a_rejection_after_an_edit_lets_nothing_happen(operator: User) -> None:
     assert decision.after == {}
 
 
-def test_second_answer_changes_nothing_and_says_who_did_what_and_when(operator: User, colleague: User) -> None:
+def test_second_answer_changes_nothing_and_says_who_did_what_and_when(
+    operator: User, colleague: User
+) -> None:
     escalation = approval()
     seen = shown(escalation)
     first = decisions.reject(actor=operator, **seen, reason="Wrong payee.")

@@ -1,0 +1,228 @@
+"""Every act by every actor, against the one table; what is refused changes nothing and is on record."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import connection
+
+import escalations
+from escalations import claims, controls, decisions, roles, starts
+from escalations.audit import export
+from escalations.audit.filters import Filters
+from escalations.expected import NotAllowed
+from escalations.models import Decision, Escalation
+from escalations.roles import TABLE, Act, Actor, Role, System
+from runs.models import Control, Run
+from tests import factories
+from tests.factories import approval, journal, shown
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Attempt = Callable[[Actor], object]
+
+
+def _approve() -> Attempt:
+    escalation = approval()
+    return lambda actor: decisions.approve(actor=actor, **shown(escalation))
+
+
+def _edit() -> Attempt:
+    escalation = approval()
+    return lambda actor: decisions.edit(actor=actor, **shown(escalation), value={"amount": 7})
+
+
+def _reject() -> Attempt:
+    escalation = approval()
+    return lambda actor: decisions.reject(actor=actor, **shown(escalation), reason="no")
+
+
+def _respond() -> Attempt:
+    escalation = approval()
+    return lambda actor: decisions.respond(actor=actor, **shown(escalation), text="no")
+
+
+def _take() -> Attempt:
+    escalation = approval()
+    return lambda actor: claims.take(actor=actor, escalation_id=escalation.pk)
+
+
+def _give_back() -> Attempt:
+    escalation = approval()
+
+    def attempt(actor: Actor) -> object:
+        holder = actor if isinstance(actor, User) else None
+        Escalation.objects.filter(pk=escalation.pk).update(taken_by=holder)
+        return claims.release(actor=actor, escalation_id=escalation.pk)
+
+    return attempt
+
+
+def _engage(kind: str) -> Callable[[], Attempt]:
+    return lambda: lambda actor: controls.engage(actor=actor, kind=kind, scope_kind="everything")
+
+
+def _engaged(kind: str, actor_run: Run | None = None) -> Control:
+    boss = factories.person(f"boss-{kind}", "admin")
+    return controls.engage(actor=boss, kind=kind, scope_kind="everything")
+
+
+def _release(kind: str) -> Callable[[], Attempt]:
+    def prepare() -> Attempt:
+        control = _engaged(kind)
+        return lambda actor: controls.release(actor=actor, control_id=control.pk, reason="mended")
+
+    return prepare
+
+
+def _stopped_and_released() -> tuple[Run, Control]:
+    run = factories.started()
+    control = _engaged("stop")
+    boss = User.objects.get(username="boss-stop")
+    return run, controls.release(actor=boss, control_id=control.pk, reason="mended")
+
+
+def _resume() -> Attempt:
+    run, _ = _stopped_and_released()
+    return lambda actor: controls.resume(actor=actor, run_id=run.pk)
+
+
+def _resume_all() -> Attempt:
+    _, control = _stopped_and_released()
+    return lambda actor: controls.resume_all(actor=actor, control_id=control.pk)
+
+
+def _start() -> Attempt:
+    return lambda actor: starts.start_run(
+        actor=actor, workflow="plain", raw_input={"text": "a"}, start_key="k"
+    )
+
+
+def _export() -> Attempt:
+    return lambda actor: list(export.export(actor=actor, filters=Filters()))
+
+
+ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
+    "decisions.approve": (Act.APPROVE, _approve),
+    "decisions.edit": (Act.EDIT, _edit),
+    "decisions.reject": (Act.REJECT, _reject),
+    "decisions.respond": (Act.RESPOND, _respond),
+    "claims.take": (Act.TAKE, _take),
+    "claims.release": (Act.GIVE_BACK, _give_back),
+    "controls.engage pause": (Act.PAUSE, _engage("pause")),
+    "controls.engage stop": (Act.STOP, _engage("stop")),
+    "controls.release pause": (Act.RELEASE_PAUSE, _release("pause")),
+    "controls.release stop": (Act.RELEASE_STOP, _release("stop")),
+    "controls.resume": (Act.RESUME, _resume),
+    "controls.resume_all": (Act.RESUME, _resume_all),
+    "starts.start_run": (Act.START, _start),
+    "audit.export.export": (Act.EXPORT, _export),
+}
+
+ACTORS: dict[str, tuple[Callable[[], Actor], frozenset[Role]]] = {
+    "operator": (lambda: factories.person("p", "operator"), frozenset({Role.OPERATOR})),
+    "admin": (lambda: factories.person("p", "admin"), frozenset({Role.ADMIN})),
+    "auditor": (lambda: factories.person("p", "auditor"), frozenset({Role.AUDITOR})),
+    "operator and auditor": (
+        lambda: factories.person("p", "operator", "auditor"),
+        frozenset({Role.OPERATOR, Role.AUDITOR}),
+    ),
+    "outsider": (lambda: factories.person("p"), frozenset()),
+    "somebody in another group": (lambda: factories.person("p", "gardeners"), frozenset()),
+    "anonymous": (AnonymousUser, frozenset()),
+    "deactivated admin": (lambda: _deactivated(), frozenset()),
+    "superuser": (lambda: User.objects.create_superuser("p"), frozenset({Role.ADMIN})),
+    "command line": (lambda: System(name="command line"), frozenset({Role.SYSTEM})),
+}
+
+
+def _deactivated() -> User:
+    person = factories.person("p", "admin")
+    User.objects.filter(pk=person.pk).update(is_active=False)  # the object at hand still says active
+    return person
+
+
+@pytest.mark.parametrize("actor_kind", ACTORS)
+@pytest.mark.parametrize("attempt_name", ATTEMPTS)
+def test_an_act_is_done_by_those_the_table_names_and_by_nobody_else(
+    attempt_name: str, actor_kind: str
+) -> None:
+    act, prepare = ATTEMPTS[attempt_name]
+    make_actor, its_roles = ACTORS[actor_kind]
+    actor, attempt = make_actor(), prepare()
+    before = _world()
+    entries = journal()
+    if TABLE[act] & its_roles:
+        attempt(actor)
+        assert journal()[-1].act == act
+        assert journal()[-1].outcome == "done"
+        return
+    with pytest.raises(NotAllowed) as refused:
+        attempt(actor)
+    assert _world() == before
+    (entry,) = journal()[len(entries) :]
+    assert (entry.act, entry.outcome, entry.actor_name) == (act, "refused", roles.name_of(actor))
+    assert refused.value.sentence in entry.body.encode().decode()
+
+
+def _world() -> list[object]:
+    """Everything an act may change, claims left out (the attempt to release one makes one)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM runs_question WHERE state = 'open'")
+        open_questions = cursor.fetchone()
+    return [
+        open_questions,
+        list(Escalation.objects.order_by("pk").values("state", "version", "digest", "draft")),
+        list(Control.objects.order_by("pk").values("pk", "released_at")),
+        list(Run.objects.order_by("pk").values("pk", "state", "hold", "event_seq")),
+        Decision.objects.count(),
+    ]
+
+
+def test_every_act_of_the_package_is_tried_above() -> None:
+    assert {name.split(" ")[0] for name in ATTEMPTS} == set(_acts())
+
+
+def _acts() -> Iterator[str]:
+    """The functions decorated with @recorded, found in the source."""
+    folder = Path(escalations.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        module = ".".join(path.relative_to(folder).with_suffix("").parts)
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and any(_is_recorded(one) for one in node.decorator_list):
+                yield f"{module}.{node.name}"
+
+
+def _is_recorded(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "recorded"
+
+
+def test_the_table_has_a_line_for_every_act_and_auditors_only_read() -> None:
+    assert set(TABLE) == set(Act)
+    assert {act for act, may in TABLE.items() if Role.AUDITOR in may} == {Act.READ, Act.EXPORT}
+
+
+def test_buttons_are_shown_by_the_same_table(operator: User, auditor: User, outsider: User) -> None:
+    assert roles.allowed(operator, Act.APPROVE)
+    assert roles.allowed(operator, "approve")
+    assert not roles.allowed(auditor, Act.APPROVE)
+    assert roles.acts_of(auditor) == {Act.READ, Act.EXPORT}
+    assert roles.acts_of(outsider) == frozenset()
+
+
+def test_a_role_taken_away_counts_at_the_next_act(operator: User) -> None:
+    assert roles.allowed(operator, Act.APPROVE)
+    operator.groups.clear()
+    assert not roles.allowed(operator, Act.APPROVE)
+
+
+def test_the_refusal_says_who_has_what_and_what_is_needed(auditor: User) -> None:
+    with pytest.raises(NotAllowed) as refused:
+        controls.engage(actor=auditor, kind="stop", scope_kind="everything")
+    assert refused.value.sentence == (
+        "Tomasz Nowak (auditor) may not engage stop: it needs admin or operator."
+    )
