@@ -63,8 +63,10 @@ def with_uv(wanted):
         if got.returncode != 0:
             return False
     env = dict(os.environ)
-    if "PIP_INDEX_URL" in env:
-        env.setdefault("UV_DEFAULT_INDEX", env["PIP_INDEX_URL"])
+    env.setdefault("UV_SYSTEM_CERTS", "true")  # as pip and the browser do: companies have CAs of their own
+    for pips, uvs in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
+        if pips in env:
+            env.setdefault(uvs, env[pips])
     command = [
         uv,
         "pip",
@@ -77,7 +79,10 @@ def with_uv(wanted):
         "-r",
         wanted,
     ]
-    return subprocess.run(command, env=env, capture_output=True).returncode == 0
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        say("uv could not install them (%s)" % last_line(done.stderr))
+    return done.returncode == 0
 
 
 def with_pip(wanted):

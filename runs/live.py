@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 import redis
+from celery import current_app
 from channels.layers import get_channel_layer
 from django.conf import settings
 
@@ -82,9 +83,8 @@ class _Sender:
     def _dispatch(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
         kind, key, message = hint
         if kind == "wake":
-            from runs.tasks import advance_run
-
-            advance_run.apply_async(args=(int(key),), retry=False)
+            # By name: the task is the edge's, and nothing below the edge may import it.
+            current_app.send_task("runs.advance", args=(int(key),), queue="agents", retry=False)
         elif kind == "control":
             self._valkey().publish(CONTROLS_CHANNEL, "look")
         else:

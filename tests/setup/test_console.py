@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -41,9 +42,9 @@ class Start:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
-        kept = {
-            key: os.environ[key] for key in os.environ if key in ("PATH", "HOME") or key.startswith("PIP_")
-        }
+        ours = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "VIRTUAL_ENV")
+        begins = ("OPSCONSOLE_", "MAKE", "MFLAGS", "COV_")  # of the `make test` that we may be part of
+        kept = {key: os.environ[key] for key in os.environ if key not in ours and not key.startswith(begins)}
         env = kept | {"PORT": str(self.port), "DATA_DIR": str(self.data), "OPSCONSOLE_MARK": self.mark}
         self.begun = time.monotonic()
         self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by end)
@@ -67,6 +68,17 @@ class Start:
             conn.request("GET", path)
             response = conn.getresponse()
             return response.status, json.loads(response.read())
+        finally:
+            conn.close()
+
+    def text(self, path: str) -> str:
+        """The body of a page that must be there."""
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            conn.request("GET", path)
+            response = conn.getresponse()
+            assert response.status == 200, (path, response.status)
+            return response.read().decode()
         finally:
             conn.close()
 
@@ -176,6 +188,14 @@ def test_every_part_is_ready(first: Start) -> None:
     assert status == 200
     assert all(part["ok"] for part in body["parts"].values())
     assert first.get("/healthz") == (200, {"status": "ok"})
+
+
+def test_static_files_are_served_from_the_very_first_start(first: Start) -> None:
+    page = first.text("/sign-in")
+    found = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    assert found
+    for path in found:
+        assert first.text(path), path
 
 
 def test_a_second_start_on_the_same_data_says_so(first: Start, clone: Path) -> None:
