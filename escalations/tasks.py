@@ -7,7 +7,7 @@ from celery import shared_task
 from escalations.audit import refused
 
 
-@shared_task(name="escalations.settle_refused", queue="ordinary", ignore_result=True)
+@shared_task(name="escalations.settle_refused", ignore_result=True)
 def settle_refused() -> None:
     """Every 10 s by beat: write how many identical refusals followed the ones in the journal."""
     refused.settle()

@@ -22,12 +22,12 @@ POLL_THREADS = 4
 OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint was lost
 
 
-@shared_task(name="runs.advance", queue="agents", ignore_result=True)
+@shared_task(name="runs.advance", ignore_result=True)
 def advance_run(run_id: int) -> None:
     advance(run_id)
 
 
-@shared_task(name="runs.sweep", queue="ordinary", ignore_result=True)
+@shared_task(name="runs.sweep", ignore_result=True)
 def sweep_runs() -> None:
     """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
     heart.register("beat", WorkerKind.BEAT, 0)
