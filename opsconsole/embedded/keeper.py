@@ -23,6 +23,8 @@ from opsconsole.embedded.places import Places, places_for, prepare
 from opsconsole.environment import Refused
 
 _START_SECONDS = 60.0
+_START_TRIES = 10
+_RETRY_SECONDS = 0.5
 _FIRST_CLIENT_SECONDS = 15.0
 _STOP_SECONDS = 4.0
 _TICK_SECONDS = 0.2
@@ -88,19 +90,31 @@ class Keeper:
     def _wait_ready(self) -> None:
         assert self._postgres is not None
         assert self._valkey is not None
-        for name, server in (("postgres", self._postgres), ("valkey", self._valkey)):
-            deadline = time.monotonic() + _START_SECONDS
-            while not server.ready():
-                if self._processes[name].poll() is not None:
-                    raise Refused(f"The embedded {name} ended at once: {self._last_words(name)}")
-                if time.monotonic() > deadline:
-                    raise Refused(f"The embedded {name} did not start within {_START_SECONDS:.0f} s.")
-                time.sleep(0.01)
+        servers: tuple[tuple[str, postgres.Postgres | valkey.Valkey], ...]
+        servers = (("postgres", self._postgres), ("valkey", self._valkey))
+        for name, server in servers:
+            self._wait_for(name, server)
+
+    def _wait_for(self, name: str, server: postgres.Postgres | valkey.Valkey) -> None:
+        """Wait until it answers. What a killed one left behind may take a moment to go: some new tries."""
+        deadline = time.monotonic() + _START_SECONDS
+        tries = _START_TRIES
+        while not server.ready():
+            if self._processes[name].poll() is not None:
+                tries -= 1
+                if not tries:
+                    raise Refused(f"The embedded {name} does not start: {self._last_words(name)}")
+                time.sleep(_RETRY_SECONDS)
+                self._processes[name] = server.start()
+            if time.monotonic() > deadline:
+                raise Refused(f"The embedded {name} did not start within {_START_SECONDS:.0f} s.")
+            time.sleep(0.01)
 
     def _last_words(self, name: str) -> str:
         log = self._places.logs / f"{name}.log"
-        said = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
-        return said[0] if said else f"see {log}"
+        said = log.read_text(errors="replace").strip().splitlines()[-20:] if log.exists() else []
+        causes = [line for line in said if "FATAL" in line or "PANIC" in line]
+        return (causes or said or [f"see {log}"])[-1]
 
     def _addresses(self) -> bytes:
         assert self._postgres is not None

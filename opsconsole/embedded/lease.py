@@ -6,6 +6,7 @@ Starts a keeper if none runs. Never starts a server itself.
 import atexit
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -28,6 +29,10 @@ class Lease:
     redis_url: str
     conn: socket.socket
     keeper: subprocess.Popen[bytes] | None  # if it was started for this lease
+
+    def alive(self) -> bool:
+        """Whether the keeper is still there. It says nothing after the addresses: readable means gone."""
+        return self.conn.fileno() != -1 and not select.select([self.conn], [], [], 0)[0]
 
     def close(self) -> None:
         """Give the servers up; if nobody else holds them, returns when they are stopped. Idempotent."""

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import select
 import signal
 import sys
 import time
@@ -194,11 +193,14 @@ class Console:
 
     def _renew_lease(self) -> None:
         """The keeper looks after the servers; if it is gone itself, have another one started."""
-        if self._lease is None or not select.select([self._lease.conn], [], [], 0)[0]:
+        if self._lease is None or self._lease.alive():
             return
         self._say("PostgreSQL and Valkey lost their keeper: starting them again")
         self._lease.close()
-        self._lease = lease.hold(self._places.data)
+        try:
+            self._lease = lease.hold(self._places.data)
+        except Refused as why:  # the next round tries again
+            self._say(str(why))
 
     def _stop(self) -> None:
         """The door first, then who works, then who shows it, then the servers; 5 s in all."""

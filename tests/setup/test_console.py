@@ -22,6 +22,7 @@ from opsconsole import environment
 from opsconsole.embedded.processes import wait_until
 
 COLD_SECONDS, WARM_SECONDS, STOP_SECONDS = 60.0, 10.0, 5.0
+ORDINARY = 33  # www-data on Debian; any account that is not root will do
 
 
 def free_port() -> int:
@@ -39,6 +40,7 @@ class Start:
     port: int = field(default_factory=free_port)
     extra: dict[str, str] = field(default_factory=dict)
     prefix: tuple[str, ...] = ()
+    has_data: bool = True  # false for a second start on another's data
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
@@ -120,11 +122,12 @@ class Start:
 
     def alive(self) -> list[int]:
         """Every process of this start that lives: by the mark in its environment, or its data directory."""
+        # PostgreSQL is given an environment of its own, without the mark.
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 ours = self.mark.encode() in (folder / "environ").read_bytes()
-                ours = ours or os.fsencode(self.data) in (folder / "cmdline").read_bytes()
+                ours = ours or (self.has_data and os.fsencode(self.data) in (folder / "cmdline").read_bytes())
                 zombie = (folder / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
             except OSError:
                 continue
@@ -199,7 +202,7 @@ def test_static_files_are_served_from_the_very_first_start(first: Start) -> None
 
 
 def test_a_second_start_on_the_same_data_says_so(first: Start, clone: Path) -> None:
-    second = Start(clone, first.data)
+    second = Start(clone, first.data, has_data=False)
     try:
         assert second.process.wait(20) != 0
         assert f"A console already runs on {first.data}" in second.said()
@@ -274,10 +277,13 @@ def test_a_killed_process_is_started_again(first: Start, name: str) -> None:
     assert f"{name} ended (killed by SIGKILL): starting it again" in first.said()
 
 
+def _pid_in(file: Path) -> int:
+    return int(file.read_text().split("\n", 1)[0])
+
+
 def test_the_console_recovers_when_both_servers_are_killed(first: Start) -> None:
-    pid_files = (first.data / "postgres/postmaster.pid", first.data / "valkey/valkey.pid")
-    for file in pid_files:
-        os.kill(int(file.read_text().split("\n", 1)[0]), signal.SIGKILL)
+    for file in (first.data / "postgres/postmaster.pid", first.data / "valkey/valkey.pid"):
+        os.kill(_pid_in(file), signal.SIGKILL)
     assert wait_until(lambda: not first.ready(), 5, 0.01)
     # Beat's row proves the whole way: beat, Valkey, a worker, PostgreSQL.
     assert wait_until(first.ready, 40, 0.2), first.get("/readyz")
@@ -304,17 +310,42 @@ def test_the_second_start_is_fast_prints_no_secret_and_stops_in_order(clone: Pat
         warm.end()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
-def test_it_works_as_an_ordinary_user(clone: Path, first: Start) -> None:
-    data = clone.parent / "ordinary"
-    data.mkdir()
-    os.chown(data, 33, 33)
-    as_other = ("setpriv", "--reuid=33", "--regid=33", "--clear-groups")
-    start = Start(clone, data, prefix=as_other, extra={"HOME": str(data)})
+def test_the_console_recovers_when_the_keeper_is_killed_too(first: Start) -> None:
+    (keeper,) = [
+        pid for pid in first.alive() if b"embedded.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    before = first.children()
+    for pid in (
+        keeper,
+        *map(_pid_in, (first.data / "postgres/postmaster.pid", first.data / "valkey/valkey.pid")),
+    ):
+        os.kill(pid, signal.SIGKILL)
+    assert wait_until(lambda: not first.ready(), 5, 0.01)
+    assert wait_until(first.ready, 40, 0.2), first.said()
+    assert first.children() == before
+
+
+# An ordinary user cannot run a Python below root's home: the system's own is for everybody.
+_SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def _system_python_will_do() -> bool:
+    check = "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"
+    return Path(_SYSTEM_PYTHON).exists() and not subprocess.run([_SYSTEM_PYTHON, "-c", check]).returncode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become an ordinary user")
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="there is no setpriv")
+@pytest.mark.skipif(not _system_python_will_do(), reason="the system has no Python 3.11 with ensurepip")
+def test_an_ordinary_user_installs_and_runs_it(clone: Path) -> None:
+    home = clone.parent / "ordinary"
+    subprocess.run(["git", "clone", "-q", str(clone), str(home)], check=True)
+    subprocess.run(["chown", "-R", f"{ORDINARY}:{ORDINARY}", str(home)], check=True)
+    as_other = ("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups")
+    start = Start(home, home / ".data", prefix=as_other, extra={"HOME": str(home), "PY": _SYSTEM_PYTHON})
     try:
-        start.wait_ready(COLD_SECONDS)
-        owners = {Path(f"/proc/{pid}").stat().st_uid for pid in start.children().values()}
-        assert owners == {33}
+        start.wait_ready(COLD_SECONDS + 60)
+        assert {Path(f"/proc/{pid}").stat().st_uid for pid in start.alive()} == {ORDINARY}
         assert start.interrupt() <= STOP_SECONDS
         assert wait_until(lambda: not start.alive(), 1), start.said()
     finally:
