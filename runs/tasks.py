@@ -36,7 +36,7 @@ def sweep_runs() -> None:
     sweep.lift_pauses()
     for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
         with contextlib.suppress(Exception):
-            advance_run.apply_async(args=(run_id,), retry=False)
+            advance_run.apply_async(args=(run_id,), queue="agents", retry=False)
 
 
 class Poller:
