@@ -302,3 +302,15 @@ def test_an_effect_is_not_handed_over_under_a_stop(runtime: Runtime) -> None:
     engage("stop", "workflow", "paying")
     assert advance(run.pk, runtime) == Nothing(why="held")
     assert flows.CASHBOX.paid == []
+
+
+def test_a_stop_that_was_released_meanwhile_still_refuses_what_was_under_way(runtime: Runtime) -> None:
+    run = start("writing")
+    claimed = claim(run.pk, worker=runtime.name)
+    assert isinstance(claimed, Claimed)
+    released(engage())
+    with runtime.fly(run.pk, "writing", claimed.fence) as flight:
+        outcome = perform(claimed, flight)
+    assert isinstance(outcome, Cut)
+    assert settle(claimed, outcome) == Nothing(why="held")
+    assert (fresh(run).hold, run.calls.count()) == ("stop", 0)
