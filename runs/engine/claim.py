@@ -111,11 +111,15 @@ def claim_next(run: Run, *, worker: str, moment: datetime) -> Next:
 
 def _choose(run: Run, worker: str, moment: datetime) -> Next:
     workflow = registry.workflow(run.workflow, run.version)
+    step = run.steps.select_related("input").order_by("-seq").first()
     if workflow is None:
-        return _missing(run)
+        return _missing(run, "the run keeps the version it started with, and that version is gone")
+    if step is not None and step.node not in {node.name for node in workflow.nodes}:
+        return _missing(
+            run, f"its definition has changed under the same version: there is no node {step.node}"
+        )
     if run.deadline_at <= moment:
         return fail(run, None, "The run's deadline has passed.", moment)
-    step = run.steps.select_related("input").order_by("-seq").first()
     if step is None or step.state == StepState.DONE:
         return _route(run, workflow, worker, moment)
     if step.state == StepState.WAITING:
@@ -124,7 +128,7 @@ def _choose(run: Run, worker: str, moment: datetime) -> Next:
         return _poison(run, step)
     if step.state == StepState.SLEEPING:
         move_step(step, StepState.RUNNING)
-        return _new_attempt(run, workflow, step, worker, moment, note=_last_note(step))
+        return _new_attempt(run, workflow, step, worker, moment, note=step.note)
     return _continue(run, workflow, step, worker, moment)
 
 
@@ -166,7 +170,7 @@ def _continue(run: Run, workflow: Workflow, step: Step, worker: str, moment: dat
     """The same attempt goes on: after a lost worker, a cut, or an answer. Recorded calls are replayed."""
     attempt = step.attempts.order_by("-number").first()
     if attempt is None or attempt.state in (AttemptState.BROKEN, AttemptState.FAILED, AttemptState.DONE):
-        return _new_attempt(run, workflow, step, worker, moment, note=_last_note(step))
+        return _new_attempt(run, workflow, step, worker, moment, note=step.note)
     move_attempt(attempt, AttemptState.RUNNING)
     attempt.fence, attempt.worker = run.fence, worker
     attempt.save()
@@ -189,11 +193,6 @@ def _claimed(
         worker=worker,
         seconds_left=(run.deadline_at - moment).total_seconds(),
     )
-
-
-def _last_note(step: Step) -> str:
-    last = step.attempts.order_by("-number").values_list("note", flat=True).first()
-    return last or ""
 
 
 def _answered(run: Run, workflow: Workflow, step: Step, worker: str, moment: datetime) -> Next:
@@ -252,14 +251,14 @@ def park_at(run: Run, step: Step | None, asking: questions.Asking) -> Nothing:
     return parked
 
 
-def _missing(run: Run) -> Nothing:
+def _missing(run: Run, reason: str) -> Nothing:
     last = run.questions.filter(step=None).order_by("-pk").first()
     if last and (last.state == QuestionState.EXPIRED or last.verb == Verb.REJECT):
         return end(run, None, last.answer_text or "denied", now())
     asking = questions.Asking(
         kind=QuestionKind.MISSING,
-        title=f"{run.workflow} v{run.version} is not installed",
-        reason="the run keeps the version it started with, and that version is gone",
+        title=f"{run.workflow} v{run.version} is not installed as the run knows it",
+        reason=reason,
         action={"workflow": run.workflow, "version": run.version},
         group=f"missing {run.workflow} v{run.version}",
         priority=70,

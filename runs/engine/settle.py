@@ -161,11 +161,9 @@ def _close_attempt(attempt: Attempt, failed: Failed, moment: datetime) -> None:
 
 
 def _again(run: Run, step: Step, attempt: Attempt, seconds: float, note: str, moment: datetime) -> Nothing:
-    """Another attempt after a while. The note rides on the attempt that failed and is told to the next."""
+    """Another attempt after a while. Without a new note the next is told what this one was told."""
     run.retries += 1
-    if note:
-        attempt.note = note
-        attempt.save()
+    step.note = note or attempt.note
     move_step(step, StepState.SLEEPING)
     step.save()
     return later(run, seconds, moment)

@@ -45,6 +45,7 @@ class Step(models.Model):
     answered_by = models.CharField(
         max_length=150, blank=True, help_text="the person whose value this output is"
     )
+    note = models.TextField(blank=True, help_text="what the next attempt is told")
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 
@@ -102,7 +103,7 @@ class Attempt(models.Model):
     fence = models.PositiveBigIntegerField()
     worker = models.CharField(max_length=120)
     note = models.TextField(
-        blank=True, help_text="what the agent is told anew: a broken contract, a person's words"
+        blank=True, help_text="what the agent was told anew: a broken contract, a person's words"
     )
     error_class = models.CharField(max_length=12, choices=[(c, c) for c in ErrorClass], blank=True)
     error = models.TextField(blank=True)
