@@ -3,21 +3,30 @@
 .PHONY: help setup setup-dev run test lint fmt lock clean
 
 # The first Python here that is new enough; PY=… chooses another.
-PY ?= $(firstword $(foreach name,python3.11 python3 python3.12 python3.13 python3.14 python,\
-	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(name))) python3)
+PYTHONS := python3.11 python3 python3.12 python3.13 python3.14
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VENV := .venv/bin
 TESTS ?= tests
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# What is installed checks itself in a twentieth of a second; looking for a Python takes longer.
+define install
+@p="$(PY)"; \
+if [ -z "$$p" ] && .venv/bin/python -c '$(NEW_ENOUGH)' 2>/dev/null; then p=.venv/bin/python; fi; \
+if [ -z "$$p" ]; then for name in $(PYTHONS); do \
+  if "$$name" -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then p=$$name; break; fi; done; fi; \
+if [ -z "$$p" ] && ! command -v python3 >/dev/null; then \
+  echo "opsconsole needs Python 3.11 or newer; there is no python3." >&2; exit 1; fi; \
+exec "$${p:-python3}" -m opsconsole.install $(1)
+endef
+
 setup: ## Only install what running needs
-	@command -v $(PY) >/dev/null || { echo "opsconsole needs Python 3.11 or newer; there is no $(PY)." >&2; exit 1; }
-	@$(PY) -m opsconsole.install requirements.txt
+	$(call install,requirements.txt)
 
 setup-dev:
-	@command -v $(PY) >/dev/null || { echo "opsconsole needs Python 3.11 or newer; there is no $(PY)." >&2; exit 1; }
-	@$(PY) -m opsconsole.install requirements-dev.txt
+	$(call install,requirements-dev.txt)
 
 run: setup ## Run the whole console here; PORT=8000 and DATA_DIR=.data can be set
 	@exec $(VENV)/python manage.py up

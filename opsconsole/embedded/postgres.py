@@ -168,7 +168,10 @@ class Postgres:
             raise Refused(
                 f"Another PostgreSQL (process {pid}) holds {self.places.cluster} and does not stop."
             )
-        pid_file.unlink(missing_ok=True)
+        # Killed, it left its locks behind; another program may have its number by now.
+        socket = self.places.postgres_sockets / f".s.PGSQL.{_PORT}"
+        for left in (pid_file, socket, socket.with_name(f"{socket.name}.lock")):
+            left.unlink(missing_ok=True)
 
 
 def prepare(places: Places, *, fast: bool) -> Postgres:

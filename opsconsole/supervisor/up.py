@@ -167,6 +167,8 @@ class Console:
         for child in self._children:
             if sentence := child.look_after():
                 self._say(sentence)
+        if self._lease is not None and self._lease.keeper is not None:
+            self._lease.keeper.poll()  # reaped here if it died: a strangers' reaper stops at the first of ours
         processes.reap_strangers(self._our_pids())
         if time.monotonic() < self._next_round:
             return

@@ -322,7 +322,7 @@ def test_the_console_recovers_when_the_keeper_is_killed_too(first: Start) -> Non
         os.kill(pid, signal.SIGKILL)
     assert wait_until(lambda: not first.ready(), 5, 0.01)
     assert wait_until(first.ready, 40, 0.2), first.said()
-    assert first.children() == before
+    assert first.children() == before, first.said()
 
 
 # An ordinary user cannot run a Python below root's home: the system's own is for everybody.
