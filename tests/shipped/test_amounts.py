@@ -65,7 +65,8 @@ def test_no_text_is_read_as_an_amount_with_other_digits(text: str, mark: str | N
 
 
 @pytest.mark.parametrize(
-    "text", ["1.204,5O", "l.204,50", "1.20,450", "1,2,3", "12,", ",50", "", "-", "١٢٣", "1..2"]
+    "text",
+    ["1.204,5O", "l.204,50", "1.20,450", "1,2,3", "12,", ",50", "", "-", "١٢٣", "1..2", "1.2OOO", "0IIO"],
 )
 def test_what_is_no_number_comes_back_as_it_stood(text: str) -> None:
     assert read_number(text) is None

@@ -1,6 +1,7 @@
 """The readers on odd input: folders, links, hostile XML, dates, layouts."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,30 @@ def test_the_readers_go_by_content_not_by_file_name(tmp_path: Path) -> None:
     fields = extract("text", changed)
     assert (fields["gross"], fields["invoice_number"]) == ("9876.54", "RE-1")
     assert fields["lines"][0]["amount"] == "1920.00"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [" ", "1", "1.", "invoice number ", "|", "1 x a @ ", "1 x a @ 1 = ", "vat 1", "iban  ", "\t", "EUR "],
+)
+def test_hostile_text_costs_little_time(piece: str) -> None:
+    """Full rows, full length: what would take a careless pattern minutes."""
+    row = (piece * 1000)[:1000]
+    text = "\n".join([row] * 200)
+    began = time.process_time()
+    plain_text.fields(text)
+    orders(text[:20_000])
+    assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize("text", ["x" * 1001, "\n" * 5001 + "x"])
+def test_text_without_the_shape_of_an_invoice_is_refused(text: str) -> None:
+    with pytest.raises(DocumentRefused, match="an invoice has not"):
+        plain_text.fields(text)
+
+
+def test_a_long_note_in_one_row_is_no_reason_to_refuse() -> None:
+    assert plain_text.fields(f"Total due 1.00\nNote: {'x' * 5000}")["note"] == "x" * 5000
 
 
 def test_a_total_that_is_not_there_is_empty() -> None:

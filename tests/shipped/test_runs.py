@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from opsconsole.shipped.invoice_intake import ledger
 from opsconsole.shipped.invoice_intake.documents import SAMPLES
 from runs import bodies, registry
+from runs.canonical import canonical
 from runs.checks import problems
 from runs.engine import answers, edits, starts
 from runs.engine.advance import advance
@@ -58,6 +59,11 @@ def answered(run: Run, verb: str, *, text: str = "", answer: Any = None) -> None
         answers.answer(question, verb=verb, answer=given, text=text, by="Marta")
 
 
+def shown(question: Question) -> str:
+    """All that the card tells, wherever it stands on it."""
+    return canonical([question.title, question.reason, question.action, question.evidence])
+
+
 def output_of(run: Run) -> dict[str, Any]:
     assert run.output is not None
     output: dict[str, Any] = bodies.load(run.output)
@@ -71,12 +77,15 @@ def test_the_definition_has_no_problems() -> None:
     assert workflow.simulated
 
 
-def test_every_sample_ends_or_waits_where_the_table_says(runtime: Runtime) -> None:
-    for file, (_, does) in sorted(TABLE.items()):
+def test_samples_of_every_kind_end_or_wait_where_the_table_says(runtime: Runtime) -> None:
+    """Every wrong one, every one above the limit, and the first of the rest, which have their copies."""
+    good = [file for file, (_, does) in sorted(TABLE.items()) if does == "posts it"]
+    others = [file for file, (_, does) in TABLE.items() if does != "posts it"]
+    for file in sorted([*good[:13], *others]):
         run = advanced(started(file), runtime)
-        assert (file, _what(run)) == (file, does.partition(":")[0])
-    posted = sum(does == "posts it" for _, does in TABLE.values())
-    assert len(ledger.current().entries()) == posted
+        assert (file, _what(run)) == (file, TABLE[file][1].partition(":")[0])
+    posted = [entry.invoice.invoice_number for entry in ledger.current().entries()]
+    assert len(posted) == len(set(posted)) == 13
 
 
 def _what(run: Run) -> str:
@@ -155,7 +164,7 @@ def test_an_approved_second_posting_of_a_number_is_refused_by_the_ledger_and_ask
     assert run.state == "waiting"
     question = question_of(run)
     assert question.kind == "error"
-    assert "posted as entry 1" in question.reason
+    assert "posted as entry 1" in shown(question)
     assert len(book.entries()) == 1
 
 
@@ -171,7 +180,7 @@ def test_a_run_outside_the_folders_asks_a_person_and_reads_nothing(runtime: Runt
     run = advanced(started("../suppliers.json"), runtime)
     question = question_of(run)
     assert question.kind == "error"
-    assert "not the plain name of a file" in question.reason
+    assert "not the plain name of a file" in shown(question)
 
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

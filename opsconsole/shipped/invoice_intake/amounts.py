@@ -10,7 +10,10 @@ from decimal import ROUND_HALF_UP, Decimal
 CENT = Decimal("0.01")
 
 _GAPS = " \u00a0\u2009\u202f'\u2019"
-_CURRENCY = re.compile(r"^(?:[A-Z]{3}|[€£$]|kr\.?|Fr\.)\s*|\s*(?:[A-Z]{3}|[€£$]|kr\.?|Fr\.)$")
+# Named, not "any three capitals": 1.2OOO would lose its letters and become an amount.
+CURRENCIES = "EUR|SEK|GBP|USD|CHF|NOK|DKK|PLN|CZK"
+_SIGNS = rf"(?:{CURRENCIES}|[€£$]|kr\.?|Fr\.)"
+_CURRENCY = re.compile(rf"^{_SIGNS}\s*|\s*{_SIGNS}$")
 _GAPPED = re.compile(rf"\d{{1,3}}(?:[{_GAPS}]\d{{3}})+(?:[.,]\d+)?")
 _BARE = re.compile(r"\d[\d.,]*")
 _DATE = re.compile(r"\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b|\b\d{4}-\d{2}-\d{2}\b")

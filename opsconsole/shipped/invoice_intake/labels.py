@@ -9,15 +9,16 @@ _VALUE = rf"(?P<value>[^\s|](?:[^\n|]*?[^\s|])?)(?={_GAP}{{2,}}|{_GAP}*\||{_GAP}
 def _field(*labels: str) -> re.Pattern[str]:
     """A label at the start of a row or after a gap, a mark or a gap, then the value up to the next gap."""
     words = "|".join(sorted(labels, key=len, reverse=True))
+    # Possessive throughout: a row of nothing but gaps must not be tried in every way it can be divided.
     return re.compile(
-        rf"(?:^|{_GAP}{{2,}}|\|){_GAP}*(?:{words}){_GAP}*(?:[:#|]|\.{{2,}}|{_GAP}(?={_GAP}*\S)){_GAP}*{_VALUE}",
+        rf"(?:^|(?<!{_GAP}){_GAP}{{2,}}+|\|){_GAP}*+(?:{words}){_GAP}*+(?:[:#|]|\.{{2,}}+|(?<={_GAP})){_GAP}*+{_VALUE}",
         re.IGNORECASE | re.MULTILINE,
     )
 
 
 def _row(*labels: str) -> re.Pattern[str]:
     words = "|".join(sorted(labels, key=len, reverse=True))
-    return re.compile(rf"^[\s|*=-]*(?:{words})(?=[\s:|.]|$)", re.IGNORECASE)
+    return re.compile(rf"^[\s|*=-]*+(?:{words})(?=[\s:|.]|$)", re.IGNORECASE)
 
 
 FIELDS = {
@@ -141,7 +142,7 @@ GROSS = _row(
     r"totaal incl\.? btw",
 )
 VAT_ROW = re.compile(
-    r"^[\s|*=-]*(?:zzgl\. |plus )?(?:vat|ust|mwst|tva|moms|btw)\.?\s+(?:à |at |@ )?(?P<rate>[\d.,]+)\s*%"
+    r"^[\s|*=-]*+(?:zzgl\. |plus )?(?:vat|ust|mwst|tva|moms|btw)\.?\s+(?:à |at |@ )?(?P<rate>[\d.,]+)\s*%"
     r"(?:\s+(?:on|of|auf|von|sur|på|av|over|van)\s+"
     r"(?P<base>\S+(?:[ \u00a0\u202f]\d{3}(?!\d))*(?:[.,]\d+)?))?(?=[\s:|]|$)",
     re.IGNORECASE,

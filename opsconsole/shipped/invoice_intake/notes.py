@@ -15,7 +15,7 @@ _ORDERS = (
     r"\b(?:approved|pre-approved|no approval|without approval|skip)\b.{0,40}\b(?:approv|check|review|post)",
     r"\b(?:ignorier|vergiss|überweis|freigegeben)\w*\b.{0,60}\b(?:anweisung|prüfung|konto|freigabe|iban)",
     r"\b(?:ignorez|oubliez|virez|payez)\b.{0,60}\b(?:instruction|compte|iban|contrôle)",
-    r"<\s*/?\s*(?:system|instructions?|assistant)\b|\[\s*(?:system|inst)\s*\]|^\s*system\s*:",
+    r"<\s*/?\s*(?:system|instructions?|assistant)\b|\[\s*(?:system|inst)\s*\]|^[ \t]*system[ \t]*:",
 )
 _ORDER = re.compile("|".join(f"(?:{pattern})" for pattern in _ORDERS), re.IGNORECASE | re.MULTILINE)
 _ALLOWED_CONTROLS = "\n\r\t"

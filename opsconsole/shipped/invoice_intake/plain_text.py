@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from opsconsole.shipped.invoice_intake.accounts import compact
 from opsconsole.shipped.invoice_intake.amounts import (
+    CURRENCIES,
     as_amount,
     as_price,
     as_quantity,
@@ -18,6 +19,7 @@ from opsconsole.shipped.invoice_intake.amounts import (
     read_number,
 )
 from opsconsole.shipped.invoice_intake.dates import as_iso
+from opsconsole.shipped.invoice_intake.documents import DocumentRefused
 from opsconsole.shipped.invoice_intake.labels import (
     COLUMNS,
     ENGLISH,
@@ -30,16 +32,30 @@ from opsconsole.shipped.invoice_intake.labels import (
     VAT_TOTAL,
 )
 
+ROW_LIMIT = 1_000
+ROWS_LIMIT = 5_000
+
 _SYMBOLS = {"€": "EUR", "£": "GBP", "US$": "USD", "kr": "SEK"}
 _TIMES = re.compile(
-    r"^\s*(?:[-*•]\s*)?(?P<quantity>[\d.,]+)\s*[x×]\s+(?P<description>.+?)\s+(?:@|à|zu)\s+(?P<unit_price>.+?)\s*=\s*"
-    r"(?P<amount>.+?)\s*\(\s*(?:VAT|USt\.?|MwSt\.?|TVA|moms|btw)\s*(?P<vat_rate>[\d.,]+)\s*%\s*\)\s*$",
+    r"^\s*(?:[-*•]\s*)?(?P<quantity>[\d.,]+)\s*[x×]\s+(?P<description>[^@=]+?)\s+(?:@|à|zu)\s+(?P<unit_price>[^@=]+?)\s*=\s*"
+    r"(?P<amount>[^=()]+?)\s*\(\s*(?:VAT|USt\.?|MwSt\.?|TVA|moms|btw)\s*(?P<vat_rate>[\d.,]+)\s*%\s*\)\s*$",
     re.IGNORECASE,
 )
 
 
+def invoice(text: str) -> None:
+    """Raises DocumentRefused for text that has not the shape of an invoice and would only cost time."""
+    rows = _split_note(text)[0].splitlines()
+    if len(rows) > ROWS_LIMIT or any(len(row) > ROW_LIMIT for row in rows):
+        raise DocumentRefused(
+            f"The text has rows of more than {ROW_LIMIT:,} characters or more than {ROWS_LIMIT:,} rows; "
+            "an invoice has not."
+        )
+
+
 def fields(text: str) -> dict[str, object]:
-    """The invoice's fields in the contract's names; what is not there is None or empty."""
+    """The invoice's fields in the contract's names; what is not there is None or empty. Raises DocumentRefused."""
+    invoice(text)
     body, note = _split_note(text)
     mark = decimal_mark(body)
     rows = body.splitlines()
@@ -87,11 +103,7 @@ def _currency(stated: str | None, body: str) -> str | None:
     if stated:
         return _SYMBOLS.get(stated, stated)
     found = {code for sign, code in _SYMBOLS.items() if re.search(rf"(?<!\w){re.escape(sign)}(?!\w)", body)}
-    found |= set(
-        re.findall(
-            r"(?<=\d )(?:EUR|SEK|GBP|USD|CHF|NOK|DKK)\b|\b(?:EUR|SEK|GBP|USD|CHF|NOK|DKK)(?= \d)", body
-        )
-    )
+    found |= set(re.findall(rf"(?<=\d )(?:{CURRENCIES})\b|\b(?:{CURRENCIES})(?= \d)", body))
     return found.pop() if len(found) == 1 else None
 
 

@@ -1,6 +1,6 @@
 """The workflow `invoice_intake`: read -> extract -> check -> match -> post. Only wires the other files."""
 
-from opsconsole.shipped.invoice_intake import checks, documents, ledger, matching, register, ubl
+from opsconsole.shipped.invoice_intake import checks, documents, ledger, matching, plain_text, register, ubl
 from opsconsole.shipped.invoice_intake.contracts import (
     Checked,
     Document,
@@ -15,10 +15,12 @@ from runs.registry import register as register_workflow
 
 
 def read(given: InvoiceFile) -> Document:
-    """The file as text. XML that is no sound UBL invoice is refused here, before any agent sees it."""
+    """The file as text. What cannot be an invoice is refused here, before any agent sees it."""
     document = documents.read(given.folder, given.file, allowed=documents.folders())
     if document.kind == "ubl":
         ubl.invoice(document.text)
+    else:
+        plain_text.invoice(document.text)
     return document
 
 
