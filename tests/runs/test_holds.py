@@ -19,7 +19,7 @@ from runs.engine.outcomes import Cut
 from runs.engine.perform import perform
 from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
-from runs.models import Control, Event, Run, Worker
+from runs.models import Control, Event, Question, Run, Worker
 from tests.runs import flows
 from tests.runs.conftest import advanced, question_of, start
 
@@ -135,7 +135,9 @@ def test_clocks_stand_still_while_held_and_the_time_is_given_back(runtime: Runti
     control = engage("pause")
     marked(control)
     Run.objects.filter(pk=run.pk).update(held_since=F("held_since") - timedelta(hours=2))
+    Question.objects.filter(pk=question.pk).update(expires_at=F("asked_at"))
     assert not answers.expire(question.pk)
+    Question.objects.filter(pk=question.pk).update(expires_at=question.expires_at)
     released(control)
     sweep.lift_pauses()
     after = question_of(run)

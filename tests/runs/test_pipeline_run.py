@@ -158,6 +158,14 @@ def test_an_invented_tool_is_a_reasoning_error_and_asks(runtime: Runtime) -> Non
     assert flows.CASHBOX.paid == []
 
 
+def test_trying_again_sends_the_blamed_call_anew_instead_of_replaying_it(runtime: Runtime) -> None:
+    run = advanced(start("paying", plan="invented tool"), runtime)
+    answered(run, "approve")
+    advanced(run, runtime)
+    calls = Call.objects.filter(run=run, kind="model").order_by("send")
+    assert [(call.send, call.replayable) for call in calls] == [(1, False), (2, False)]
+
+
 def test_an_invented_argument_never_reaches_the_tool(runtime: Runtime) -> None:
     run = advanced(start("paying", plan="invented argument"), runtime)
     assert run.state == "waiting"
