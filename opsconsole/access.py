@@ -30,6 +30,41 @@ PAGES: dict[str, May] = {
     "readyz": ANYBODY,
     "sign-in": ANYBODY,
     "sign-out": SIGNED_IN,
+    # The frame round every page
+    "places": PEOPLE,
+    "held": PEOPLE,
+    "search": PEOPLE,
+    # Inbox, and the acts on its cards
+    "inbox": PEOPLE,
+    "queue": PEOPLE,
+    "escalation": PEOPLE,
+    "card": PEOPLE,
+    "question": PEOPLE,
+    "approve": PEOPLE,
+    "edit": PEOPLE,
+    "reject": PEOPLE,
+    "respond": PEOPLE,
+    "take": PEOPLE,
+    "give-back": PEOPLE,
+    # Runs
+    "start-choose": PEOPLE,
+    "start": PEOPLE,
+    "run-people": PEOPLE,
+    # Controls, and the acts on them
+    "controls": PEOPLE,
+    "controls-held": PEOPLE,
+    "controls-hits": PEOPLE,
+    "controls-receipt": PEOPLE,
+    "controls-left": PEOPLE,
+    "engage": PEOPLE,
+    "release": PEOPLE,
+    "resume-all": PEOPLE,
+    "resume": PEOPLE,
+    # Interventions
+    "interventions": PEOPLE,
+    "interventions-list": PEOPLE,
+    "interventions-export": PEOPLE,
+    "intervention": PEOPLE,
 }
 
 
