@@ -1,7 +1,6 @@
 """The web entry: pages and websockets. Decides nothing."""
 
 import os
-from importlib.util import find_spec
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 
@@ -14,12 +13,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.urls import path  # noqa: E402
 
-_routes = []
-if find_spec("escalations.consumers"):
-    from escalations.consumers import LiveConsumer
+from escalations.consumers import LiveConsumer  # noqa: E402
 
-    _routes.append(path("ws/live", LiveConsumer.as_asgi()))
-
+_sockets = URLRouter([path("ws/live", LiveConsumer.as_asgi())])
 application = ProtocolTypeRouter(
-    {"http": _pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(_routes)))}
+    {"http": _pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(_sockets))}
 )

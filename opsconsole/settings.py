@@ -187,6 +187,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or DATA_DIR / "static")
 STATICFILES_DIRS = [folder for folder in [BASE_DIR / "static"] if folder.is_dir()]
 WHITENOISE_USE_FINDERS = PLAIN_STATIC
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 _static_storage = (
     "django.contrib.staticfiles.storage.StaticFilesStorage"
     if PLAIN_STATIC

@@ -151,19 +151,6 @@ async def test_a_websocket_passes_both_ways(lanes: Lanes) -> None:
         assert await asyncio.wait_for(socket.recv(), 5) == "hello"
 
 
-def test_thirty_hanging_pages_do_not_delay_a_control(lanes: Lanes) -> None:
-    with contextlib.ExitStack() as hanging:
-        for _ in range(30):
-            conn = hanging.enter_context(socket.create_connection(("127.0.0.1", lanes.port), timeout=5))
-            conn.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        took = []
-        for _ in range(20):
-            begun = time.monotonic()
-            assert get(lanes.port, "/controls/engage", body=b"scope=all")["length"] == 9
-            took.append(time.monotonic() - begun)
-        assert sorted(took)[-1] < 1.0
-
-
 def test_a_lane_that_is_frozen_does_not_freeze_the_other(lanes: Lanes) -> None:
     os.kill(lanes.control_pid, signal.SIGSTOP)
     try:
@@ -189,3 +176,16 @@ def test_a_lane_that_is_down_is_a_503_that_says_when_to_come_back(tmp_path: Path
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 2" in answer
     assert b"starting, try again" in answer
+
+
+def test_thirty_pages_that_block_their_lane_do_not_delay_a_control(lanes: Lanes) -> None:
+    with contextlib.ExitStack() as hanging:
+        for _ in range(30):
+            conn = hanging.enter_context(socket.create_connection(("127.0.0.1", lanes.port), timeout=5))
+            conn.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        took = []
+        for _ in range(20):
+            begun = time.monotonic()
+            assert get(lanes.port, "/controls/engage", body=b"scope=all")["length"] == 9
+            took.append(time.monotonic() - begun)
+        assert max(took) < 0.3  # one page alone takes longer
