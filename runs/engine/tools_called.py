@@ -25,7 +25,7 @@ from runs.engine.claim import Claimed
 from runs.engine.outcomes import Park, Refused
 from runs.engine.permits import Result, Wanted
 from runs.engine.questions import Asking
-from runs.errors import DataError, ErrorClass, StepError, broken, classify
+from runs.errors import DataError, ErrorClass, RecoverableError, broken, classify
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
 
 
@@ -233,9 +233,12 @@ def _went_wrong(claimed: Claimed, gateway: Gateway, error: Exception) -> Mapping
         _record(claimed, gateway, CallState.FAILED, error=text, error_class=classify(error))
         raise error
     call = _record(claimed, gateway, CallState.UNKNOWN, error=text, error_class=classify(error))
-    if action.tool.find is None and action.tool.repeatable and isinstance(error, StepError):
-        raise error
-    return _after_doubt(claimed, action, call, words="")
+    found = _found(claimed, action, call)
+    if found is not None:
+        return found
+    if _may_repeat(action.tool):  # by the policy for recoverable errors, with its back-off and its end
+        raise RecoverableError(f"{action.tool.name}: {text}") from error
+    raise Park(_doubt_asking(_as_sent(claimed, action, call), call, words=""))
 
 
 def _record(
@@ -266,17 +269,32 @@ def _after_doubt(claimed: Claimed, action: Action, call: Call, words: str) -> Ma
     question = _question(claimed, action, QuestionKind.UNKNOWN)
     if question is not None and question.asked_at >= call.permitted_at:
         return _obey_doubt(claimed, action, call, question)
-    if action.tool.find is not None:
-        found = action.tool.find(action.key)
-        if found is not None:
-            permits.record(claimed, call, Result(state=CallState.DONE, response=plain(found)))
-            return plain(found)  # type: ignore[no-any-return]
-    if action.tool.find is not None or action.tool.repeatable:
+    found = _found(claimed, action, call)
+    if found is not None:
+        return found
+    if _may_repeat(action.tool):
         permits.record(claimed, call, Result(state=CallState.FAILED, error="no outcome recorded; sent again"))
         return _perform(claimed, _as_sent(claimed, action, call))
     if call.state == CallState.PERMITTED:
         permits.record(claimed, call, Result(state=CallState.UNKNOWN, error="worker lost before the outcome"))
     raise Park(_doubt_asking(_as_sent(claimed, action, call), call, words))
+
+
+def _found(claimed: Claimed, action: Action, call: Call) -> Mapping[str, Any] | None:
+    """What the tool's own look-up knows of an effect; recorded when it happened."""
+    if action.tool.find is None:
+        return None
+    found = action.tool.find(action.key)
+    if found is None:
+        return None
+    answer: Mapping[str, Any] = plain(found)
+    permits.record(claimed, call, Result(state=CallState.DONE, response=answer))
+    return answer
+
+
+def _may_repeat(tool: Tool) -> bool:
+    """A tool that can look has just said that nothing happened; a repeatable one dedupes by key."""
+    return tool.find is not None or tool.repeatable
 
 
 def _as_sent(claimed: Claimed, action: Action, call: Call) -> Action:

@@ -18,8 +18,9 @@ from tests.runs import flows
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(settings: Settings) -> None:
+def _no_pauses(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SIMULATED_SECONDS = 0.0
+    monkeypatch.setattr("runs.engine.settle.random.random", lambda: 0.0)  # back-off: at once
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,7 @@ def _empty_cashbox() -> Iterator[None]:
     flows.CASHBOX.break_after_send = 0
     yield
     flows.CASHBOX.break_after_send = 0
+    flows.CASHBOX.lose = False
 
 
 @pytest.fixture(scope="session")

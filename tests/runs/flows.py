@@ -72,9 +72,12 @@ class Cashbox:
         self.lock = threading.Lock()
         self.paid: list[tuple[str, int]] = []
         self.break_after_send = 0
+        self.lose = False  # the line goes dead before anything is written down
 
     def pay(self, key: str, amount: int) -> None:
         with self.lock:
+            if self.lose:
+                raise ConnectionResetError("nothing arrived")
             self.paid.append((key, amount))
             if self.break_after_send:
                 self.break_after_send -= 1

@@ -293,6 +293,15 @@ def test_a_tool_that_can_look_answers_the_doubt_itself(runtime: Runtime) -> None
     assert len(flows.CASHBOX.paid) == 1
 
 
+def test_a_tool_whose_line_stays_dead_ends_with_a_person_not_in_a_circle(runtime: Runtime) -> None:
+    flows.CASHBOX.lose = True
+    run = advanced(start("paying_found", amount=9), runtime)
+    assert question_of(run).action["error_class"] == "recoverable"
+    sent = Call.objects.filter(run=run, kind="tool")
+    assert sent.count() == 4
+    assert flows.CASHBOX.paid == []
+
+
 def test_a_repeatable_tool_is_sent_again_with_the_same_key(runtime: Runtime) -> None:
     flows.CASHBOX.break_after_send = 1
     run = advanced(start("paying_repeatable", amount=9), runtime)
