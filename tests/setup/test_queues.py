@@ -50,6 +50,6 @@ def test_a_hint_to_a_server_that_hangs_fails_within_seconds() -> None:
 
 
 def test_the_sweep_ticks_on_the_ordinary_queue() -> None:
-    (tick,) = app.conf.beat_schedule.values()
+    tick = app.conf.beat_schedule["sweep"]
     assert (tick["task"], tick["options"]["queue"]) == ("runs.sweep", "ordinary")
     assert tick["schedule"] == settings.RUNS_SWEEP_SECONDS
