@@ -1,0 +1,109 @@
+"""What every fault test has: a nursery, a Valkey and a sink of its own, and a check of the whole record at its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from django.db import connection, transaction
+
+from runs.engine import answers, starts
+from runs.models import Question, Run
+from tests.faults import history, workflows  # noqa: F401  (registers the workflows here, too)
+from tests.faults.broker import Broker
+from tests.faults.fleet import LEASE_SECONDS, Fleet, Nursery, SinkProcess
+
+
+@pytest.fixture(scope="session")
+def _broker() -> Iterator[Broker]:
+    folder = Path(tempfile.mkdtemp(prefix="opsconsole-faults-"))
+    broker = Broker(folder)
+    broker.start()
+    yield broker
+    broker.kill()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def broker(_broker: Broker) -> Broker:
+    """Valkey, empty. A test may wipe and kill it."""
+    _broker.forget()
+    return _broker
+
+
+@pytest.fixture(scope="session")
+def _nursery(_broker: Broker, django_db_setup: None, django_db_blocker: Any) -> Iterator[Nursery]:
+    nursery = Nursery(
+        {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings_faults",
+            "DATABASE_URL": _of_the_tests(os.environ["DATABASE_URL"]),
+            "REDIS_URL": _broker.url,
+            "OPSCONSOLE_RUNS_LEASE_SECONDS": str(LEASE_SECONDS),
+            "OPSCONSOLE_RUNS_HEARTBEAT_SECONDS": "1",
+            "OPSCONSOLE_RUNS_SWEEP_SECONDS": "1",
+            "OPSCONSOLE_SIMULATED_MS": "0",
+            "OPSCONSOLE_DATABASE_POOL": "30",
+        }
+    )
+    yield nursery
+    nursery.close()
+
+
+def _of_the_tests(url: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{connection.settings_dict['NAME']}"))
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[SinkProcess]:
+    """A sink that answers at once."""
+    sink = SinkProcess(tmp_path)
+    yield sink
+    sink.end()
+
+
+@pytest.fixture
+def slow_sink(tmp_path: Path) -> Iterator[SinkProcess]:
+    """A sink that takes up to 50 ms before it accepts."""
+    sink = SinkProcess(tmp_path, delay_ms=(0.0, 50.0), seed=20)
+    yield sink
+    sink.end()
+
+
+@pytest.fixture
+def fleet(_nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: Path) -> Iterator[Fleet]:
+    """Workers, all gone at the end; then the whole record is checked."""
+    history.watch()
+    fleet = Fleet(nursery=_nursery, folder=tmp_path)
+    try:
+        yield fleet
+        fleet.end()
+        history.check()
+    finally:
+        fleet.end()
+        history.unwatch()
+
+
+def start(workflow: str, **order: Any) -> Run:
+    """A new run that nobody has been told of."""
+    with transaction.atomic():
+        return starts.start(workflow, order, start_key=uuid.uuid4().hex, by="test").run
+
+
+def fresh(run: Run) -> Run:
+    return Run.objects.get(pk=run.pk)
+
+
+def answer(run: Run, verb: str, text: str = "") -> None:
+    """A person answers the run's open question."""
+    with transaction.atomic():
+        question = answers.lock(Question.objects.get(run=run, state="open").pk)
+        given = question.action if verb == "approve" else None
+        answers.answer(question, verb=verb, answer=given, text=text, by="Marta")

@@ -1,0 +1,140 @@
+"""Workflows that the workers of the fault tests know: chains to advance, and effects that reach the sink.
+
+The sink is found by the environment (FAULT_SINK=port, FAULT_SINK_LOG=file): worker processes are told so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from runs import registry
+from runs.agents.door import ModelReply, ModelRequest, ToolCall
+from runs.agents.simulated import says, simulated
+from runs.definitions import Agent, Effect, EffectGate, Node, Pipeline, Tool, Workflow
+
+CHAIN_STEPS = 6
+HOPS = 400  # more than the latency test ever gets through: its runs stay hot
+ANSWER_SECONDS = 10.0
+
+
+class Order(BaseModel):
+    """What a run is to do: so many effects, or nothing but to pass."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    effects: int = 1
+
+
+class Sending(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    number: int
+
+
+def _send(sending: Sending, gate: EffectGate) -> Mapping[str, Any]:
+    """Connect and wait for the greeting, however long; only the request itself leaves under the gate."""
+    request = json.dumps({"key": gate.key, "arguments": {"number": sending.number}}).encode() + b"\n"
+    address = ("127.0.0.1", int(os.environ["FAULT_SINK"]))
+    with socket.create_connection(address, timeout=ANSWER_SECONDS) as conn:
+        _expect(conn, b"sink\n")
+
+        def hand_over(seconds: float) -> None:
+            conn.settimeout(seconds)
+            conn.sendall(request)
+
+        gate.hand_over(hand_over)
+        conn.settimeout(ANSWER_SECONDS)
+        _expect(conn, b"ok\n")
+    return {"sent": sending.number}
+
+
+def _expect(conn: socket.socket, words: bytes) -> None:
+    if conn.recv(16) != words:
+        raise ConnectionResetError("the sink went away")
+
+
+def _find(key: str) -> Mapping[str, Any] | None:
+    """What the sink's log says about a key."""
+    log = Path(os.environ["FAULT_SINK_LOG"])
+    for line in log.read_text().splitlines():
+        entry = json.loads(line)
+        if entry["key"] == key:
+            return {"sent": entry["arguments"]["number"]}
+    return None
+
+
+def _tool(**more: Any) -> Tool:
+    return Tool(
+        name="sink.send",
+        arguments=Sending,
+        perform=_send,
+        sentence=lambda sending: f"Send number {sending.number}",
+        effect=Effect.IRREVERSIBLE,
+        approval=lambda sending, order: None,
+        **more,
+    )
+
+
+def _agent(name: str, *tools: Tool) -> Agent:
+    return Agent(
+        name=name, model=f"simulated/{name}", prompt=f"You are {name}.", prompt_version="1", tools=tools
+    )
+
+
+@simulated("sender")
+def send(request: ModelRequest) -> ModelReply:
+    """Ask for every effect of the order in one reply, then say how many came back."""
+    order = json.loads(request.messages[0].text)
+    if request.messages[-1].role == "tool":
+        return says(request, order)
+    wanted = tuple(
+        ToolCall(id=f"call-{number}", name="sink.send", arguments={"number": number})
+        for number in range(order["effects"])
+    )
+    return replace(says(request, None), tool_calls=wanted)
+
+
+@simulated("thinker")
+def think(request: ModelRequest) -> ModelReply:
+    return says(request, json.loads(request.messages[0].text))
+
+
+def _pass(order: Order) -> Order:
+    return order
+
+
+def _workflow(name: str, *nodes: Node) -> Workflow:
+    return registry.register(
+        Workflow(
+            name=name,
+            version=1,
+            team="Testers",
+            goal=lambda order: name,
+            pattern=Pipeline(nodes=nodes),
+        )
+    )
+
+
+def _plain(name: str) -> Node:
+    return Node(name=name, work=_pass, takes=Order, gives=Order)
+
+
+def _by(name: str, agent: Agent) -> Node:
+    return Node(name=name, work=agent, takes=Order, gives=Order)
+
+
+def _sending(name: str, **more: Any) -> Workflow:
+    return _workflow(name, _plain("prepare"), _by("send", _agent("sender", _tool(**more))), _plain("close"))
+
+
+SEND = _sending("fault_send")
+SEND_REPEATABLE = _sending("fault_send_repeatable", repeatable=True)
+SEND_FOUND = _sending("fault_send_found", find=_find)
+CHAIN = _workflow("fault_chain", *(_by(f"think{n}", _agent("thinker")) for n in range(1, CHAIN_STEPS + 1)))
+HOT = _workflow("fault_hot", *(_plain(f"hop{n}") for n in range(1, HOPS + 1)))
