@@ -1,7 +1,8 @@
 """Hints: "look at run X", "this changed", "a control was engaged". They may be lost, late or doubled.
 
-One thread a process sends them, so that nobody who commits ever waits for Valkey or fails because of it.
-Nudges of the same kind within 50 ms are sent once.
+Two threads a process send them, one to screens and one to workers, so that nobody who commits ever waits for
+Valkey or fails because of it, and a stop's hint never stands behind a screen's. Equal nudges to screens within
+50 ms are sent once.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ def control_changed() -> None:
 
 
 class _Sender:
-    """The thread, its queue and its event loop. Made anew after a fork."""
+    """A lane's thread, its queue and its event loop. Made anew after a fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: str) -> None:
         self.pid = os.getpid()
         self.hints: queue.Queue[Hint] = queue.Queue()
         self.complained = 0.0
         self.redis: redis.Redis | None = None
-        threading.Thread(target=self._run, name="hints", daemon=True).start()
+        threading.Thread(target=self._run, name=f"hints-{lane}", daemon=True).start()
 
     def _run(self) -> None:
         loop = asyncio.new_event_loop()
@@ -68,8 +69,7 @@ class _Sender:
         with contextlib.suppress(queue.Empty):
             while len(hints) < 1000:
                 hints.append(self.hints.get_nowait())
-        urgent_first = sorted(hints, key=lambda hint: hint[0] == "group")
-        return list({repr(hint): hint for hint in urgent_first}.values())
+        return list({repr(hint): hint for hint in hints}.values())
 
     def _send(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
         try:
@@ -101,18 +101,19 @@ class _Sender:
         return self.redis
 
 
-_sender: _Sender | None = None
+_senders: dict[str, _Sender] = {}
 _sender_lock = threading.Lock()
 
 
 def _put(hint: Hint) -> None:
-    global _sender
+    lane = "screens" if hint[0] == "group" else "workers"
     with _sender_lock:
-        if _sender is None or _sender.pid != os.getpid():
-            _sender = _Sender()
-        _sender.hints.put(hint)
+        sender = _senders.get(lane)
+        if sender is None or sender.pid != os.getpid():
+            sender = _senders[lane] = _Sender(lane)
+        sender.hints.put(hint)
 
 
 def queued() -> int:
     """Hints that wait to be sent; for tests."""
-    return _sender.hints.qsize() if _sender else 0
+    return sum(sender.hints.qsize() for sender in _senders.values())
