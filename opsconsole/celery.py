@@ -6,6 +6,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import beat_init
 from kombu import Exchange, Queue
+from kombu.exceptions import OperationalError
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 
@@ -60,5 +61,5 @@ def _tick_at_once(**_: Any) -> None:
     """The first tick comes with the start, not one period later: the console is ready the sooner."""
     try:
         app.send_task("runs.sweep", queue="ordinary", expires=settings.RUNS_SWEEP_SECONDS * 2)
-    except app.connection().connection_errors:  # beat itself goes on trying
+    except OperationalError:  # beat itself goes on trying
         pass
