@@ -47,6 +47,13 @@ PAGES: dict[str, May] = {
     "take": PEOPLE,
     "give-back": PEOPLE,
     # Runs
+    "runs": PEOPLE,
+    "runs-list": PEOPLE,
+    "run": PEOPLE,
+    "run-moving": PEOPLE,
+    "run-inspector": PEOPLE,
+    "run-events": PEOPLE,
+    "run-body": PEOPLE,
     "start-choose": PEOPLE,
     "start": PEOPLE,
     "run-people": PEOPLE,

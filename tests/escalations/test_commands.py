@@ -51,7 +51,15 @@ def test_one_input_starts_one_run_and_again_none(tmp_path: Path) -> None:
 
 
 def test_a_file_of_lines_starts_one_run_a_line_and_reports_the_bad_ones_by_number(tmp_path: Path) -> None:
-    lines = ['{"text":"a"}', "", '{"text":"b"}', "{not json", '["list"]', '{"amount":"lots"}', '{"text":"a\u2028b"}']
+    lines = [
+        '{"text":"a"}',
+        "",
+        '{"text":"b"}',
+        "{not json",
+        '["list"]',
+        '{"amount":"lots"}',
+        '{"text":"a\u2028b"}',
+    ]
     told = Told("plain", written(tmp_path, "orders.jsonl", "\n".join(lines)))
     first, second, third = Run.objects.order_by("pk")
     assert told.out == f"line 1: run {first.pk}\nline 3: run {second.pk}\nline 7: run {third.pk}\n"

@@ -174,7 +174,7 @@ def test_a_decision_made_while_stopped_is_kept_and_obeyed_after_the_resumption(o
 
 @pytest.fixture
 def _no_valkey(settings: Settings) -> Iterator[None]:
-    """An address where nobody listens, for new connections of this process."""
+    """An address where nobody listens, for everything this process sends from now on."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"redis://127.0.0.1:{taken.getsockname()[1]}/0"
@@ -185,16 +185,21 @@ def _no_valkey(settings: Settings) -> Iterator[None]:
                 "CONFIG": {"hosts": [{"address": address}]},
             }
         }
-        live._sender = None  # the thread that sends hints makes its connections anew
+        live._senders.clear()  # the threads that send hints make their connections anew
         yield
-    live._sender = None
+    live._senders.clear()
 
 
 @pytest.mark.usefixtures("_no_valkey")
-def test_a_stop_works_and_is_quick_while_valkey_is_down(operator: User) -> None:
+def test_a_stop_works_and_is_quick_while_valkey_is_down(
+    operator: User, caplog: pytest.LogCaptureFixture
+) -> None:
     run = started()
     began = time.monotonic()
     stop(operator)
     assert time.monotonic() - began < 2.0
     assert advance(run.pk, factories.runtime()).why == "held"
     assert len(journal(act="engage stop", outcome="done")) == 1
+    while "a hint could not be sent" not in caplog.text:
+        assert time.monotonic() - began < 10, "the hints went out: Valkey was not down"
+        time.sleep(0.02)
