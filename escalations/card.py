@@ -1,0 +1,264 @@
+"""What a card says of one escalation: the action field by field, what each answer does, what the deadline does.
+
+Pure: no database, no markup. The sentences must be true of `runs.engine` (claim: what an answer leads to;
+tools_called: what a denied action leads to); tests hold them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from escalations.changes import flat
+from escalations.models import Escalation, EscalationState
+from runs.definitions import Workflow
+from runs.models import Question, QuestionKind, Verb
+from runs.models.question import EDITABLE, VERBS
+
+GLYPHS = {
+    QuestionKind.APPROVAL: ("effect", "hand"),
+    QuestionKind.CONTRACT: ("broken", "doubt"),
+    QuestionKind.ERROR: ("broken", "doubt"),
+    QuestionKind.UNKNOWN: ("unknown", "doubt"),
+    QuestionKind.MISSING: ("unknown", "doubt"),
+}
+PRESETS = (
+    "Suspicious argument",
+    "Wrong payee or target",
+    "Wrong amount",
+    "Duplicate",
+    "Not enough evidence",
+    "Outside policy",
+)
+_MOST_ROWS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One field. `edited` shows before and after; `failing` is where the contract broke."""
+
+    name: str
+    before: Any
+    after: Any
+    edited: bool
+    added: bool
+    removed: bool
+    failing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """Who produced a value and who would get it."""
+
+    producer: str
+    consumer: str
+    contract: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One way to answer: the words of its button and what follows from it."""
+
+    verb: str
+    label: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """Everything the card shows beside the rows of the models themselves."""
+
+    sentence: str
+    rows: tuple[Row, ...]
+    left_out: int
+    edge: Edge | None
+    failing: str
+    error: str
+    failed: tuple[Mapping[str, Any], ...]
+    passed: tuple[Mapping[str, Any], ...]
+    answers: tuple[Answer, ...]
+    editable: bool
+    needs_edit: bool
+    deadline: str
+    glyph: str
+    tone: str
+
+    def answer(self, verb: str) -> Answer | None:
+        return next((one for one in self.answers if one.verb == verb), None)
+
+    @property
+    def approve(self) -> Answer | None:
+        return self.answer(Verb.APPROVE)
+
+    @property
+    def reject(self) -> Answer | None:
+        return self.answer(Verb.REJECT)
+
+    @property
+    def respond(self) -> Answer | None:
+        return self.answer(Verb.RESPOND)
+
+
+def card(escalation: Escalation, workflow: Workflow | None) -> Card:
+    """The card of an escalation whose question, step and run are loaded; `workflow` None when it is gone."""
+    question = escalation.question
+    rows = _rows(question, escalation.draft)
+    glyph, tone = GLYPHS[QuestionKind(question.kind)]
+    edge = _edge(question, workflow)
+    sentence = _sentence(question, escalation.draft)
+    evidence = list(question.evidence)
+    return Card(
+        sentence=sentence,
+        rows=tuple(rows[:_MOST_ROWS]),
+        left_out=max(0, len(rows) - _MOST_ROWS),
+        edge=edge,
+        failing=str(question.action.get("where", "")),
+        error=str(question.action.get("error", "")),
+        failed=tuple(one for one in evidence if not one.get("ok")),
+        passed=tuple(one for one in evidence if one.get("ok")),
+        answers=_answers(question, sentence, edge, edited=escalation.draft is not None),
+        editable=question.kind in EDITABLE and workflow is not None,
+        needs_edit=question.kind == QuestionKind.CONTRACT and escalation.draft is None,
+        deadline=deadline(question, escalation.state),
+        glyph=glyph,
+        tone=tone,
+    )
+
+
+def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
+    """What happens when nobody answers in time, or what has happened. Completes "At 14:50 it is denied."."""
+    node = question.step.node if question.step else question.run.workflow
+    expired = state == EscalationState.EXPIRED
+    match question.kind:
+        case QuestionKind.APPROVAL:
+            if expired:
+                return "Nothing was sent; the agent was told that nobody answered in time."
+            return (
+                "Nothing is sent; the agent is told “expired: nobody answered in time” and the run goes on."
+            )
+        case QuestionKind.UNKNOWN:
+            if expired:
+                return "It was not repeated; whether it happened is still not known."
+            return "It is not repeated; whether it happened stays unknown, and the agent is told so."
+        case QuestionKind.CONTRACT:
+            was = "was" if expired else "is"
+            return (
+                f"The broken value {was} not handed on; the run {'ended' if expired else 'ends'} at {node}."
+            )
+        case _:
+            return f"The run {'ended' if expired else 'ends'} at {node}."
+
+
+def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
+    action = question.action if draft is None else draft
+    if action.get("sentence"):
+        return str(action["sentence"])
+    node = question.step.node if question.step else ""
+    match question.kind:
+        case QuestionKind.CONTRACT:
+            return f"Hand on this value as the output of {node}"
+        case QuestionKind.ERROR:
+            return f"Try {node} again"
+        case _:
+            return f"Look again for {question.run.workflow} v{question.run.version}"
+
+
+def _rows(question: Question, draft: Mapping[str, Any] | None) -> list[Row]:
+    old = _fields(question, question.action)
+    new = old if draft is None else _fields(question, draft)
+    where = str(question.action.get("where", "")) if question.kind == QuestionKind.CONTRACT else ""
+    names = [*old, *(name for name in new if name not in old)]
+    return [_row(name, old, new, _fails(name, where)) for name in names]
+
+
+def _fields(question: Question, action: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of what would happen. Tool and contract stand elsewhere on the card."""
+    if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN):
+        return flat({"arguments": action.get("arguments", {})})
+    if question.kind == QuestionKind.CONTRACT:
+        return flat({"value": action.get("value")})
+    return flat(dict(action))
+
+
+def _row(name: str, old: Mapping[str, Any], new: Mapping[str, Any], failing: bool) -> Row:
+    before, after = old.get(name), new.get(name)
+    return Row(
+        name=name or "value",
+        before=before,
+        after=after,
+        edited=before != after or (name in old) != (name in new),
+        added=name not in old,
+        removed=name not in new,
+        failing=failing,
+    )
+
+
+def _fails(name: str, where: str) -> bool:
+    """Whether a field is where the contract broke; paths count list items from 0, fields of a card from 1."""
+    if not where:
+        return False
+    path = ".".join(str(int(part) + 1) if part.isdecimal() else part for part in where.split("."))
+    return name == path or name.startswith(f"{path}.") or path.startswith(f"{name}.")
+
+
+def _edge(question: Question, workflow: Workflow | None) -> Edge | None:
+    if question.kind != QuestionKind.CONTRACT or question.step is None:
+        return None
+    node = question.step.node
+    if workflow is None:
+        return Edge(producer=node, consumer="", contract=question.contract)
+    names = [one.name for one in workflow.nodes]
+    place = names.index(node) + 1 if node in names else len(names)
+    consumer = names[place] if place < len(names) else "the end of the run"
+    contract = workflow.node(node).gives.__name__ if node in names else question.contract
+    return Edge(producer=node, consumer=consumer, contract=contract)
+
+
+def _answers(question: Question, sentence: str, edge: Edge | None, *, edited: bool) -> tuple[Answer, ...]:
+    words = VERBS[question.kind]
+    return tuple(
+        Answer(
+            verb=verb,
+            label=_label(question, verb, words[verb], sentence, edge, edited=edited),
+            then=_then(question, verb),
+        )
+        for verb in words
+    )
+
+
+def _label(
+    question: Question, verb: str, word: str, sentence: str, edge: Edge | None, *, edited: bool
+) -> str:
+    """The button says what follows."""
+    if verb != Verb.APPROVE:
+        return word
+    if question.kind == QuestionKind.APPROVAL:
+        how = "Approve as edited" if edited else "Approve"
+        return f"{how}: {sentence[:1].lower()}{sentence[1:]}"
+    if question.kind == QuestionKind.CONTRACT and edge is not None:
+        return f"{word}, go on to {edge.consumer}"
+    if question.kind == QuestionKind.ERROR:
+        return sentence
+    return word
+
+
+def _then(question: Question, verb: str) -> str:
+    node = question.step.node if question.step else question.run.workflow
+    if verb == Verb.REJECT:
+        match question.kind:
+            case QuestionKind.APPROVAL:
+                return "Nothing is sent. The agent receives the reason and the run goes on with it."
+            case QuestionKind.UNKNOWN:
+                return "It is not sent again. The agent receives the reason and the run goes on with it."
+            case _:
+                return f"The run ends at {node}, with your reason."
+    if verb == Verb.RESPOND:
+        match question.kind:
+            case QuestionKind.APPROVAL:
+                return "Nothing is sent. The agent receives your words as the answer and goes on."
+            case QuestionKind.UNKNOWN:
+                return "It is recorded as done, with your words as the note; the run goes on."
+            case _:
+                return f"{node} is tried again; the agent is told your words."
+    return ""

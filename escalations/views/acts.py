@@ -1,0 +1,169 @@
+"""A person's acts on an escalation, as forms. Parses and answers; every rule is in the act itself.
+
+Without htmx an accepted form redirects and a refused one shows the whole page again with its status. With
+htmx the same components come back alone: the card, the queue and the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from escalations import claims, decisions, inbox
+from escalations.expected import NotThere, Refusal
+from escalations.models import Escalation
+from escalations.views.actors import actor_of
+from escalations.views.inbox import (
+    FIELD,
+    Input,
+    card_context,
+    found,
+    query_of,
+    queue_context,
+    wanted_of,
+    whole,
+)
+
+Act = Callable[[], Any]
+
+
+@require_POST
+def approve(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    reason = request.POST.get("reason", "")
+    return _decided(
+        request,
+        escalation_id,
+        lambda: decisions.approve(actor=actor_of(request), reason=reason, **_shown(request, escalation_id)),
+        said="approved",
+        given=Input(values={"reason": reason}),
+    )
+
+
+@require_POST
+def reject(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    reason = _reason(request)
+    return _decided(
+        request,
+        escalation_id,
+        lambda: decisions.reject(actor=actor_of(request), reason=reason, **_shown(request, escalation_id)),
+        said="rejected",
+        given=Input(mode="reject", values={"reason": request.POST.get("reason", "")}),
+    )
+
+
+@require_POST
+def respond(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    text = request.POST.get("text", "")
+    return _decided(
+        request,
+        escalation_id,
+        lambda: decisions.respond(actor=actor_of(request), text=text, **_shown(request, escalation_id)),
+        said="answered",
+        given=Input(mode="respond", values={"text": text}),
+    )
+
+
+@require_POST
+def edit(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    values = {
+        name.removeprefix(FIELD): str(value) for name, value in request.POST.items() if name.startswith(FIELD)
+    }
+
+    def act() -> Escalation:
+        return decisions.edit(actor=actor_of(request), value=values, **_shown(request, escalation_id))
+
+    said = "edited: read it again, then approve it as edited"
+    return _stays(request, escalation_id, act, said=said, given=Input(mode="edit", values=values))
+
+
+@require_POST
+def take(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    def act() -> Escalation:
+        return claims.take(actor=actor_of(request), escalation_id=escalation_id)
+
+    return _stays(request, escalation_id, act, said="yours", given=Input())
+
+
+@require_POST
+def release(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    def act() -> Escalation:
+        return claims.release(actor=actor_of(request), escalation_id=escalation_id)
+
+    return _stays(request, escalation_id, act, said="given back", given=Input())
+
+
+def _shown(request: HttpRequest, escalation_id: int) -> dict[str, Any]:
+    """What the form says it showed. A form without it has shown nothing, and the act will say so."""
+    version = request.POST.get("version", "")
+    return {
+        "escalation_id": escalation_id,
+        "version": int(version) if version.isascii() and version.isdecimal() and len(version) < 9 else 0,
+        "digest": request.POST.get("digest", "")[:64],
+    }
+
+
+def _reason(request: HttpRequest) -> str:
+    """The preset and the person's own words, as one reason."""
+    preset, own = request.POST.get("preset", "").strip(), request.POST.get("reason", "").strip()
+    return f"{preset}. {own}" if preset and own else preset or own
+
+
+def _decided(request: HttpRequest, escalation_id: int, act: Act, *, said: str, given: Input) -> HttpResponse:
+    """After a decision the next item of the queue is shown."""
+    before = inbox.queue(actor_of(request), wanted_of(request)).items
+    try:
+        act()
+    except Refusal as refusal:
+        return _refused(request, escalation_id, refusal, given)
+    messages.success(request, f"E-{escalation_id} {said}.", extra_tags="sound")
+    return _show(request, inbox.after(before, escalation_id))
+
+
+def _stays(request: HttpRequest, escalation_id: int, act: Act, *, said: str, given: Input) -> HttpResponse:
+    """After an edit or a claim the same card is shown again."""
+    try:
+        act()
+    except Refusal as refusal:
+        return _refused(request, escalation_id, refusal, given)
+    messages.success(request, f"E-{escalation_id} {said}.", extra_tags="hand")
+    return _show(request, escalation_id)
+
+
+def _show(request: HttpRequest, escalation_id: int | None) -> HttpResponse:
+    """The card of that escalation, or the inbox when nothing is left."""
+    url = reverse("escalation", args=[escalation_id]) if escalation_id else reverse("inbox")
+    url += query_of(request)
+    if not getattr(request, "htmx", False):
+        return redirect(url)
+    response = HttpResponse(_parts(request, escalation_id, Input()))
+    response["HX-Push-Url"] = url
+    return response
+
+
+def _refused(request: HttpRequest, escalation_id: int, refusal: Refusal, given: Input) -> HttpResponse:
+    """The card as it is now, with what was refused and why, and what had been typed."""
+    if isinstance(refusal, NotThere):
+        found(escalation_id)  # raises Http404 with the same sentence
+    again = Input(mode=given.mode, values=given.values, refusal=refusal)
+    if not getattr(request, "htmx", False):
+        return whole(request, escalation_id, again, status=refusal.status)
+    return HttpResponse(_parts(request, escalation_id, again), status=refusal.status)
+
+
+def _parts(request: HttpRequest, escalation_id: int | None, given: Input) -> str:
+    """Card, queue and messages, each from the file that the page uses."""
+    context = queue_context(request, escalation_id) | {"oob": True}
+    if escalation_id is None:
+        card = render_to_string("escalations/_no_card.html", context, request)
+    else:
+        context |= card_context(request, found(escalation_id), given)
+        card = render_to_string("escalations/_card.html", context | {"focus": True}, request)
+    queue = render_to_string("escalations/_queue.html", context, request)
+    return card + queue + render_to_string("_messages.html", context, request)

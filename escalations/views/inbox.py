@@ -1,0 +1,185 @@
+"""The inbox: the queue and one card beside it, as a page and as fragments. Reads only; deciding is `acts`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from escalations import inbox
+from escalations.card import PRESETS, Card, card
+from escalations.expected import Changed, Invalid, Refusal
+from escalations.inbox import Queue, Wanted
+from escalations.models import Escalation, EscalationState
+from escalations.views.actors import actor_of
+from runs import registry
+from runs.engine import edits
+from runs.engine.edits import Field
+from runs.models import Step
+
+FIELD = "field."  # names of an edit form's inputs begin with it
+MODES = ("edit", "reject", "respond")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What somebody has sent and was refused: shown again, with what was wrong beside it."""
+
+    mode: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+    refusal: Refusal | None = None
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What is wrong, by the first part of the path: the field on the form."""
+        if not isinstance(self.refusal, Invalid):
+            return {}
+        found: dict[str, str] = {}
+        for path, message in self.refusal.errors:
+            name, _, rest = path.partition(".")
+            found.setdefault(name, f"{rest}: {message}" if rest else message)
+        return found
+
+    @property
+    def changed(self) -> bool:
+        return isinstance(self.refusal, Changed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormField:
+    """A field of the edit form with its present value and what is wrong with it."""
+
+    field: Field
+    value: str
+    error: str
+
+
+@require_safe
+def page(request: HttpRequest, escalation_id: int | None = None) -> HttpResponse:
+    """The inbox, with the card of that escalation, or of the first of the queue on a wide screen."""
+    return whole(request, escalation_id, Input(mode=_mode(request)))
+
+
+@require_safe
+def queue(request: HttpRequest) -> HttpResponse:
+    """The queue alone."""
+    return render(request, "escalations/_queue.html", queue_context(request, _number(request.GET.get("at"))))
+
+
+@require_safe
+def one(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    """The card alone."""
+    escalation = found(escalation_id)
+    return render(
+        request, "escalations/_card.html", card_context(request, escalation, Input(mode=_mode(request)))
+    )
+
+
+@require_safe
+def of_question(request: HttpRequest, question_id: int) -> HttpResponse:
+    """To the escalation round a question: the engine's pages know questions only."""
+    pk = Escalation.objects.filter(question_id=question_id).values_list("pk", flat=True).first()
+    if pk is None:
+        raise Http404(f"There is no escalation for question {question_id}.")
+    return redirect("escalation", escalation_id=pk)
+
+
+def whole(
+    request: HttpRequest, escalation_id: int | None, given: Input, *, status: int = 200
+) -> HttpResponse:
+    """The whole page round one card."""
+    chosen = escalation_id is not None
+    context = queue_context(request, escalation_id)
+    listed: Queue = context["queue"]
+    escalation = found(escalation_id) if escalation_id is not None else next(iter(listed.items), None)
+    if escalation is not None:
+        context |= card_context(request, escalation, given)
+        context["at"] = escalation.pk
+    context |= {"place": "inbox", "chosen": chosen}
+    return render(request, "escalations/inbox.html", context, status=status)
+
+
+def queue_context(request: HttpRequest, at: int | None) -> dict[str, Any]:
+    """What `_queue.html` reads. `at` is the escalation whose card is shown."""
+    wanted = wanted_of(request)
+    listed = inbox.queue(actor_of(request), wanted)
+    return {"queue": listed, "wanted": wanted, "at": at, "now": timezone.now(), "query": query_of(request)}
+
+
+def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> dict[str, Any]:
+    """What `_card.html` reads."""
+    question, run = escalation.question, escalation.run
+    shown = card(escalation, registry.workflow(run.workflow, run.version))
+    is_open = escalation.state == EscalationState.OPEN
+    return {
+        "escalation": escalation,
+        "question": question,
+        "run": run,
+        "card": shown,
+        "given": given,
+        "open": is_open,
+        "mine": escalation.taken_by == request.user,
+        "taken": escalation.taken_by is not None and escalation.taken_by != request.user,
+        "fields": _form(escalation, shown, given) if given.mode == "edit" and is_open else (),
+        "presets": PRESETS,
+        "limit": 0 if request.GET.get("all") else 600,
+        "now": timezone.now(),
+        "seconds": int((question.expires_at - question.asked_at).total_seconds()),
+        "left": int((question.expires_at - (run.held_since or timezone.now())).total_seconds()),
+        "steps_done": Step.objects.filter(run=run, state="done").count(),
+        "query": query_of(request),
+    }
+
+
+def found(escalation_id: int) -> Escalation:
+    """The escalation with all that a card reads. Raises Http404."""
+    rows = Escalation.objects.select_related(
+        "question__step", "question__run", "run__team", "team", "taken_by", "edited_by", "decision__by"
+    )
+    escalation = rows.filter(pk=escalation_id).first()
+    if escalation is None:
+        raise Http404(f"There is no escalation E-{escalation_id}.")
+    return escalation
+
+
+def wanted_of(request: HttpRequest) -> Wanted:
+    return Wanted(name=request.GET.get("filter", ""), text=request.GET.get("q", "").strip()[:200])
+
+
+def query_of(request: HttpRequest) -> str:
+    """The filter and the search as a query, so that acts come back to the same queue."""
+    kept = request.GET.copy()
+    for name in set(kept) - {"filter", "q"}:
+        del kept[name]
+    return f"?{kept.urlencode()}" if kept else ""
+
+
+def _form(escalation: Escalation, shown: Card, given: Input) -> tuple[FormField, ...]:
+    """The edit form, filled with what was sent before, else with what would happen now."""
+    if not shown.editable:
+        return ()
+    question = escalation.question
+    if escalation.draft is not None:
+        question.action = escalation.draft  # never saved: only read by the form
+    return tuple(
+        FormField(
+            field=one,
+            value=given.values.get(one.name, one.value),
+            error=given.errors.get(one.name, ""),
+        )
+        for one in edits.fields(question)
+    )
+
+
+def _mode(request: HttpRequest) -> str:
+    mode = request.GET.get("mode", "")
+    return mode if mode in MODES else ""
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None

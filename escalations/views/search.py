@@ -1,0 +1,28 @@
+"""The search of the bar: runs by number or goal, escalations by number, title or goal. Reads only."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from escalations import inbox
+from escalations.models import Escalation
+from runs import listing
+from runs.listing import Wanted
+
+MOST = 25
+
+
+@require_safe
+def page(request: HttpRequest) -> HttpResponse:
+    """What matches, newest first; at most MOST of each."""
+    text = request.GET.get("q", "").strip().replace("\x00", "")[:200]
+    context = {"searched": text, "runs": (), "escalations": ()}
+    if text:
+        escalations = Escalation.objects.select_related("question", "run").filter(inbox.matching(text))
+        context |= {
+            "runs": listing.page(Wanted(text=text), MOST).runs,
+            "escalations": list(escalations.order_by("-pk")[:MOST]),
+        }
+    return render(request, "escalations/search.html", context)

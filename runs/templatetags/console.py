@@ -1,0 +1,226 @@
+"""How values look on every page: icons, outside text, times, money, sizes. Reads no database, decides nothing."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
+
+from runs import text as texts
+from runs.record import glyph
+
+register = template.Library()
+
+
+@register.simple_tag
+def icon(name: str, size: int = 16) -> SafeString:
+    """A drawing from the page's sprite. It carries no meaning alone: a word stands beside it."""
+    return format_html(
+        '<svg width="{0}" height="{0}" viewBox="0 0 16 16" aria-hidden="true"><use href="#i-{1}"/></svg>',
+        size,
+        name,
+    )
+
+
+@register.filter
+def outside(value: Any, limit: int | None = None) -> SafeString:
+    """A value that came from outside or from an agent: escaped, hidden characters boxed, bidi kept to itself.
+
+    `limit` cuts with an ellipsis; without it texts.LIMIT does. 0 shows all.
+    """
+    cut_at = texts.LIMIT if limit is None else (limit or None)
+    seen = texts.shown(as_text(value), cut_at)
+    return format_html("<bdi>{}{}</bdi>", _markup(seen), "…" if seen.cut else "")
+
+
+@register.filter
+def cut(value: Any) -> bool:
+    """Whether `outside` shows less than everything."""
+    return len(as_text(value)) > texts.LIMIT
+
+
+@register.filter
+def hidden_names(value: Any) -> str:
+    """The hidden characters of a value as words, for beside a form's field; empty for none."""
+    return ", ".join(texts.hidden_names(as_text(value))[:12])
+
+
+@register.filter
+def size_of(value: Any) -> int:
+    return len(as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """A plain value as people read it: text as it is, the rest as JSON with its order kept."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float, Decimal)):
+        return str(value)
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str)
+
+
+def _markup(seen: texts.Shown) -> SafeString:
+    return format_html_join("", "{}", ((_piece(piece),) for piece in seen.pieces))
+
+
+def _piece(piece: texts.Piece) -> SafeString:
+    if not piece.name:
+        return SafeString(conditional_escape(piece.text))
+    return format_html('<span class="hid" title="{}">{}</span>', piece.title, piece.label)
+
+
+@register.filter
+def body(value: Any, limit: int | None = None) -> SafeString:
+    """A stored JSON value for a monospace block: `field  value` lines for an object, else indented JSON."""
+    cut_at = texts.LIMIT if limit is None else (limit or None)
+    if not isinstance(value, dict) or not value:
+        return outside(value, cut_at or 0)
+    widest = min(max(len(name) for name in value), 18)
+    lines = [
+        format_html("<b>{}</b>  {}", outside(name.ljust(widest), 80), outside(item, cut_at or 0))
+        for name, item in value.items()
+    ]
+    return format_html_join(mark_safe("\n"), "{}", ((line,) for line in lines))
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString:
+    """A time to the second in UTC; with the day when it is not today's."""
+    if value is None:
+        return SafeString("")
+    utc = value.astimezone(UTC)
+    today = utc.date() == timezone.now().astimezone(UTC).date()
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        utc.isoformat(timespec="milliseconds"),
+        utc.strftime("%Y-%m-%d %H:%M:%S"),
+        utc.strftime("%H:%M:%S" if today else "%-d %b %H:%M"),
+    )
+
+
+@register.filter
+def minute(value: datetime) -> str:
+    """An hour and a minute in UTC; with the day when it is not today's."""
+    utc = value.astimezone(UTC)
+    today = utc.date() == timezone.now().astimezone(UTC).date()
+    return utc.strftime("%H:%M" if today else "%-d %b %H:%M")
+
+
+@register.filter
+def until(value: datetime, now: datetime | None = None) -> str:
+    """How long it is from now to that moment, in two units at most."""
+    return span((value - (now or timezone.now())).total_seconds())
+
+
+@register.filter
+def since(value: datetime) -> str:
+    return span((timezone.now() - value).total_seconds())
+
+
+@register.filter
+def span(value: float | timedelta | None) -> str:
+    """A number of seconds as people say it: 0.4 s, 17 s, 6 m 50, 1 h 05, 3 d 4 h. Never negative."""
+    if value is None:
+        return ""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if seconds < 9.95:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02}"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02}"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+@register.filter
+def money(micros: int | None) -> str:
+    """Millionths of a US dollar. Small amounts keep the digits that matter."""
+    if micros is None:
+        return ""
+    dollars = Decimal(micros) / 1_000_000
+    places = 2 if dollars >= 1 or not micros else 3 if dollars >= Decimal("0.01") else 5
+    return f"${dollars:,.{places}f}"
+
+
+@register.filter
+def short(digest: str) -> str:
+    """The first eight digits of a digest, in two groups."""
+    return f"{digest[:4]} {digest[4:8]}" if digest else "none"
+
+
+@register.filter
+def capped(count: int) -> str:
+    """Counts stop at 999+."""
+    return str(count) if count < 1000 else "999+"
+
+
+@register.filter
+def thousands(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+@register.filter
+def field_words(name: str) -> str:
+    """A machine's name as words."""
+    return name.replace("_", " ")
+
+
+@register.filter
+def get(mapping: Any, key: str) -> Any:
+    """A value of a mapping by a key that is only known when the page is made."""
+    return mapping.get(key, "") if mapping else ""
+
+
+@register.simple_tag(takes_context=True)
+def with_query(context: template.Context, **changes: Any) -> str:
+    """The page's query with some values changed; an empty value takes one away. Begins with "?"."""
+    query = context["request"].GET.copy()
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value not in (None, ""):
+            query[name] = str(value)
+    return "?" + query.urlencode()
+
+
+@register.simple_tag
+def state(name: str, word: str = "", size: int = 16) -> SafeString:
+    """A state as glyph, word and tone."""
+    drawing, tone = glyph(name)
+    return format_html('<span class="is" data-s="{}">{}{}</span>', tone, icon(drawing, size), word or name)
+
+
+@register.simple_tag
+def state_glyph(name: str, size: int = 14) -> SafeString:
+    """A state's glyph alone, where its word stands beside it."""
+    drawing, tone = glyph(name)
+    return format_html('<span class="is" data-s="{}">{}</span>', tone, icon(drawing, size))
+
+
+@register.filter
+def words(text: str) -> list[str]:
+    """A template's list of words."""
+    return text.split()
+
+
+@register.filter
+def seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
+
+
+@register.filter
+def last_seq(events: Any) -> int:
+    """The number of the last event of a page; 0 for none."""
+    return events[-1].seq if events else 0

@@ -1,0 +1,294 @@
+"""A run as rows of a waterfall: steps, attempts, calls, waits, holds, and people's acts where they happened. Pure.
+
+Positions are percent of the drawing's width. Reads no database and makes no markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+MOST_ROWS = 240  # beyond this the list of events is the better place to look
+_NARROWEST = 0.5  # percent; below that a bar could not be seen
+_TICKS = 5
+_NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """A model or tool call. `state` as in runs.models.CallState."""
+
+    id: int
+    name: str
+    kind: str
+    state: str
+    begin: datetime
+    end: datetime | None
+    cost_micros: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """An attempt with its calls, oldest first."""
+
+    id: int
+    number: int
+    state: str
+    begin: datetime
+    end: datetime | None
+    calls: tuple[Called, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question: open from `begin`, closed at `end` by a person or by its deadline."""
+
+    id: int
+    state: str
+    verb: str
+    by: str
+    begin: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visited:
+    """A step with its attempts and questions, oldest first."""
+
+    id: int
+    node: str
+    state: str
+    begin: datetime
+    end: datetime | None
+    tries: tuple[Tried, ...] = ()
+    questions: tuple[Asked, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A stretch during which a control held the run."""
+
+    kind: str
+    by: str
+    begin: datetime
+    end: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """kind: step, call, bad, wait, held. x and width in percent."""
+
+    kind: str
+    x: float
+    width: float
+
+    @property
+    def end(self) -> float:
+        return self.x + self.width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line. `about` says what it is about: step, attempt, call, question, held, ahead; `id` which one."""
+
+    about: str
+    id: int
+    level: int
+    label: str
+    state: str
+    bars: tuple[Bar, ...] = ()
+    marks: tuple[float, ...] = ()
+    seconds: float | None = None
+    at: datetime | None = None
+    cost_micros: int | None = None
+    href_attempt: int | None = None  # which attempt the inspector shows for a step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    x: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """All rows on one scale. `left_out` counts the rows beyond MOST_ROWS. `now` is None for a finished run."""
+
+    rows: tuple[Row, ...]
+    ticks: tuple[Tick, ...]
+    now: float | None
+    seconds: float
+    waited: float
+    left_out: int
+
+
+def timeline(
+    *,
+    begin: datetime,
+    end: datetime | None,
+    now: datetime,
+    visits: Sequence[Visited],
+    ahead: Sequence[str] = (),
+    holds: Sequence[Held] = (),
+) -> Timeline:
+    """The waterfall of a run from `begin` to `end`, or to `now` while it goes on."""
+    scale = _Scale(begin=begin, end=max(end or now, begin + timedelta(seconds=1)))
+    rows = [row for visit in visits for row in _visit_rows(visit, scale)]
+    rows += [_hold_row(hold, scale) for hold in holds]
+    shown, left_out = rows[:MOST_ROWS], max(0, len(rows) - MOST_ROWS)
+    shown += [Row(about="ahead", id=0, level=0, label=node, state="ahead") for node in ahead]
+    return Timeline(
+        rows=tuple(shown),
+        ticks=_ticks(scale),
+        now=None if end else 100 * (1 - _Scale.SPARE),
+        seconds=scale.seconds,
+        waited=_waited(visits, scale),
+        left_out=left_out,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """Time to percent. A little room is left at the right edge."""
+
+    SPARE = 0.02
+    begin: datetime
+    end: datetime
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.begin).total_seconds()
+
+    def x(self, moment: datetime) -> float:
+        share = (moment - self.begin).total_seconds() / self.seconds
+        return round(100 * (1 - self.SPARE) * min(1.0, max(0.0, share)), 3)
+
+    def bar(self, kind: str, begin: datetime, end: datetime | None) -> Bar:
+        x = min(self.x(begin), 100 - _NARROWEST)
+        return Bar(kind=kind, x=x, width=round(max(_NARROWEST, self.x(end or self.end) - x), 3))
+
+    def length(self, begin: datetime, end: datetime | None) -> float:
+        return max(0.0, ((end or self.end) - begin).total_seconds())
+
+
+def _visit_rows(visit: Visited, scale: _Scale) -> Iterator[Row]:
+    calls = [call for attempt in visit.tries for call in attempt.calls]
+    waits = [scale.bar("wait", asked.begin, asked.end) for asked in visit.questions]
+    yield Row(
+        about="step",
+        id=visit.id,
+        level=0,
+        label=visit.node,
+        state=visit.state,
+        bars=(
+            scale.bar("step", visit.begin, visit.end),
+            *(_call_bar(call, scale) for call in calls),
+            *waits,
+        ),
+        marks=tuple(scale.x(asked.end) for asked in visit.questions if asked.end and asked.by),
+        seconds=scale.length(visit.begin, visit.end),
+        cost_micros=_cost(calls),
+        href_attempt=visit.tries[-1].id if visit.tries else None,
+    )
+    yield from _below(visit, scale)
+
+
+def _below(visit: Visited, scale: _Scale) -> Iterator[Row]:
+    """Attempts, calls and questions of a step, in the order of their times. A lone good attempt has no row."""
+    several = len(visit.tries) > 1 or any(one.state not in ("done", "running") for one in visit.tries)
+    found: list[tuple[datetime, int, Row]] = []
+    for attempt in visit.tries:
+        if several:
+            found.append((attempt.begin, 0, _attempt_row(attempt, scale)))
+        level = 2 if several else 1
+        found += [(call.begin, 1, _call_row(call, level, scale)) for call in attempt.calls]
+    for asked in visit.questions:
+        found.append((asked.end or scale.end, 2, _asked_row(asked, scale)))
+    return (row for _, _, row in sorted(found, key=lambda one: one[:2]))
+
+
+def _attempt_row(attempt: Tried, scale: _Scale) -> Row:
+    good = attempt.state in ("done", "running", "asked")
+    kind = "step" if good else "bad"
+    return Row(
+        about="attempt",
+        id=attempt.id,
+        level=1,
+        label=f"attempt {attempt.number}",
+        state=attempt.state,
+        bars=(scale.bar(kind, attempt.begin, attempt.end),),
+        seconds=scale.length(attempt.begin, attempt.end),
+        cost_micros=_cost(attempt.calls),
+    )
+
+
+def _call_row(call: Called, level: int, scale: _Scale) -> Row:
+    return Row(
+        about="call",
+        id=call.id,
+        level=level,
+        label=f"{call.kind} {call.name}",
+        state=call.state,
+        bars=(_call_bar(call, scale),),
+        seconds=scale.length(call.begin, call.end),
+        cost_micros=call.cost_micros,
+    )
+
+
+def _call_bar(call: Called, scale: _Scale) -> Bar:
+    kind = "call" if call.state in ("done", "permitted") else "bad"
+    return scale.bar(kind, call.begin, call.end)
+
+
+def _asked_row(asked: Asked, scale: _Scale) -> Row:
+    return Row(
+        about="question",
+        id=asked.id,
+        level=1,
+        label=_answer(asked),
+        state="waiting" if asked.end is None else "person" if asked.by else "expired",
+        bars=(scale.bar("wait", asked.begin, asked.end),),
+        marks=(scale.x(asked.end),) if asked.end and asked.by else (),
+        seconds=scale.length(asked.begin, asked.end),
+        at=asked.end,
+    )
+
+
+def _answer(asked: Asked) -> str:
+    did = {"approve": "approved", "reject": "rejected", "respond": "responded"}.get(asked.verb, "answered")
+    if asked.end is None:
+        return "waits for a person"
+    return f"{asked.by} {did}" if asked.by else f"question {asked.state}"
+
+
+def _hold_row(hold: Held, scale: _Scale) -> Row:
+    return Row(
+        about="held",
+        id=0,
+        level=0,
+        label=f"{'paused' if hold.kind == 'pause' else 'stopped'} by {hold.by}",
+        state=hold.kind,
+        bars=(scale.bar("held", hold.begin, hold.end),),
+        seconds=scale.length(hold.begin, hold.end),
+        at=hold.begin,
+    )
+
+
+def _cost(calls: Sequence[Called]) -> int | None:
+    known = [call.cost_micros for call in calls if call.cost_micros is not None]
+    return sum(known) if known else None
+
+
+def _waited(visits: Sequence[Visited], scale: _Scale) -> float:
+    return sum(scale.length(asked.begin, asked.end) for visit in visits for asked in visit.questions)
+
+
+def _ticks(scale: _Scale) -> tuple[Tick, ...]:
+    """At most seven round moments, so that the labels do not touch."""
+    apart = next((step for step in _NICE if scale.seconds / step <= _TICKS), None)
+    apart = apart or 86400 * (1 + int(scale.seconds // (_TICKS * 86400)))
+    first = int(scale.begin.timestamp() // apart + 1) * apart
+    moments = range(first, int(scale.end.timestamp()) + 1, apart)
+    at = [datetime.fromtimestamp(moment, tz=scale.begin.tzinfo) for moment in moments]
+    return tuple(Tick(x=scale.x(moment), at=moment) for moment in at)

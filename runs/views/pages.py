@@ -1,0 +1,149 @@
+"""The list of runs and the page of one run, each also in the parts that are redrawn. Reads only.
+
+What people do to a run are forms that post to the people's addresses; their part of the page comes by URL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from runs import listing, record, registry
+from runs.listing import Wanted, number
+from runs.models import Body, Event, Run, RunState, Team
+from runs.models.run import ACTIVE
+
+
+@require_safe
+def runs(request: HttpRequest) -> HttpResponse:
+    """Every run, newest first, filtered."""
+    context = _list_context(request) | {
+        "place": "runs",
+        "workflows": registry.all_newest(),
+        "teams": Team.objects.order_by("name").values_list("name", flat=True),
+        "states": RunState.choices,
+    }
+    return render(request, "runs/runs.html", context)
+
+
+@require_safe
+def listed(request: HttpRequest) -> HttpResponse:
+    """The list alone."""
+    return render(request, "runs/_runs.html", _list_context(request))
+
+
+@require_safe
+def run(request: HttpRequest, run_id: int) -> HttpResponse:
+    """One run. `attempt` or `call` choose what the inspector shows, `after` the page of events."""
+    found = _found(run_id)
+    context = _moving_context(found) | _inspector_context(request, found) | _events_context(request, found)
+    return render(request, "runs/run.html", context | {"place": "runs"})
+
+
+@require_safe
+def moving(request: HttpRequest, run_id: int) -> HttpResponse:
+    """What changes while a run goes on: drawing and timeline, with head and figures beside them."""
+    context = _moving_context(_found(run_id)) | {"inspected": None}
+    parts = [render_to_string("runs/_moving.html", context, request)]
+    for name in ("runs/_head.html", "runs/_figures.html"):
+        parts.append(render_to_string(name, context | {"oob": True}, request))
+    return HttpResponse("".join(parts))
+
+
+@require_safe
+def inspector(request: HttpRequest, run_id: int) -> HttpResponse:
+    """One attempt or call."""
+    found = _found(run_id)
+    return render(request, "runs/_inspector.html", {"run": found} | _inspector_context(request, found))
+
+
+@require_safe
+def events(request: HttpRequest, run_id: int) -> HttpResponse:
+    """A page of events."""
+    found = _found(run_id)
+    return render(request, "runs/_events.html", {"run": found} | _events_context(request, found))
+
+
+@require_safe
+def body(request: HttpRequest, run_id: int, digest: str) -> HttpResponse:
+    """A stored text in full, if this run has anything to do with it."""
+    found = _found(run_id)
+    stored = Body.objects.filter(pk=digest).first()
+    if stored is None or not _belongs(found, digest):
+        raise Http404(f"Run {run_id} has no body {digest[:12]}.")
+    context = {"run": found, "body": stored, "value": record.loaded(stored), "place": "runs"}
+    return render(request, "runs/body.html", context)
+
+
+def _found(run_id: int) -> Run:
+    """Raises Http404."""
+    found = Run.objects.select_related("team", "held_by", "input", "output").filter(pk=run_id).first()
+    if found is None:
+        raise Http404(f"There is no run {run_id}.")
+    return found
+
+
+def _list_context(request: HttpRequest) -> dict[str, Any]:
+    wanted = Wanted.of(request.GET)
+    kept = request.GET.copy()
+    for name in ("before", "upto"):
+        kept.pop(name, None)
+    return {
+        "wanted": wanted,
+        "page": listing.page(wanted),
+        "counts": listing.counts(),
+        "query": kept.urlencode(),
+        "active": ACTIVE,
+    }
+
+
+def _moving_context(found: Run) -> dict[str, Any]:
+    past = record.history(found)
+    now = timezone.now()
+    return {
+        "run": found,
+        "past": past,
+        "plan": record.plan(past),
+        "timeline": record.waterfall(past, now),
+        "waits_for": past.open_question,
+        "now": now,
+    }
+
+
+def _inspector_context(request: HttpRequest, found: Run) -> dict[str, Any]:
+    attempt = number(request.GET.get("attempt", ""))
+    call = number(request.GET.get("call", ""))
+    if attempt is None and call is None:
+        attempt = record.newest_attempt(found)
+    shown = record.inspected(found, attempt, call)
+    return {
+        "inspected": shown,
+        "context_value": record.loaded(shown.context) if shown else None,
+        "output_value": record.loaded(shown.output) if shown else None,
+    }
+
+
+def _events_context(request: HttpRequest, found: Run) -> dict[str, Any]:
+    after = number(request.GET.get("after", "")) or 0
+    rows, following = record.events(found, after)
+    return {"events": rows, "after": after, "following": following, "last_event": found.event_seq}
+
+
+def _belongs(found: Run, digest: str) -> bool:
+    """Whether the run's steps, attempts, calls or events name this body."""
+    if digest in (found.input_id, found.output_id):
+        return True
+    steps, calls = found.steps.all(), found.calls.all()
+    return (
+        steps.filter(input_id=digest).exists()
+        or steps.filter(output_id=digest).exists()
+        or steps.filter(attempts__rejected_output_id=digest).exists()
+        or calls.filter(request_id=digest).exists()
+        or calls.filter(response_id=digest).exists()
+        or Event.objects.filter(run=found, data__body=digest).exists()
+    )

@@ -1,0 +1,68 @@
+// The card of the inbox: redrawn when its escalation changes, but never over half-typed words; and the current
+// item of the queue follows the card.
+(() => {
+  "use strict";
+  const card = () => document.getElementById("card");
+  let shownAt = Date.now();
+
+  function dirty(root) {
+    for (const field of root.querySelectorAll("input:not([type=hidden]), textarea, select")) {
+      if (field.type === "radio" || field.type === "checkbox") {
+        if (field.checked !== field.defaultChecked) return true;
+      } else if (field.tagName === "SELECT") {
+        if ([...field.options].some((one) => one.selected !== one.defaultSelected) && field.selectedIndex > 0) return true;
+      } else if (field.value !== field.defaultValue) return true;
+    }
+    return Boolean(root.querySelector("form.edit, form.inline, [popover]:popover-open"));
+  }
+  function redraw() {
+    const here = card();
+    if (!here?.dataset.card) return;
+    if (dirty(here)) {
+      const note = here.querySelector("[data-moved]");
+      if (note) note.hidden = false;
+      return;
+    }
+    htmx.ajax("GET", here.dataset.card, { target: "#card", swap: "outerHTML" });
+  }
+  function follow() {
+    const id = card()?.dataset.escalation;
+    for (const link of document.querySelectorAll("#queue-list .item a")) {
+      if (link.id === `item-${id}`) link.setAttribute("aria-current", "true");
+      else link.removeAttribute("aria-current");
+    }
+  }
+
+  document.body.addEventListener("live:inbox", (event) => {
+    const here = card();
+    if (!here) return;
+    const id = Number(here.dataset.escalation || 0);
+    const entries = event.detail?.entries ?? [];
+    if (!id) {
+      if (document.querySelector("#queue-list .item") || entries.length) window.location.assign(window.location.href);
+      return;
+    }
+    const mine = entries.some((entry) => entry.escalation === id);
+    const controls = entries.some((entry) => entry.escalation === null);
+    const ownAct = Date.now() - shownAt < 400; // this page has just drawn it after its own act
+    if ((mine && !ownAct) || controls || !entries.length) redraw();
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    if (event.detail.target?.id === "card" || event.detail.elt?.id === "card") {
+      shownAt = Date.now();
+      document.body.classList.add("chosen");
+      document.body.dataset.run = document.querySelector("#card a[href^='/runs/']")?.getAttribute("href").split("/")[2] ?? "";
+    }
+    follow();
+  });
+  // What was typed and is about to be lost by going elsewhere is asked about by the browser.
+  window.addEventListener("beforeunload", (event) => {
+    const here = card();
+    const typed = here && [...here.querySelectorAll("textarea")].some((one) => one.value !== one.defaultValue);
+    if (typed && !here.dataset.sending) event.preventDefault();
+  });
+  document.addEventListener("submit", () => {
+    if (card()) card().dataset.sending = "1";
+  });
+})();
