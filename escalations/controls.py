@@ -15,7 +15,7 @@ from escalations.audit.record import Subject, about_run, append
 from escalations.audit.refused import Given, Named, recorded
 from escalations.expected import IllegalMove, Invalid, NotThere, clock
 from escalations.roles import Act, Actor, name_of, require
-from escalations.texts import given_text
+from escalations.texts import cut_text, given_text
 from runs import live, registry
 from runs.engine import gate, holds
 from runs.models import Control, ControlKind, Hold, Run, ScopeKind
@@ -73,7 +73,7 @@ def engage(*, actor: Actor, kind: str, scope_kind: str, scope: str = "", reason:
     act = _engages(kind)
     require(actor, act)
     scope = _checked_scope(scope_kind, scope)
-    return _engage(actor, act, kind, scope_kind, scope, given_text("reason", reason))
+    return _engage(actor, act, kind, scope_kind, scope, cut_text(reason))
 
 
 @transaction.atomic(durable=True)

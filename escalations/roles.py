@@ -107,12 +107,6 @@ def allowed(actor: Actor, act: str) -> bool:
     return bool(roles_of(actor) & TABLE[Act(act)])
 
 
-def acts_of(actor: Actor) -> frozenset[Act]:
-    """Every act the actor may do, in one query: for pages with many buttons."""
-    roles = roles_of(actor)
-    return frozenset(act for act, may in TABLE.items() if roles & may)
-
-
 def require(actor: Actor, act: Act, what: str = "") -> None:
     """Raise NotAllowed unless the table allows it. `what` overrides the act's words in the sentence."""
     roles = roles_of(actor)

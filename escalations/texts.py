@@ -16,3 +16,9 @@ def given_text(name: str, given: str, *, required: str = "") -> str:
     if len(text) > LONGEST:
         raise Invalid([(name, f"At most {LONGEST:,} characters; this has {len(text):,}.")])
     return text
+
+
+def cut_text(given: str) -> str:
+    """The same for an act that must not fail because of its words: what is too long is cut."""
+    text: str = plain(given.strip())
+    return text[:LONGEST]

@@ -37,6 +37,12 @@ def test_a_stop_needs_no_reason_and_nothing_begins_after_it(operator: User) -> N
     assert (entry.outcome, entry.target) == ("done", "stop everything")
 
 
+def test_no_word_of_a_reason_can_keep_a_stop_from_being_engaged(operator: User) -> None:
+    control = stop(operator, reason="x\x00" * 5000)
+    assert control.engaged
+    assert len(control.reason) == 2000
+
+
 def test_engaging_what_is_engaged_changes_nothing_and_is_on_record(operator: User, colleague: User) -> None:
     first = stop(operator, reason="It burns.")
     second = stop(colleague, reason="It burns!")
