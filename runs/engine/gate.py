@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
@@ -60,27 +62,38 @@ def _locked_within(milliseconds: int) -> bool:
     return True
 
 
+@dataclass(slots=True)
+class Passage:
+    """One passage of the gate. `left_at` is PostgreSQL's time just before the gate was let go, None if that failed."""
+
+    left_at: datetime | None = None
+
+
 @contextlib.contextmanager
-def held_by_session() -> Iterator[None]:
+def held_by_session() -> Iterator[Passage]:
     """Hold the gate over a commit, until an effect's request has left. Closes the connection if it cannot let go."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock_shared(%s)", [GATE])
+    passage = Passage()
     try:
-        yield
+        yield passage
     finally:
-        _let_go()
+        passage.left_at = _let_go()
 
 
-def _let_go() -> None:
+def _let_go() -> datetime | None:
+    # The time is taken before the lock goes, so it can never be later than a control that waited for it.
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock_shared(%s)", [GATE])
-            released = cursor.fetchone()
+            cursor.execute("SELECT clock_timestamp(), pg_advisory_unlock_shared(%s)", [GATE])
+            left_at, released = cursor.fetchone() or (None, False)
     except Exception:
         _hang_up()
-        return
-    if not released or not released[0]:
+        return None
+    if not released:
         _hang_up()
+        return None
+    return left_at  # type: ignore[no-any-return]
 
 
 def _hang_up() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -127,7 +127,7 @@ class Result:
     cost_micros: int | None = None
     model_returned: str = ""
     latency_ms: int | None = None
-    handed_ago: float | None = None  # seconds since the request had left
+    handed_at: datetime | None = None  # by PostgreSQL's clock, while the gate was still held
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call:
@@ -174,8 +174,7 @@ def _fill(call: Call, result: Result) -> None:
     if result.usage:
         call.tokens_in, call.tokens_out = result.usage.tokens_in, result.usage.tokens_out
     call.finished_at = now()
-    if result.handed_ago is not None:
-        call.handed_at = call.finished_at - timedelta(seconds=result.handed_ago)
+    call.handed_at = result.handed_at or call.handed_at
 
 
 def _book(run: Run, result: Result) -> None:

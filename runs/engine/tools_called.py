@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -25,6 +26,7 @@ from runs.engine.claim import Claimed
 from runs.engine.outcomes import Park, Refused
 from runs.engine.permits import Result, Wanted
 from runs.engine.questions import Asking
+from runs.engine.record import now
 from runs.errors import DataError, ErrorClass, RecoverableError, broken, classify
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
 
@@ -166,7 +168,7 @@ class Gateway:
     began: float
     call: Call | None = None
     handed: bool = False
-    sent: float = 0.0
+    handed_at: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -181,7 +183,7 @@ class Gateway:
         if self.call is not None:
             raise DataError(f"{self.action.tool.name} handed over twice: one effect a call.")
         hold = int(settings.RUNS_GATE_HOLD_MS) / 1000
-        with gate.held_by_session():
+        with gate.held_by_session() as passage:
             taken = time.monotonic()
             self.call = permits.permit(self.claimed, _wanted(self.action))
             failpoints.hit("before_effect")
@@ -190,7 +192,7 @@ class Gateway:
                 raise Refused(f"the permit took longer than {hold * 1000:.0f} ms; aborted unsent")
             self.handed = True
             answer = send(left)
-            self.sent = time.monotonic()
+        self.handed_at = passage.left_at or now()
         return answer
 
 
@@ -259,7 +261,7 @@ def _record(
         error=error,
         error_class=error_class,
         latency_ms=latency,
-        handed_ago=time.monotonic() - gateway.sent if gateway.sent else None,
+        handed_at=gateway.handed_at,
     )
     return permits.record(claimed, gateway.call, result)
 
