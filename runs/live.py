@@ -60,16 +60,19 @@ class _Sender:
             first = self.hints.get()
             if first[0] == "group":
                 time.sleep(COALESCE_SECONDS)
-            for hint in self._waiting(first):
+            taken = self._waiting(first)
+            for hint in {repr(hint): hint for hint in taken}.values():  # each equal hint once, in order
                 self._send(loop, hint)
+            for _ in taken:
+                self.hints.task_done()
 
     def _waiting(self, first: Hint) -> list[Hint]:
-        """Everything queued now, each equal hint once, in order."""
+        """Everything queued now."""
         hints = [first]
         with contextlib.suppress(queue.Empty):
             while len(hints) < 1000:
                 hints.append(self.hints.get_nowait())
-        return list({repr(hint): hint for hint in hints}.values())
+        return hints
 
     def _send(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
         try:
@@ -117,3 +120,13 @@ def _put(hint: Hint) -> None:
 def queued() -> int:
     """Hints that wait to be sent; for tests."""
     return sum(sender.hints.qsize() for sender in _senders.values())
+
+
+def flush(seconds: float = 1.0) -> bool:
+    """Wait until every hint has been sent, for commands that end at once; False when that took too long."""
+    until = time.monotonic() + seconds
+    while any(sender.hints.unfinished_tasks for sender in _senders.values()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from escalations import controls
 from opsconsole.management.commands import seed_demo
+from runs import live
 from runs.models import Run
 from tests.factories import journal, person
 
@@ -68,6 +69,11 @@ def test_a_file_of_lines_starts_one_run_a_line_and_reports_the_bad_ones_by_numbe
     assert errors[1] == "line 5: not a JSON object."
     assert errors[2].startswith("line 6: amount: ")
     assert told.failed == "3 of 6 not started."
+
+
+def test_the_hints_have_left_when_the_command_ends(tmp_path: Path) -> None:
+    Told("plain", written(tmp_path, "order.json", "{}"))
+    assert live.flush(0)
 
 
 def test_equal_lines_are_two_runs_and_the_same_file_again_is_none(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from escalations.expected import Refusal
 from escalations.models import JournalEntry
 from escalations.roles import Role, System
 from escalations.starts import start_run
-from runs import registry
+from runs import live, registry
 
 SEEDED = "seed demo"  # the act in the journal that says it was done
 SIGN_INS = "sign-ins.txt"
@@ -73,6 +73,7 @@ class Command(BaseCommand):
         started = _start_runs()
         path = Path(settings.DATA_DIR) / SIGN_INS
         created = _make_people(path)
+        live.flush()
         said = f"; sign-ins in {path}" if created else ""
         self.stdout.write(f"Demo: {len(created)} people, {started} runs{said}")
 

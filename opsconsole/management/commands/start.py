@@ -16,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from escalations.expected import IntakeFull, Invalid, Refusal
 from escalations.roles import System
 from escalations.starts import start_run
+from runs import live
 from runs.canonical import digest
 
 
@@ -59,6 +60,7 @@ class Command(BaseCommand):
             except IntakeFull as full:
                 self.stderr.write(f"{place}{full.sentence} Give the same input again: nothing starts twice.")
                 break
+        live.flush()  # this process ends now, and workers should begin at once
         if done < len(lines):
             raise CommandError(f"{len(lines) - done} of {len(lines)} not started.")
 
