@@ -1,5 +1,6 @@
 """Celery's app: two queues and one tick. Holds no task; a message is only a hint to look at the database."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -59,7 +60,5 @@ app.autodiscover_tasks()
 @beat_init.connect
 def _tick_at_once(**_: Any) -> None:
     """The first tick comes with the start, not one period later: the console is ready the sooner."""
-    try:
+    with contextlib.suppress(OperationalError):  # beat itself goes on trying
         app.send_task("runs.sweep", queue="ordinary", expires=settings.RUNS_SWEEP_SECONDS * 2)
-    except OperationalError:  # beat itself goes on trying
-        pass

