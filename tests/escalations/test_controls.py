@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from pytest_django import Settings
 
 from escalations import controls, decisions
@@ -107,6 +108,15 @@ def test_a_released_stop_leaves_its_runs_where_they_are_until_they_are_resumed(o
     controls.resume(actor=operator, run_id=run.pk)
     assert advanced(run).state == "done"
     assert [entry.act for entry in journal()][-3:] == ["engage stop", "release stop", "resume"]
+
+
+def test_a_release_lets_no_run_slip_away_that_nobody_had_time_to_mark(operator: User) -> None:
+    run = started()
+    with transaction.atomic():  # and then the process died, before it could mark anything
+        control, _ = holds.engage("stop", "everything", by="Marta Oliveira")
+    assert Run.objects.get(pk=run.pk).hold == ""
+    controls.release(actor=operator, control_id=control.pk, reason="It is mended.")
+    assert advance(run.pk, factories.runtime()).why == "held"
 
 
 def test_a_released_pause_lets_its_runs_go_on(operator: User) -> None:
