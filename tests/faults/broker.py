@@ -12,6 +12,7 @@ from kombu import Connection
 
 from opsconsole.embedded import places, valkey
 from opsconsole.environment import celery_address
+from runs.live import CONTROLS_CHANNEL
 from runs.tasks import advance_run
 from tests.faults.fleet import until
 
@@ -52,6 +53,11 @@ class Broker:
             for run_id in run_ids:
                 for _ in range(times):
                     advance_run.apply_async(args=(run_id,), queue="agents", connection=conn, retry=False)
+
+    def tell_of_controls(self) -> None:
+        """Say "read the controls now", as after the commit of an engagement."""
+        with contextlib.closing(redis.Redis.from_url(self.url)) as client:
+            client.publish(CONTROLS_CHANNEL, "look")
 
     def forget(self) -> None:
         """Back to an empty server that runs."""

@@ -168,8 +168,15 @@ class SinkProcess:
         parent = os.getpid()
         least, most = map(str, delay_ms)
         self._process = subprocess.Popen(
-            [sys.executable, "tests/faults/sink.py", str(self.log), "--delay-ms", least, most]
-            + ["--seed", str(seed)],
+            [
+                sys.executable,
+                "tests/faults/sink.py",
+                str(self.log),
+                "--delay-ms",
+                least,
+                most,
+                f"--seed={seed}",
+            ],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             preexec_fn=lambda: processes.die_with_parent(parent, signal.SIGKILL),
@@ -181,6 +188,10 @@ class SinkProcess:
     @property
     def env(self) -> dict[str, str]:
         return {"FAULT_SINK": str(self.port), "FAULT_SINK_LOG": str(self.log)}
+
+    def count(self) -> int:
+        """How many requests have arrived; cheap enough to poll."""
+        return self.log.read_bytes().count(b"\n")
 
     def arrivals(self) -> list[dict[str, Any]]:
         """Every request that has arrived, in the order in which it was read."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -46,12 +48,18 @@ def _send(sending: Sending, gate: EffectGate) -> Mapping[str, Any]:
 
         def hand_over(seconds: float) -> None:
             conn.settimeout(seconds)
+            time.sleep(random.uniform(0.0, _slow_socket()))
             conn.sendall(request)
 
         gate.hand_over(hand_over)
         conn.settimeout(ANSWER_SECONDS)
         _expect(conn, b"ok\n")
     return {"sent": sending.number}
+
+
+def _slow_socket() -> float:
+    """Seconds for which the socket may not take the request: a full buffer, a renegotiation. Part of the hand-over."""
+    return float(os.environ.get("FAULT_SEND_MS", "0")) / 1000
 
 
 def _expect(conn: socket.socket, words: bytes) -> None:

@@ -1,0 +1,109 @@
+"""Law L3, seen from the world: once a stop is acknowledged, no effect begins, however slowly the world connects."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import pytest
+from django.db import transaction
+
+from runs.engine import holds
+from runs.models import Control, Hold, Run
+from tests.faults import workflows
+from tests.faults.broker import Broker
+from tests.faults.conftest import start
+from tests.faults.fleet import Fleet, SinkProcess, until
+
+STOPS = 20
+BETWEEN_STOPS = 100  # effects that arrive before the next stop
+EFFECTS_A_RUN = 25
+RUNS = 84  # so there are at least 2,000 effects, and some are left after the last stop
+RUNS_AT_ONCE = 20  # a few more than there are threads
+SEND_MS = (
+    "20"  # how long the socket itself may take; a gate that is not held as long lets effects slip through
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """From the acknowledgement (the engaging commit has returned) to just before the release; ns."""
+
+    acknowledged: int
+    releasing: int
+    took_ms: float  # from asking for the stop to its acknowledgement
+
+
+def test_no_effect_begins_after_a_stop_is_acknowledged(
+    fleet: Fleet, broker: Broker, slow_sink: SinkProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet.env = {**slow_sink.env, "FAULT_SEND_MS": SEND_MS}
+    began = time.monotonic()
+    for name in ("left", "right"):
+        fleet.agents(name, threads=8)
+    stops = []
+    for number in range(STOPS):
+        _let_flow(slow_sink, broker, effects=(number + 1) * BETWEEN_STOPS)
+        stops.append(_stop_and_go_on(broker))
+    _let_flow(slow_sink, broker, effects=RUNS * EFFECTS_A_RUN)
+    until(lambda: not _active(), "every run is done")
+
+    arrived = [entry["arrived_ns"] for entry in slow_sink.arrivals()]
+    late = [at for at in arrived for stop in stops if stop.acknowledged < at < stop.releasing]
+    with capsys.disabled():
+        _tell(arrived, late, stops, time.monotonic() - began)
+    assert late == []
+    assert len(arrived) == RUNS * EFFECTS_A_RUN
+    assert len(set(slow_sink.keys())) == RUNS * EFFECTS_A_RUN  # each exactly once
+
+
+def _active() -> int:
+    return Run.objects.exclude(state="done").count()
+
+
+def _let_flow(sink: SinkProcess, broker: Broker, *, effects: int) -> None:
+    """Until so many effects have arrived, with always enough runs for every thread."""
+
+    def flowed() -> bool:
+        missing = min(RUNS_AT_ONCE - _active(), RUNS - Run.objects.count())
+        for _ in range(missing):
+            broker.hint(start(workflows.SEND.name, effects=EFFECTS_A_RUN).pk)
+        return sink.count() >= effects
+
+    until(flowed, f"{effects} effects in all")
+
+
+def _stop_and_go_on(broker: Broker) -> Stopped:
+    scope = ("everything", "") if Control.objects.count() % 2 else ("workflow", workflows.SEND.name)
+    asked = time.monotonic()
+    with transaction.atomic():
+        control, _ = holds.engage("stop", *scope, by="Marta")
+    acknowledged = time.time_ns()
+    took_ms = (time.monotonic() - asked) * 1000
+    broker.tell_of_controls()
+    until(lambda: holds.confirmation(control).state == "stopped", "both workers have confirmed")
+    assert holds.confirmation(control).confirmed == 2
+    releasing = time.time_ns()
+    _release(control, broker)
+    return Stopped(acknowledged=acknowledged, releasing=releasing, took_ms=took_ms)
+
+
+def _release(control: Control, broker: Broker) -> None:
+    while holds.mark(control.pk):
+        continue
+    holds.release(control.pk, by="Marta", reason="seen")
+    held = list(Run.objects.filter(hold=Hold.STOP).order_by("pk").values_list("pk", flat=True))
+    with transaction.atomic():
+        for run_id in held:
+            holds.resume(run_id)
+    broker.hint(*held)
+
+
+def _tell(arrived: list[int], late: list[int], stops: list[Stopped], seconds: float) -> None:
+    took = sorted(stop.took_ms for stop in stops)
+    stopped = sum(stop.releasing - stop.acknowledged for stop in stops) / 1e9
+    print(
+        f"\n  {len(arrived)} effects, {len(stops)} stops (acknowledged after p50 {took[len(took) // 2]:.0f} ms,"
+        f" max {took[-1]:.0f} ms; {stopped:.1f} s stopped in all): {len(late)} began late;"
+        f" {seconds:.0f} s in all"
+    )
