@@ -6,13 +6,13 @@ tools_called: what a denied action leads to); tests hold them to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from escalations.changes import flat
 from escalations.models import Escalation, EscalationState
-from runs.definitions import Workflow
+from runs.definitions import Agent, Workflow
 from runs.models import Question, QuestionKind, Verb
 from runs.models.question import EDITABLE, VERBS
 
@@ -32,11 +32,14 @@ PRESETS = (
     "Outside policy",
 )
 _MOST_ROWS = 120
+_SAID = ("error", "where")  # stand above the rows in words of their own
+_TOO_SHORT = 3  # a value of so few signs ("no", "12") is found by chance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One field. `edited` shows before and after; `failing` is where the contract broke."""
+    """One field. `edited` shows before and after; `failing` is where the contract broke; `doubted` says that a
+    failed check names this very value."""
 
     name: str
     before: Any
@@ -45,6 +48,7 @@ class Row:
     added: bool
     removed: bool
     failing: bool
+    doubted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +107,7 @@ class Card:
 def card(escalation: Escalation, workflow: Workflow | None) -> Card:
     """The card of an escalation whose question, step and run are loaded; `workflow` None when it is gone."""
     question = escalation.question
-    rows = _rows(question, escalation.draft)
+    rows = _rows(question, escalation.draft, _order(question, workflow))
     glyph, tone = GLYPHS[QuestionKind(question.kind)]
     edge = _edge(question, workflow)
     sentence = _sentence(question, escalation.draft)
@@ -164,24 +168,61 @@ def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
             return f"Look again for {question.run.workflow} v{question.run.version}"
 
 
-def _rows(question: Question, draft: Mapping[str, Any] | None) -> list[Row]:
-    old = _fields(question, question.action)
-    new = old if draft is None else _fields(question, draft)
+def _order(question: Question, workflow: Workflow | None) -> list[str]:
+    """The contract's fields in the order their author wrote them: the database keeps no order."""
+    if workflow is None or question.step is None:
+        return []
+    try:
+        node = workflow.node(question.step.node)
+    except LookupError:
+        return []
+    if question.kind == QuestionKind.CONTRACT:
+        return list(node.gives.model_fields)
+    tools = node.work.tools if isinstance(node.work, Agent) else ()
+    found = next((tool for tool in tools if tool.name == question.tool), None)
+    return list(found.arguments.model_fields) if found else []
+
+
+def _rows(question: Question, draft: Mapping[str, Any] | None, order: Sequence[str]) -> list[Row]:
+    old = _fields(question, question.action, order)
+    new = old if draft is None else _fields(question, draft, order)
     where = str(question.action.get("where", "")) if question.kind == QuestionKind.CONTRACT else ""
     names = [*old, *(name for name in new if name not in old)]
-    return [_row(name, old, new, _fails(name, where)) for name in names]
+    doubts = _doubted(question)
+    rows = [_row(name, old, new, _fails(name, where), doubts) for name in names]
+    return sorted(rows, key=lambda row: not row.failing)  # what is wrong is read first
 
 
-def _fields(question: Question, action: Mapping[str, Any]) -> dict[str, Any]:
+def _doubted(question: Question) -> frozenset[str]:
+    """The values that failed checks name, without their spaces."""
+    failed = [check for check in question.evidence if not check.get("ok")]
+    pairs = [pair for check in failed for pair in check.get("details", ()) if len(pair) == 2]
+    return frozenset(_bare(value) for _, value in pairs if len(_bare(value)) > _TOO_SHORT)
+
+
+def _bare(value: Any) -> str:
+    return "".join(str(value).split())
+
+
+def _fields(question: Question, action: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:
     """The fields of what would happen. Tool and contract stand elsewhere on the card."""
     if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN):
-        return flat({"arguments": action.get("arguments", {})})
+        return flat({"arguments": _sorted(action.get("arguments", {}), order)})
     if question.kind == QuestionKind.CONTRACT:
-        return flat({"value": action.get("value")})
-    return flat(dict(action))
+        return flat({"value": _sorted(action.get("value"), order)})
+    return {name: value for name, value in flat(dict(action)).items() if name not in _SAID and value != ""}
 
 
-def _row(name: str, old: Mapping[str, Any], new: Mapping[str, Any], failing: bool) -> Row:
+def _sorted(value: Any, order: Sequence[str]) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    known = {name: value[name] for name in order if name in value}
+    return {**known, **value}
+
+
+def _row(
+    name: str, old: Mapping[str, Any], new: Mapping[str, Any], failing: bool, doubts: frozenset[str]
+) -> Row:
     before, after = old.get(name), new.get(name)
     return Row(
         name=name or "value",
@@ -191,6 +232,7 @@ def _row(name: str, old: Mapping[str, Any], new: Mapping[str, Any], failing: boo
         added=name not in old,
         removed=name not in new,
         failing=failing,
+        doubted=_bare(after) in doubts,
     )
 
 

@@ -95,16 +95,18 @@ def causes(items: Sequence[Escalation]) -> tuple[Cause, ...]:
     return tuple(_cause(*key, tuple(members)) for key, members in found.items())
 
 
-def group_words(group: str, workflow: str) -> str:
-    """A group as people read it: without the workflow it repeats, and without underscores."""
-    return group.removeprefix(f"{workflow}:").replace("_", " ").strip()
+def group_words(group: str, *said: str) -> str:
+    """A group as people read it: without what is said beside it already, and without underscores."""
+    for word in said:
+        group = group.removeprefix(f"{word}:")
+    return group.replace("_", " ").strip()
 
 
 def _cause(kind: str, group: str, workflow: str, items: tuple[Escalation, ...]) -> Cause:
     return Cause(
         kind=kind,
         label=QuestionKind(kind).label,
-        group=group_words(group, workflow),
+        group=group_words(group, workflow, QuestionKind(kind).label),
         workflow=workflow,
         effect=items[0].question.effect,
         items=items,

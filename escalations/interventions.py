@@ -1,4 +1,4 @@
-"""The journal as a page shows it: a page of entries by number, one entry in full, what can be filtered by. Reads only."""
+"""The journal as a page shows it: entries by number, one in full, what can be filtered by. Reads only."""
 
 from __future__ import annotations
 

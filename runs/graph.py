@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 BOX_WIDTH = 138
 BOX_HEIGHT = 44
@@ -130,7 +131,7 @@ def _rows(names: Sequence[str], forward: Sequence[Way], layer: Mapping[str, int]
         chain = _chain(way, layer)
         for slot in chain[1:-1]:
             columns[slot[2]].append(slot)  # type: ignore[index,call-overload]  # waypoints are triples
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in pairwise(chain):
             near.setdefault(right, []).append(left)
             near.setdefault(left, []).append(right)
     for _ in range(_SWEEPS):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from django.db.models import Max
@@ -130,10 +132,10 @@ def plan(past: History) -> Plan | None:
     if workflow is None:
         return None
     names = [node.name for node in workflow.nodes]
-    ways = list(zip(names, names[1:], strict=False))
+    ways = list(pairwise(names))
     drawing = graph.layout(names, ways)
     visits = [step.node for step in past.steps]
-    went = set(zip(visits, visits[1:], strict=False))
+    went = set(pairwise(visits))
     places = tuple(_place(past, workflow, box) for box in drawing.boxes)
     lines = tuple(
         Way(path=line.path, tip=line.tip, went=(line.source, line.target) in went) for line in drawing.lines
@@ -201,6 +203,39 @@ def loaded(body: Body | None) -> Any:
         return bodies.load(body)
     except ValueError:
         return body.content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One thing an agent was given: who said it, and what."""
+
+    who: str
+    said: Any
+
+
+def turns(request: Any) -> tuple[Turn, ...]:
+    """A model request as the agent reads it, in order: prompt and messages. Empty for anything else."""
+    if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
+        return ()
+    found = [Turn(who="prompt", said=request.get("prompt", ""))]
+    for message in request["messages"]:
+        if not isinstance(message, dict):
+            continue
+        if message.get("text"):
+            found.append(Turn(who=str(message.get("role", "")), said=_maybe_json(message["text"])))
+        for asked in message.get("tool_calls") or ():
+            found.append(Turn(who=f"asks for {asked.get('name', 'a tool')}", said=asked.get("arguments", {})))
+    return tuple(found)
+
+
+def _maybe_json(text: str) -> Any:
+    """Engine messages are JSON texts; what is not stays text."""
+    if text[:1] not in ("{", "["):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _call(run: Run, call_id: int) -> Call | None:

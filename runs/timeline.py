@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 MOST_ROWS = 240  # beyond this the list of events is the better place to look
 _NARROWEST = 0.5  # percent; below that a bar could not be seen
 _TICKS = 5
+_GOOD = ("done", "running", "asked")  # states of an attempt that need no row of their own
 _NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
 
 
@@ -196,7 +197,7 @@ def _visit_rows(visit: Visited, scale: _Scale) -> Iterator[Row]:
 
 def _below(visit: Visited, scale: _Scale) -> Iterator[Row]:
     """Attempts, calls and questions of a step, in the order of their times. A lone good attempt has no row."""
-    several = len(visit.tries) > 1 or any(one.state not in ("done", "running") for one in visit.tries)
+    several = len(visit.tries) > 1 or any(one.state not in _GOOD for one in visit.tries)
     found: list[tuple[datetime, int, Row]] = []
     for attempt in visit.tries:
         if several:
@@ -209,8 +210,7 @@ def _below(visit: Visited, scale: _Scale) -> Iterator[Row]:
 
 
 def _attempt_row(attempt: Tried, scale: _Scale) -> Row:
-    good = attempt.state in ("done", "running", "asked")
-    kind = "step" if good else "bad"
+    kind = "step" if attempt.state in _GOOD else "bad"
     return Row(
         about="attempt",
         id=attempt.id,

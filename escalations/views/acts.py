@@ -24,6 +24,7 @@ from escalations.views.inbox import (
     FIELD,
     Input,
     card_context,
+    card_parts,
     found,
     query_of,
     queue_context,
@@ -159,11 +160,14 @@ def _refused(request: HttpRequest, escalation_id: int, refusal: Refusal, given: 
 
 def _parts(request: HttpRequest, escalation_id: int | None, given: Input) -> str:
     """Card, queue and messages, each from the file that the page uses."""
-    context = queue_context(request, escalation_id) | {"oob": True}
+    context = queue_context(request, escalation_id)
     if escalation_id is None:
         card = render_to_string("escalations/_no_card.html", context, request)
+        card += render_to_string("_scopes.html", {"oob": True}, request)
     else:
-        context |= card_context(request, found(escalation_id), given)
-        card = render_to_string("escalations/_card.html", context | {"focus": True}, request)
-    queue = render_to_string("escalations/_queue.html", context, request)
-    return card + queue + render_to_string("_messages.html", context, request)
+        card = card_parts(
+            request, context | card_context(request, found(escalation_id), given) | {"focus": True}
+        )
+    beside = context | {"oob": True}
+    queue = render_to_string("escalations/_queue.html", beside, request)
+    return card + queue + render_to_string("_messages.html", beside, request)

@@ -14,8 +14,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from escalations import inbox, live
-from escalations.roles import Act, Role, name_of, roles_of
 from escalations.roles import TABLE as ACTS
+from escalations.roles import Act, Role, name_of, roles_of
 from runs.engine import holds
 from runs.engine.holds import Confirmation
 from runs.models import Control, ControlKind

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
@@ -74,10 +75,8 @@ def queue(request: HttpRequest) -> HttpResponse:
 @require_safe
 def one(request: HttpRequest, escalation_id: int) -> HttpResponse:
     """The card alone."""
-    escalation = found(escalation_id)
-    return render(
-        request, "escalations/_card.html", card_context(request, escalation, Input(mode=_mode(request)))
-    )
+    context = card_context(request, found(escalation_id), Input(mode=_mode(request)))
+    return HttpResponse(card_parts(request, context))
 
 
 @require_safe
@@ -136,6 +135,12 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
     }
 
 
+def card_parts(request: HttpRequest, context: dict[str, Any]) -> str:
+    """The card, and with it the narrower scopes of the Stop button: they must name the run that is on screen."""
+    scopes = render_to_string("_scopes.html", context | {"oob": True}, request)
+    return render_to_string("escalations/_card.html", context, request) + scopes
+
+
 def found(escalation_id: int) -> Escalation:
     """The escalation with all that a card reads. Raises Http404."""
     rows = Escalation.objects.select_related(
@@ -166,14 +171,20 @@ def _form(escalation: Escalation, shown: Card, given: Input) -> tuple[FormField,
     question = escalation.question
     if escalation.draft is not None:
         question.action = escalation.draft  # never saved: only read by the form
-    return tuple(
+    errors = given.errors or _broken(shown)
+    form = [
         FormField(
-            field=one,
-            value=given.values.get(one.name, one.value),
-            error=given.errors.get(one.name, ""),
+            field=one, value=given.values.get(one.name, one.value), error=errors.get(one.name, "")
         )
         for one in edits.fields(question)
-    )
+    ]
+    return tuple(sorted(form, key=lambda one: not one.error))
+
+
+def _broken(shown: Card) -> dict[str, str]:
+    """Where the contract broke, while nobody has edited the value yet."""
+    name = shown.failing.partition(".")[0]
+    return {name: shown.error} if shown.needs_edit and name else {}
 
 
 def _mode(request: HttpRequest) -> str:

@@ -1,4 +1,4 @@
-"""Starting a run: a form made from the workflow's input contract. What is checked is the act's and the engine's business."""
+"""Starting a run: a form made from the workflow's input contract. Checks nothing: the act and the engine do."""
 
 from __future__ import annotations
 

@@ -121,9 +121,11 @@ def _inspector_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     if attempt is None and call is None:
         attempt = record.newest_attempt(found)
     shown = record.inspected(found, attempt, call)
+    given = record.loaded(shown.context) if shown else None
     return {
         "inspected": shown,
-        "context_value": record.loaded(shown.context) if shown else None,
+        "context_value": given,
+        "turns": record.turns(given),
         "output_value": record.loaded(shown.output) if shown else None,
     }
 
