@@ -126,6 +126,8 @@ DATABASES: dict[str, dict[str, Any]] = {
             "pool": {"min_size": 1, "max_size": _pool_max, "timeout": 10},
             "connect_timeout": 5,
             "application_name": "opsconsole",
+            # A process that stands still inside a transaction would keep its run's row for as long as it stands.
+            "options": f"-c idle_in_transaction_session_timeout={RUNS_LEASE_SECONDS}s",
             **_database.options,
         },
     }
