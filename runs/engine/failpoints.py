@@ -42,7 +42,8 @@ def hit(name: str) -> None:
         return
     if action == "raise":
         raise Failpoint(name)
-    os.kill(os.getpid(), _SIGNALS[action])
+    # To this thread: a stop sent to the process would let it run on until another thread has taken the signal.
+    signal.pthread_kill(threading.get_ident(), _SIGNALS[action])
 
 
 def _due(name: str, wanted: int) -> bool:
