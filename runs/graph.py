@@ -130,7 +130,7 @@ def _rows(names: Sequence[str], forward: Sequence[Way], layer: Mapping[str, int]
     for way in forward:
         chain = _chain(way, layer)
         for slot in chain[1:-1]:
-            columns[slot[2]].append(slot)  # type: ignore[index,call-overload]  # waypoints are triples
+            columns[slot[2]].append(slot)  # type: ignore[index]  # waypoints are triples
         for left, right in pairwise(chain):
             near.setdefault(right, []).append(left)
             near.setdefault(left, []).append(right)
@@ -170,7 +170,7 @@ def _forward_line(
     x, y = source.x + source.width, source.middle
     path = f"M{x} {y}"
     for slot in _chain(way, layer)[1:-1]:
-        column = slot[2]  # type: ignore[index]
+        column = slot[2]
         left = MARGIN + int(column) * (BOX_WIDTH + GAP_X)
         passing = _row_y(rows[slot]) + BOX_HEIGHT // 2
         path += _bend(x, y, left, passing) + f"H{left + BOX_WIDTH}"

@@ -162,7 +162,7 @@ def _parts(request: HttpRequest, escalation_id: int | None, given: Input) -> str
     """Card, queue and messages, each from the file that the page uses."""
     context = queue_context(request, escalation_id)
     if escalation_id is None:
-        card = render_to_string("escalations/_no_card.html", context, request)
+        card: str = render_to_string("escalations/_no_card.html", context, request)
         card += render_to_string("_scopes.html", {"oob": True}, request)
     else:
         card = card_parts(

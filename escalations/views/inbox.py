@@ -173,9 +173,7 @@ def _form(escalation: Escalation, shown: Card, given: Input) -> tuple[FormField,
         question.action = escalation.draft  # never saved: only read by the form
     errors = given.errors or _broken(shown)
     form = [
-        FormField(
-            field=one, value=given.values.get(one.name, one.value), error=errors.get(one.name, "")
-        )
+        FormField(field=one, value=given.values.get(one.name, one.value), error=errors.get(one.name, ""))
         for one in edits.fields(question)
     ]
     return tuple(sorted(form, key=lambda one: not one.error))

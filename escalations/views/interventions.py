@@ -91,7 +91,7 @@ def _written(pieces: Iterator[str]) -> IO[bytes]:
     for piece in pieces:
         file.write(piece.encode())
     file.seek(0)
-    return file  # type: ignore[return-value]  # it is one in all but name
+    return file
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -18,7 +20,7 @@ MOST = 25
 def page(request: HttpRequest) -> HttpResponse:
     """What matches, newest first; at most MOST of each."""
     text = request.GET.get("q", "").strip().replace("\x00", "")[:200]
-    context = {"searched": text, "runs": (), "escalations": ()}
+    context: dict[str, Any] = {"searched": text, "runs": (), "escalations": ()}
     if text:
         escalations = Escalation.objects.select_related("question", "run").filter(inbox.matching(text))
         context |= {

@@ -184,17 +184,6 @@ def get(mapping: Any, key: str) -> Any:
     return mapping.get(key, "") if mapping else ""
 
 
-@register.simple_tag(takes_context=True)
-def with_query(context: template.Context, **changes: Any) -> str:
-    """The page's query with some values changed; an empty value takes one away. Begins with "?"."""
-    query = context["request"].GET.copy()
-    for name, value in changes.items():
-        query.pop(name, None)
-        if value not in (None, ""):
-            query[name] = str(value)
-    return "?" + query.urlencode()
-
-
 @register.simple_tag
 def state(name: str, word: str = "", size: int = 16) -> SafeString:
     """A state as glyph, word and tone."""
