@@ -8,12 +8,17 @@ from celery import Celery
 from celery.signals import beat_init
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Channel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "opsconsole.settings")
 
 from django.conf import settings
 
 from opsconsole.environment import celery_address
+
+# Hints are taken off the queue once and for all. Keeping count of unfinished ones inside Valkey, and giving them
+# back, would end a worker ("Unrecoverable error") that loses Valkey in the middle of a step.
+Channel.do_restore = False
 
 app = Celery("opsconsole")
 app.conf.update(
@@ -22,8 +27,8 @@ app.conf.update(
     task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("agents", "ordinary")],
     task_default_queue="ordinary",
     task_ignore_result=True,
+    # Late, so that a worker takes no more hints than it has threads. What is lost with it, the sweep finds.
     task_acks_late=True,
-    task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     worker_send_task_events=False,
@@ -32,7 +37,7 @@ app.conf.update(
     # A hint that cannot be sent at once is not sent: the sweep finds the run.
     task_publish_retry=False,
     broker_transport_options={
-        "visibility_timeout": 900,
+        "ack_emulation": False,
         "socket_connect_timeout": 1,
         "socket_timeout": 2,  # above the 1 s for which a worker waits in one read
         "retry_on_timeout": False,

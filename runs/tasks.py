@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
@@ -78,10 +78,11 @@ class Poller:
 _poller: Poller | None = None
 
 
-@worker_ready.connect
+@celeryd_after_setup.connect
 def _begin(sender: Any = None, **_: Any) -> None:
+    """Before the worker connects to Valkey: one that starts while Valkey is down works all the same, by polling."""
     global _poller
-    host = str(getattr(sender, "hostname", ""))
+    host = str(sender or "")
     kind = WorkerKind.AGENTS if host.startswith("agents") else WorkerKind.ORDINARY
     runtime = Runtime(f"{kind}-{host.partition('@')[2] or 'local'}-{os.getpid()}", kind)
     install(runtime)
