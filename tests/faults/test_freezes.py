@@ -70,7 +70,9 @@ def test_a_worker_frozen_between_permit_and_hand_over_cannot_starve_a_stop_and_a
     with transaction.atomic():
         control, _ = holds.engage("stop", "everything", by="Marta")
     assert time.monotonic() - asked < 5.0
-    assert holds.confirmation(control).state == "stopping"  # it is not called stopped while a worker says nothing
+    assert (
+        holds.confirmation(control).state == "stopping"
+    )  # it is not called stopped while a worker says nothing
     sleeper.thaw()
     call = Call.objects.filter(run=run, kind="tool")
     until(lambda: call.get().state == "refused", "it notices that its time at the gate is over")
