@@ -64,10 +64,18 @@ def classify(error: BaseException) -> ErrorClass:
     return ErrorClass.UNFORESEEN
 
 
+def wrong_values(error: ValidationError) -> list[tuple[str, str]]:
+    """(path, message) of every wrong value, without the library's own prefix."""
+    found = error.errors(include_url=False, include_context=False)
+    return [(".".join(map(str, one["loc"])), str(one["msg"]).removeprefix("Value error, ")) for one in found]
+
+
 def broken(error: ValidationError, what: str) -> ContractBroken:
     """A pydantic error as one sentence an operator can act on, with the path of the first wrong value."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "(whole)"
-    shown = repr(first.get("input"))[:80]
-    more = f" and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return ContractBroken(f"{what}: {where} is {shown}: {first['msg']}{more}", where=where)
+    path, says = wrong_values(error)[0]
+    got = repr(error.errors(include_url=False, include_context=False)[0].get("input"))[:80]
+    if got not in says:
+        says = f"{says}, got {got}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    place = f"{path} of the {what}" if path else f"the {what}"
+    return ContractBroken(f"{place}: {says}{more}", where=path or "(whole)")

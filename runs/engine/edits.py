@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from runs import registry
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Tool
+from runs.errors import wrong_values
 from runs.models import Question, QuestionKind
 
 
@@ -55,8 +56,7 @@ def parse(contract: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
     try:
         return contract.model_validate_json(canonical({**values, **unknown}))
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        raise Broken([(".".join(map(str, one["loc"])), str(one["msg"])) for one in found]) from error
+        raise Broken(wrong_values(error)) from error
     except ValueError as error:
         raise Broken([("", str(error))]) from error
 

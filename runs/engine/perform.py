@@ -27,7 +27,7 @@ def perform(claimed: Claimed, flight: Flight) -> Outcome:
     try:
         given = claimed.node.takes.model_validate_json(canonical(bodies.load(claimed.step.input)))
     except ValidationError as error:
-        return _failed(broken(error, f"input of {claimed.node.name}"))
+        return _failed(broken(error, "input"))
     work = claimed.node.work
     connection.close()  # nothing of the database is held while work goes on
     try:
@@ -50,7 +50,7 @@ def _checked(claimed: Claimed, value: Any) -> BaseModel:
     try:
         return claimed.node.gives.model_validate_json(canonical(value))
     except ValidationError as error:
-        raise broken(error, f"output of {claimed.node.name}") from error
+        raise broken(error, "output") from error
 
 
 def _failed(error: BaseException, **more: Any) -> Failed:

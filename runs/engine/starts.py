@@ -16,6 +16,7 @@ from runs.canonical import canonical
 from runs.definitions import Workflow
 from runs.engine import gate, holds
 from runs.engine.record import announce_run, event, now, wake_run
+from runs.errors import wrong_values
 from runs.models import Control, ControlKind, Run, RunState, Team
 
 
@@ -92,10 +93,7 @@ def check_input(workflow: Workflow, raw_input: Mapping[str, Any]) -> BaseModel:
     try:
         return workflow.takes.model_validate_json(canonical(raw_input))
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False)
-        raise BadInput(
-            workflow.name, [(".".join(map(str, one["loc"])), str(one["msg"])) for one in found]
-        ) from error
+        raise BadInput(workflow.name, wrong_values(error)) from error
     except ValueError as error:
         raise BadInput(workflow.name, [("", str(error))]) from error
 
