@@ -93,7 +93,7 @@ def _let_go() -> datetime | None:
     if not released:
         _hang_up()
         return None
-    return left_at  # type: ignore[no-any-return]
+    return left_at
 
 
 def _hang_up() -> None:
