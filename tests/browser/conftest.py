@@ -63,6 +63,7 @@ def sit(console: Console, chrome: Browser, sessions: dict[str, Any]) -> Iterator
         narrow: bool = False,
         javascript: bool = True,
         refusals: tuple[int, ...] = (),
+        offline: bool = False,
     ) -> Page:
         size = NARROW if narrow else WIDE
         context = chrome.new_context(
@@ -73,7 +74,7 @@ def sit(console: Console, chrome: Browser, sessions: dict[str, Any]) -> Iterator
             java_script_enabled=javascript,
         )
         context.set_default_timeout(PATIENCE_MS)
-        watch = Watch(origin=console.address, refusals=set(refusals))
+        watch = Watch(origin=console.address, refusals=set(refusals), offline=offline)
         watch.over(context)
         opened.append((context, watch))
         page = context.new_page()

@@ -60,7 +60,8 @@ class Console:
             start_new_session=True,
         )
         ready = wait_until(self._told_or_gone, START_SECONDS, 0.05)
-        assert ready and self._process.poll() is None, self.said()
+        assert ready, self.said()
+        assert self._process.poll() is None, self.said()
         self.people = dict(
             line.split()[:2] for line in (self.data / "sign-ins.txt").read_text().splitlines() if line
         )

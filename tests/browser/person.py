@@ -91,10 +91,14 @@ class Person:
         seen = {"version": _found(_VERSION, card), "digest": _found(_DIGEST, card)}
         return self.post(f"/escalations/{escalation}/{act}", {**seen, **form})
 
-    def release_everything(self) -> None:
-        """Whatever is held is released and resumed: for the end of a test that held something."""
+    def release_stops(self) -> None:
+        """What is held now is released; the runs of a stop stay where they are."""
         for control in re.findall(r'id="hold-(\d+)"', self.read("/controls/held")):
             self.post(f"/controls/{control}/release", {"reason": "end of the test"})
+
+    def release_everything(self) -> None:
+        """Whatever is held is released and resumed: for the end of a test that held something."""
+        self.release_stops()
         for control in re.findall(r'action="/controls/(\d+)/resume"', self.read("/controls/left")):
             self.post(f"/controls/{control}/resume")
 
