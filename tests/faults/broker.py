@@ -50,9 +50,9 @@ class Broker:
     def hint(self, *run_ids: int, times: int = 1) -> None:
         """Say "look at run X", so many times."""
         with Connection(celery_address(self.url)) as conn:
-            for run_id in run_ids:
-                for _ in range(times):
-                    advance_run.apply_async(args=(run_id,), queue="agents", connection=conn, retry=False)
+            producer = conn.Producer()
+            for run_id in run_ids * times:
+                advance_run.apply_async(args=(run_id,), queue="agents", producer=producer, retry=False)
 
     def tell_of_controls(self) -> None:
         """Say "read the controls now", as after the commit of an engagement."""

@@ -7,6 +7,7 @@ import time
 import pytest
 from django.db import transaction
 
+from runs.definitions import Workflow
 from runs.engine import holds
 from runs.engine.record import now
 from runs.models import Call, Question, Run, Step
@@ -27,7 +28,7 @@ from tests.faults.fleet import NEVER, Fleet, Process, SinkProcess, until
 )
 def test_a_worker_that_wakes_up_after_its_lease_changes_nothing(
     failpoint: str,
-    workflow: workflows.Workflow,
+    workflow: Workflow,
     arrivals: int,
     fleet: Fleet,
     broker: Broker,

@@ -11,7 +11,7 @@ from tests.faults.conftest import start
 from tests.faults.fleet import Fleet, pause, until
 
 RUNS = 24
-THINKING = {"SIMULATED_SECONDS": 0.1}
+THINKING_SECONDS = 0.1
 WIPES, RESTARTS = 10, 3
 
 
@@ -59,7 +59,7 @@ def test_a_worker_that_starts_while_valkey_is_down_works(fleet: Fleet, broker: B
 
 def _whole_fleet(fleet: Fleet) -> None:
     for name in ("left", "right"):
-        fleet.agents(name, threads=8, **THINKING)
+        fleet.agents(name, threads=8, SIMULATED_SECONDS=THINKING_SECONDS)
     fleet.ordinary()
     fleet.beat()
 

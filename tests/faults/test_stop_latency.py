@@ -1,0 +1,68 @@
+"""How long a stop takes while two worker processes settle and claim eight runs as fast as they can."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import pytest
+from django.contrib.auth.models import User
+
+from escalations import controls
+from runs.models import Control, Event, Run
+from tests import factories
+from tests.faults import workflows
+from tests.faults.broker import Broker
+from tests.faults.conftest import start
+from tests.faults.fleet import Fleet, until
+from tests.faults.history import CLAIMS
+
+STOPS = 20
+HOT_RUNS = 8
+CLAIMS_BETWEEN = 32  # two or three steps of each run
+
+
+def test_a_stop_of_eight_hot_runs_takes_less_than_a_second_and_nothing_is_claimed_after_it(
+    fleet: Fleet, broker: Broker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That nothing is claimed is checked with the whole record at the end, by PostgreSQL's clock."""
+    marta = factories.person("marta", "operator")
+    for name in ("left", "right"):
+        fleet.agents(name, threads=4)
+    runs = [start(workflows.HOT.name) for _ in range(HOT_RUNS)]
+    broker.hint(*(run.pk for run in runs))
+    took, claims = [], 0
+    for _ in range(STOPS):
+        _until_hot(claims + CLAIMS_BETWEEN)
+        began = time.monotonic()
+        control = controls.engage(actor=marta, kind="stop", scope_kind="everything")
+        took.append((time.monotonic() - began) * 1000)
+        claims = _claims()
+        _let_go_on(control, broker, marta)
+    with capsys.disabled():
+        _tell(took, claims)
+    assert max(took) < 1000
+    assert Run.objects.filter(state="done").count() == 0, "they were hot to the end"
+    assert Run.objects.filter(fence__gt=STOPS // 2).count() == HOT_RUNS, "each was cut again and again"
+
+
+def _claims() -> int:
+    return Event.objects.filter(kind__in=CLAIMS).count()
+
+
+def _until_hot(claims: int) -> None:
+    until(lambda: _claims() >= claims, f"{claims} claims in all")
+
+
+def _let_go_on(control: Control, broker: Broker, marta: User) -> None:
+    controls.release(actor=marta, control_id=control.pk, reason="next round")
+    controls.resume_all(actor=marta, control_id=control.pk)
+    broker.hint(*Run.objects.values_list("pk", flat=True))
+
+
+def _tell(took: list[float], claims: int) -> None:
+    p95 = statistics.quantiles(took, n=20)[-1]
+    print(
+        f"\n  {len(took)} stops among {claims} claims of {HOT_RUNS} hot runs: answered after"
+        f" p50 {statistics.median(took):.0f}, p95 {p95:.0f}, max {max(took):.0f} ms"
+    )
