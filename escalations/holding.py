@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from runs import registry
 from runs.definitions import Effect
@@ -18,7 +18,6 @@ from runs.models import (
     Control,
     ControlKind,
     Hold,
-    Question,
     QuestionState,
     Run,
     ScopeKind,
@@ -41,6 +40,15 @@ class Held:
     def silent(self) -> int:
         """Workers that have neither confirmed nor been heard of."""
         return sum(1 for one in self.confirmation.workers if one.receipt is None and one.silent)
+
+    @property
+    def missing(self) -> int:
+        """Workers that have not confirmed."""
+        return len(self.confirmation.workers) - self.confirmation.confirmed
+
+    @property
+    def settled(self) -> bool:
+        return self.confirmation.state in ("stopped", "paused")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +81,16 @@ class Left:
     runs: tuple[Run, ...]
 
 
-def held_now() -> tuple[Held, ...]:
-    """Every engaged control; what is not confirmed comes first. A few queries for each."""
-    found = [_held(control) for control in holds.engaged().prefetch_related("receipts")]
-    return tuple(sorted(found, key=lambda one: (_PACE.get(one.confirmation.state, 2), -one.control.pk)))
+def by_pace(held: Iterable[Held]) -> tuple[Held, ...]:
+    """What is not confirmed comes first, then the newest."""
+    return tuple(sorted(held, key=lambda one: (_PACE.get(one.confirmation.state, 2), -one.control.pk)))
 
 
 def one(control: Control) -> Held:
-    return _held(control)
+    """How far a control has taken hold. Four queries."""
+    return Held(
+        control=control, confirmation=holds.confirmation(control), runs=holds.covered(control).count()
+    )
 
 
 def scopes() -> tuple[Scope, ...]:
@@ -96,19 +106,24 @@ def scopes() -> tuple[Scope, ...]:
 
 
 def hits(scope_kind: str, scope: str) -> Hits:
-    """What would be hit. Four queries; nothing is changed."""
+    """What would be hit. Two queries, a third when effects are open; nothing is changed."""
     probe = Control(kind=ControlKind.STOP, scope_kind=scope_kind, scope=scope)
     covered = holds.covered(probe)
+    open_question = Q(questions__state=QuestionState.OPEN)
+    totals = covered.aggregate(
+        runs=Count("pk", distinct=True), people=Count("questions", filter=open_question)
+    )
     under_way = Call.objects.filter(run__in=covered, state__in=(CallState.PERMITTED, CallState.UNKNOWN))
-    tools = under_way.filter(kind=CallKind.TOOL).exclude(effect=Effect.NONE)
-    effects = list(tools.select_related("run").order_by("pk")[: MOST + 1])
-    waiting = Question.objects.filter(run__in=covered, state=QuestionState.OPEN)
+    is_effect = Q(kind=CallKind.TOOL) & ~Q(effect=Effect.NONE)
+    is_model = Q(kind=CallKind.MODEL, state=CallState.PERMITTED)
+    calls = under_way.aggregate(effects=Count("pk", filter=is_effect), model=Count("pk", filter=is_model))
+    effects = under_way.filter(is_effect).order_by("pk")[:MOST] if calls["effects"] else ()
     return Hits(
-        runs=covered.count(),
-        model_calls=under_way.filter(kind=CallKind.MODEL, state=CallState.PERMITTED).count(),
-        people=waiting.count(),
-        effects=tuple(effects[:MOST]),
-        effects_total=len(effects) if len(effects) <= MOST else tools.count(),
+        runs=totals["runs"],
+        model_calls=calls["model"],
+        people=totals["people"],
+        effects=tuple(effects),
+        effects_total=calls["effects"],
     )
 
 
@@ -134,9 +149,3 @@ def _by_control(runs: Sequence[Run]) -> dict[int, list[Run]]:
         if run.held_by_id is not None:
             found.setdefault(run.held_by_id, []).append(run)
     return found
-
-
-def _held(control: Control) -> Held:
-    return Held(
-        control=control, confirmation=holds.confirmation(control), runs=holds.covered(control).count()
-    )

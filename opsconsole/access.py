@@ -99,14 +99,16 @@ class PageAccess:
             return None
         if not request.user.is_authenticated:
             return _to_sign_in(request)
-        if may == SIGNED_IN or seen_by(request.user, may):
+        roles = roles_of(request.user)
+        request.roles = roles  # type: ignore[attr-defined]  # the page's frame need not ask again
+        if may == SIGNED_IN or seen_by(roles, may):
             return None
         raise PermissionDenied(_refusal(request.user, name))
 
 
-def seen_by(user: User | AnonymousUser, may: May) -> bool:
-    """Whether one of the user's roles is among those."""
-    return isinstance(may, frozenset) and bool(roles_of(user) & may)
+def seen_by(roles: frozenset[Role], may: May) -> bool:
+    """Whether one of those roles is among those that may."""
+    return isinstance(may, frozenset) and bool(roles & may)
 
 
 def _refusal(user: User | AnonymousUser, name: str) -> str:

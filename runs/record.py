@@ -59,6 +59,11 @@ class History:
     holds: tuple[Held, ...]
 
     @property
+    def newest_attempt(self) -> int | None:
+        """The attempt the inspector shows when nobody has chosen one."""
+        return max((one.pk for many in self.attempts.values() for one in many), default=None)
+
+    @property
     def open_question(self) -> Question | None:
         everything = [*self.loose_questions, *(one for many in self.questions.values() for one in many)]
         return next((one for one in everything if one.state == "open"), None)
@@ -96,15 +101,16 @@ class Plan:
 
 
 def history(run: Run) -> History:
-    """Five queries, however long the run is."""
-    steps = tuple(Step.objects.filter(run=run).order_by("seq"))
-    attempts = Attempt.objects.filter(step__run=run).order_by("step_id", "number")
+    """Four queries, however long the run is. Every step has an attempt: they are made together."""
+    attempts = list(
+        Attempt.objects.filter(step__run=run).select_related("step").order_by("step__seq", "number")
+    )
     calls = Call.objects.filter(run=run).defer("parameters").order_by("pk")
     questions = list(Question.objects.filter(run=run).defer("action", "evidence", "words").order_by("pk"))
     events = Event.objects.filter(run=run, kind__in=("held", "resumed")).order_by("seq")
     return History(
         run=run,
-        steps=steps,
+        steps=tuple({attempt.step_id: attempt.step for attempt in attempts}.values()),
         attempts=_by(attempts, "step_id"),
         calls=_by(calls, "attempt_id"),
         questions=_by((one for one in questions if one.step_id), "step_id"),
@@ -158,7 +164,7 @@ def newest_attempt(run: Run) -> int | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspected:
-    """An attempt, or one of its calls, with bodies. `context` is what it was given, `output` what came of it."""
+    """An attempt with its calls, or one call, with bodies. `context` is what it was given, `output` what came of it."""
 
     step: Step
     attempt: Attempt
@@ -191,8 +197,10 @@ def inspected(run: Run, attempt_id: int | None, call_id: int | None) -> Inspecte
     )
     if attempt is None:
         return None
-    calls = tuple(Call.objects.filter(attempt=attempt).select_related("request", "response").order_by("pk"))
-    return _inspected(run, attempt, call, calls)
+    if call is not None:
+        return _inspected(run, attempt, call, ())
+    calls = Call.objects.filter(attempt=attempt).select_related("request", "response").order_by("pk")
+    return _inspected(run, attempt, None, tuple(calls))
 
 
 def loaded(body: Body | None) -> Any:

@@ -205,7 +205,7 @@ def _below(visit: Visited, scale: _Scale) -> Iterator[Row]:
         level = 2 if several else 1
         found += [(call.begin, 1, _call_row(call, level, scale)) for call in attempt.calls]
     for asked in visit.questions:
-        found.append((asked.end or scale.end, 2, _asked_row(asked, scale)))
+        found.append((asked.end or scale.end, -1, _asked_row(asked, scale)))  # what it allowed comes after it
     return (row for _, _, row in sorted(found, key=lambda one: one[:2]))
 
 

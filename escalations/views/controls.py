@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from escalations import controls, holding
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.views.actors import actor_of
+from escalations.views.frame import frame_of
 from runs.listing import number
 from runs.models import Control, Run, ScopeKind
 
@@ -144,12 +145,13 @@ def _page(
 
 def _held_context(request: HttpRequest, control_id: int | None = None) -> dict[str, Any]:
     """The engaged controls, and the one whose receipt is shown: the asked for, else the first."""
-    held = holding.held_now()
+    frame = frame_of(request)
+    held = frame.all_held
     wanted = control_id or number(request.GET.get("control", ""))
     chosen = next((one for one in held if one.control.pk == wanted), None)
     if chosen is None and wanted is not None:
         released = Control.objects.filter(pk=wanted).first()
-        chosen = holding.one(released) if released else None
+        chosen = frame.held(released) if released else None
     chosen = chosen or next(iter(held), None)
     return {"all_held": held, "held": chosen, "now": timezone.now()}
 

@@ -5,7 +5,6 @@ The context processor costs nothing until a template asks: each value is read wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from django.contrib.auth.models import AnonymousUser, User
@@ -13,44 +12,28 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from escalations import inbox, live
+from escalations import holding, inbox, live
+from escalations.holding import Held
 from escalations.roles import TABLE as ACTS
 from escalations.roles import Act, Role, name_of, roles_of
 from runs.engine import holds
-from runs.engine.holds import Confirmation
 from runs.models import Control, ControlKind
 
 PLACES = ("inbox", "runs", "controls", "interventions")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Banner:
-    """The control that weighs most, how far it has taken hold, and how many others there are."""
-
-    control: Control
-    confirmation: Confirmation
-    runs: int
-    others: int
-
-    @property
-    def waiting_for(self) -> int:
-        """Workers that have not confirmed."""
-        return len(self.confirmation.workers) - self.confirmation.confirmed
-
-    @property
-    def settled(self) -> bool:
-        return self.confirmation.state in ("stopped", "paused")
-
-
 class Frame:
     """Read by base.html and the fragments of it."""
 
-    def __init__(self, user: User | AnonymousUser) -> None:
+    def __init__(self, user: User | AnonymousUser, roles: frozenset[Role] | None = None) -> None:
         self.user = user
+        self._roles = roles
+        self._held: dict[int, Held] = {}
 
     @cached_property
     def roles(self) -> frozenset[Role]:
-        return roles_of(self.user)
+        """As the middleware has just read them, or read now."""
+        return roles_of(self.user) if self._roles is None else self._roles
 
     @cached_property
     def may(self) -> frozenset[Act]:
@@ -79,17 +62,26 @@ class Frame:
         engaged = list(holds.engaged())
         return sorted(engaged, key=lambda one: (one.kind != ControlKind.STOP, -one.pk))
 
+    @property
+    def banner(self) -> Held | None:
+        """The control that weighs most, and how far it has taken hold."""
+        return self.held(self.controls[0]) if self.controls else None
+
+    @property
+    def others(self) -> int:
+        """How many controls are engaged beside the one of the banner."""
+        return len(self.controls) - 1
+
+    def held(self, control: Control) -> Held:
+        """How far a control has taken hold; read once a page, however many parts of it say so."""
+        if control.pk not in self._held:
+            self._held[control.pk] = holding.one(control)
+        return self._held[control.pk]
+
     @cached_property
-    def banner(self) -> Banner | None:
-        if not self.controls:
-            return None
-        control = self.controls[0]
-        return Banner(
-            control=control,
-            confirmation=holds.confirmation(control),
-            runs=holds.covered(control).count(),
-            others=len(self.controls) - 1,
-        )
+    def all_held(self) -> tuple[Held, ...]:
+        """Every engaged control; what is not confirmed comes first."""
+        return holding.by_pace([self.held(control) for control in self.controls])
 
     @cached_property
     def head(self) -> int:
@@ -109,7 +101,17 @@ def frame(request: HttpRequest) -> dict[str, object]:
     """The context processor. Anonymous pages get no frame."""
     if not getattr(request, "user", None) or not request.user.is_authenticated:
         return {}
-    return {"frame": Frame(request.user)}
+    return {"frame": frame_of(request)}
+
+
+def frame_of(request: HttpRequest) -> Frame:
+    """The one frame of a request, however many parts are rendered for it."""
+    known = getattr(request, "frame", None)
+    if isinstance(known, Frame):
+        return known
+    made = Frame(request.user, getattr(request, "roles", None))
+    request.frame = made  # type: ignore[attr-defined]
+    return made
 
 
 @require_safe

@@ -17,6 +17,7 @@ from runs import listing, record, registry
 from runs.listing import Wanted, number
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
+from runs.record import History
 
 
 @require_safe
@@ -41,7 +42,9 @@ def listed(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run. `attempt` or `call` choose what the inspector shows, `after` the page of events."""
     found = _found(run_id)
-    context = _moving_context(found) | _inspector_context(request, found) | _events_context(request, found)
+    context = _moving_context(found)
+    past: History = context["past"]
+    context |= _inspector_context(request, found, past.newest_attempt) | _events_context(request, found)
     return render(request, "runs/run.html", context | {"place": "runs"})
 
 
@@ -59,7 +62,8 @@ def moving(request: HttpRequest, run_id: int) -> HttpResponse:
 def inspector(request: HttpRequest, run_id: int) -> HttpResponse:
     """One attempt or call."""
     found = _found(run_id)
-    return render(request, "runs/_inspector.html", {"run": found} | _inspector_context(request, found))
+    context = _inspector_context(request, found, record.newest_attempt(found))
+    return render(request, "runs/_inspector.html", context | {"run": found})
 
 
 @require_safe
@@ -115,14 +119,16 @@ def _moving_context(found: Run) -> dict[str, Any]:
     }
 
 
-def _inspector_context(request: HttpRequest, found: Run) -> dict[str, Any]:
+def _inspector_context(request: HttpRequest, found: Run, newest: int | None) -> dict[str, Any]:
     attempt = number(request.GET.get("attempt", ""))
     call = number(request.GET.get("call", ""))
-    if attempt is None and call is None:
-        attempt = record.newest_attempt(found)
+    chosen = attempt is not None or call is not None
+    if not chosen:
+        attempt = newest
     shown = record.inspected(found, attempt, call)
     given = record.loaded(shown.context) if shown else None
     return {
+        "chosen": chosen,
         "inspected": shown,
         "context_value": given,
         "turns": record.turns(given),

@@ -25,6 +25,8 @@
     if (!links.length) return false;
     const at = links.findIndex((link) => link.getAttribute("aria-current"));
     const next = links[Math.min(links.length - 1, Math.max(0, at === -1 ? 0 : at + by))];
+    for (const link of links) link.removeAttribute("aria-current");
+    next.setAttribute("aria-current", "true"); // at once, so that two quick presses are two steps
     next.focus({ preventScroll: false });
     next.click();
     return true;

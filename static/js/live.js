@@ -65,7 +65,9 @@
     else if (serverAt !== null) serverAt = Math.max(serverAt, serverNow());
     switch (message.type) {
       case "hello":
-        if (everOpen) send("live:runs", "live:run", "live:controls"); // these are hints only and are not replayed
+        // Hints only, never replayed: what moved between the page's reading and this moment is asked for.
+        send("live:runs", "live:run");
+        if (everOpen) send("live:controls");
         everOpen = true;
         caughtUp(message.seq);
         break;
