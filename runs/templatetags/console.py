@@ -13,7 +13,7 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import text as texts
-from runs.record import glyph
+from runs.glyphs import glyph
 
 register = template.Library()
 

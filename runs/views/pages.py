@@ -13,11 +13,11 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from runs import listing, record, registry
+from runs import history, inspected, listing, registry
+from runs.history import History
 from runs.listing import Wanted, number
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
-from runs.record import History
 
 
 @require_safe
@@ -62,7 +62,7 @@ def moving(request: HttpRequest, run_id: int) -> HttpResponse:
 def inspector(request: HttpRequest, run_id: int) -> HttpResponse:
     """One attempt or call."""
     found = _found(run_id)
-    context = _inspector_context(request, found, record.newest_attempt(found))
+    context = _inspector_context(request, found, history.newest_attempt(found))
     return render(request, "runs/_inspector.html", context | {"run": found})
 
 
@@ -80,7 +80,7 @@ def body(request: HttpRequest, run_id: int, digest: str) -> HttpResponse:
     stored = Body.objects.filter(pk=digest).first()
     if stored is None or not _belongs(found, digest):
         raise Http404(f"Run {run_id} has no body {digest[:12]}.")
-    context = {"run": found, "body": stored, "value": record.loaded(stored), "place": "runs"}
+    context = {"run": found, "body": stored, "value": inspected.loaded(stored), "place": "runs"}
     return render(request, "runs/body.html", context)
 
 
@@ -107,13 +107,13 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _moving_context(found: Run) -> dict[str, Any]:
-    past = record.history(found)
+    past = history.history(found)
     now = timezone.now()
     return {
         "run": found,
         "past": past,
-        "plan": record.plan(past),
-        "timeline": record.waterfall(past, now),
+        "plan": history.plan(past),
+        "timeline": history.waterfall(past, now),
         "waits_for": past.open_question,
         "now": now,
     }
@@ -125,20 +125,20 @@ def _inspector_context(request: HttpRequest, found: Run, newest: int | None) -> 
     chosen = attempt is not None or call is not None
     if not chosen:
         attempt = newest
-    shown = record.inspected(found, attempt, call)
-    given = record.loaded(shown.context) if shown else None
+    shown = inspected.of(found, attempt, call)
+    given = inspected.loaded(shown.context) if shown else None
     return {
         "chosen": chosen,
         "inspected": shown,
         "context_value": given,
-        "turns": record.turns(given),
-        "output_value": record.loaded(shown.output) if shown else None,
+        "turns": inspected.turns(given),
+        "output_value": inspected.loaded(shown.output) if shown else None,
     }
 
 
 def _events_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     after = number(request.GET.get("after", "")) or 0
-    rows, following = record.events(found, after)
+    rows, following = history.events(found, after)
     return {"events": rows, "after": after, "following": following, "last_event": found.event_seq}
 
 

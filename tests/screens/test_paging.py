@@ -11,7 +11,7 @@ from escalations import interventions
 from escalations.audit.filters import Filters
 from escalations.audit.record import Subject, append
 from escalations.models import JournalEntry
-from runs import listing, record
+from runs import history, listing
 from runs.engine.record import event
 from runs.listing import Wanted
 from runs.models import Event, Run
@@ -141,7 +141,7 @@ def test_events_come_two_hundred_a_page_without_gap(operator: Client) -> None:
     seen: list[int] = []
     after: int | None = 0
     while after is not None:
-        rows, after = record.events(run, after)
+        rows, after = history.events(run, after)
         assert len(rows) <= 200
         seen += [row.seq for row in rows]
     assert seen == list(range(1, Event.objects.filter(run=run).count() + 1))
