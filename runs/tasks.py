@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery import shared_task
-from celery.signals import celeryd_after_setup, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
@@ -93,6 +93,12 @@ def _begin(sender: Any = None, **_: Any) -> None:
 
 @worker_shutting_down.connect
 def _leave(**_: Any) -> None:
+    """No more polling; what is under way may finish."""
     if _poller is not None:
         _poller.stop()
-    threading.Thread(target=current().stop, daemon=True).start()
+
+
+@worker_shutdown.connect
+def _gone(**_: Any) -> None:
+    """The last act of a process that leaves in order: nothing is in flight here any more."""
+    current().stop()

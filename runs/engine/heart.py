@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -33,11 +35,29 @@ _MINE = """
 
 
 def register(name: str, kind: str, pid: int) -> None:
-    """Make this process known. A name is used once; a restarted process has a new one."""
+    """Make this process known, and those that died here. A name is used once; a restarted process has a new one."""
+    values = {"kind": kind, "pid": pid, "place": _place() if pid else ""}
     Worker.objects.update_or_create(
-        name=name,
-        defaults={"kind": kind, "pid": pid, "started_at": Now(), "seen_at": Now(), "gone_at": None},
+        name=name, defaults={**values, "started_at": Now(), "seen_at": Now(), "gone_at": None}
     )
+    if pid:
+        _note_the_dead(name)
+
+
+def _note_the_dead(name: str) -> None:
+    """A process that no longer exists here has nothing in flight; nobody needs to wait for its confirmation."""
+    known = Worker.objects.filter(place=_place(), gone_at__isnull=True).exclude(name=name)
+    dead = [pk for pk, pid in known.values_list("pk", "pid") if pid and not os.path.exists(f"/proc/{pid}")]
+    Worker.objects.filter(pk__in=dead).update(gone_at=Now(), in_flight=0)
+
+
+def _place() -> str:
+    """Where a pid means the same process: one boot of one machine, one process space; empty where unknown."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as boot:
+            return f"{boot.read().strip()}:{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return f"unknown-{uuid.uuid4().hex}"
 
 
 def seen(name: str, in_flight: int) -> None:
@@ -113,7 +133,7 @@ def _listen_once(nudge: Callable[[], None], stopping: threading.Event) -> None:
         heard.subscribe(CONTROLS_CHANNEL)
         nudge()  # what was said while nobody listened
         while not stopping.is_set():
-            if heard.get_message(timeout=1.0):
+            if heard.get_message(timeout=0.5):
                 nudge()
 
 

@@ -13,11 +13,15 @@ class WorkerKind(models.TextChoices):
 
 
 class Worker(models.Model):
-    """One process. `gone_at` is set when it leaves in order; a killed one just falls silent."""
+    """One process. `gone_at` is set when it leaves in order, or when a process of the same place (same boot, same
+    process space) sees that its pid is no more; otherwise a killed one just falls silent."""
 
     name = models.CharField(max_length=120, unique=True)
     kind = models.CharField(max_length=8, choices=WorkerKind)
     pid = models.PositiveIntegerField(null=True)
+    place = models.CharField(
+        max_length=80, blank=True, help_text="boot and process space in which pid counts"
+    )
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
     gone_at = models.DateTimeField(null=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import F
 
-from runs.engine import answers, gate, holds, starts, sweep
+from runs.engine import answers, gate, heart, holds, starts, sweep
 from runs.engine.advance import advance
 from runs.engine.claim import Claimed, Nothing, claim
 from runs.engine.outcomes import Cut
@@ -245,6 +247,18 @@ def test_a_silent_worker_is_unconfirmed_never_stopped() -> None:
     assert holds.confirmation(control).state == "stopping"
     Worker.objects.filter(pk=silent.pk).update(seen_at=control.engaged_at - timedelta(seconds=30))
     assert holds.confirmation(control).state == "unconfirmed"
+
+
+def test_a_worker_that_is_dead_for_certain_is_not_waited_for() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    heart.register("killed", "agents", os.getpid())
+    heart.register("elsewhere", "agents", os.getpid())
+    Worker.objects.filter(name="killed").update(pid=ended.pid)
+    Worker.objects.filter(name="elsewhere").update(pid=ended.pid, place="another boot")
+    heart.register("successor", "agents", os.getpid())
+    control = engage()
+    assert {one.worker.name for one in holds.confirmation(control).workers} == {"elsewhere", "successor"}
 
 
 def test_a_worker_started_after_the_stop_is_not_waited_for() -> None:
