@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,12 +12,20 @@ from typing import Any
 from pydantic import BaseModel
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+DEEPEST = 64  # levels of nesting; hostile depth would exhaust the stack of whoever reads it
+SPARE = 16  # of those levels, for what a value from outside will be put into
+LONGEST = 2000  # characters of an error's words
+_EXACT = 1e16  # from here on PostgreSQL writes a float as a whole number, Python with an exponent
 
 
-def canonical(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces. Raises ValueError for NaN and infinities."""
+def canonical(value: Any, *, spare: int = 0) -> str:
+    """The one JSON text of a value: sorted keys, no spaces.
+
+    Raises ValueError for NaN, infinities and what is nested deeper than DEEPEST; `spare` levels are kept for
+    what the value will be put into.
+    """
     return json.dumps(
-        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        _plain(value, spare), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
 
 
@@ -30,19 +39,59 @@ def text_digest(text: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON-able data that PostgreSQL can keep.
+    """The value as JSON-able data that PostgreSQL can keep and gives back the same.
 
     Outside text may hold NUL (PostgreSQL has no place for it) and lone surrogates (UTF-8 has none); they
     become U+2400 and U+FFFD, so that hostile text is stored and shown instead of breaking the run.
+    Raises ValueError for what is nested deeper than DEEPEST.
     """
+    return _plain(value, 0)
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
     if isinstance(value, str):
         return _SURROGATE.sub("\ufffd", value.replace("\x00", "\u2400"))
     if isinstance(value, BaseModel):
-        return plain(value.model_dump(mode="json"))
+        return _plain(value.model_dump(mode="json"), depth)
     if isinstance(value, Mapping):
-        return {plain(str(key)): plain(item) for key, item in value.items()}
+        return {_plain(str(key), depth): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float)):
+        return [_plain(item, depth + 1) for item in value]
+    if isinstance(value, float):
+        return _number(value)
+    if value is None or isinstance(value, (bool, int)):
         return value
-    return plain(str(value))
+    return _plain(str(value), depth)
+
+
+def _number(value: float) -> float | int:
+    """A float as it comes back from a jsonb column, so that the digest of what was stored stays the same."""
+    if _EXACT <= abs(value) < math.inf:
+        return int(value)
+    return value + 0.0  # no minus before a zero
+
+
+def tame(value: Any) -> Any:
+    """`plain` for what must be kept whatever it is, such as the answer to an effect: what is no JSON is said."""
+    try:
+        canonical(value, spare=SPARE)
+    except (ValueError, RecursionError) as why:
+        return {"unreadable": f"The answer cannot be kept: {why}"[:200]}
+    return plain(value)
+
+
+def told(error: BaseException) -> str:
+    """The words of an error that somebody else wrote, at most LONGEST characters; its class when it has none."""
+    try:
+        words = str(error)
+    except Exception:
+        words = ""
+    return cut(words) or type(error).__name__
+
+
+def cut(text: Any) -> str:
+    """A text from outside for a place where a sentence is expected; empty for what is no text."""
+    words: str = plain(text if isinstance(text, str) else "")
+    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"

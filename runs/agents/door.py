@@ -7,9 +7,10 @@ The engine owns the loop around it, so that every call is permitted, recorded an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from runs.canonical import SPARE, canonical, told
 from runs.errors import DataError
 
 
@@ -66,6 +67,49 @@ class ModelReply:
     usage: Usage = field(default_factory=Usage)
 
 
+MOST_CALLS = 32  # tool calls in one reply: more than anybody could follow
+LARGEST_BYTES = 1_000_000  # of one reply as JSON
+_MOST_TOKENS = 2**31 - 1
+
+
+def checked(reply: object) -> ModelReply:
+    """A provider's reply, if it is one. Raises DataError for everything else: what a provider gives is data too."""
+    if not isinstance(reply, ModelReply):
+        raise DataError(f"The provider gave a {type(reply).__name__} for a reply.", where="reply")
+    if not (isinstance(reply.model, str) and isinstance(reply.text, str)):
+        raise DataError("The provider's model and text are not both texts.", where="reply")
+    _check_calls(reply.tool_calls)
+    if usage_of(reply) is None:
+        raise DataError("The provider's usage is not two numbers of tokens.", where="usage")
+    try:
+        size = len(canonical(asdict(reply), spare=SPARE))
+    except (ValueError, TypeError, RecursionError) as why:
+        raise DataError(f"The reply cannot be kept as JSON: {told(why)}.", where="reply") from why
+    if size > LARGEST_BYTES:
+        raise DataError(f"The reply has {size:,} characters; {LARGEST_BYTES:,} are taken.", where="reply")
+    return reply
+
+
+def _check_calls(asked: object) -> None:
+    if not isinstance(asked, (tuple, list)) or not all(isinstance(one, ToolCall) for one in asked):
+        raise DataError("The provider's tool calls are not a list of tool calls.", where="tool_calls")
+    if not all(isinstance(one.id, str) and isinstance(one.name, str) for one in asked):
+        raise DataError("A tool call's id and name are not both texts.", where="tool_calls")
+    if len(asked) > MOST_CALLS:
+        raise DataError(
+            f"{len(asked)} tool calls in one reply; at most {MOST_CALLS} are.", where="tool_calls"
+        )
+
+
+def usage_of(reply: object) -> Usage | None:
+    """What a reply says was used, even one that is useless otherwise; None when it says nothing that counts."""
+    usage = getattr(reply, "usage", None)
+    if not isinstance(usage, Usage):
+        return None
+    counts = (usage.tokens_in, usage.tokens_out)
+    return usage if all(type(one) is int and 0 <= one <= _MOST_TOKENS for one in counts) else None
+
+
 Provider = Callable[[ModelRequest], Awaitable[ModelReply]]
 _providers: dict[str, Provider] = {}
 
@@ -75,7 +119,7 @@ def register(name: str, provider: Provider) -> None:
 
 
 async def ask(request: ModelRequest) -> ModelReply:
-    """Send one request. Raises RecoverableError, DataError, or whatever the provider did not foresee."""
+    """Send one request; the reply is not `checked` yet. Raises whatever the provider raises, DataError without one."""
     name = request.model.partition("/")[0]
     provider = _providers.get(name)
     if provider is None:

@@ -335,8 +335,9 @@ def hold_back(run: Run, moment: datetime) -> Nothing | None:
 
 
 def later(run: Run, seconds: float, moment: datetime) -> Nothing:
-    """Sleep until a time; the sweep finds the run when it is due."""
+    """Sleep until a time, but not past the run's deadline; the sweep finds the run when it is due."""
     move_run(run, RunState.SLEEPING)
-    run.due_at = moment + timedelta(seconds=seconds)
+    left = max(0.0, (run.deadline_at - moment).total_seconds())
+    run.due_at = moment + timedelta(seconds=min(seconds, left))
     let_go(run)
     return Nothing(why="later")

@@ -12,13 +12,13 @@ from django.db import connection
 from runs import bodies
 from runs.agents import door, prices
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage
-from runs.canonical import digest, plain
+from runs.canonical import digest, plain, told
 from runs.engine import permits
 from runs.engine.claim import Claimed
 from runs.engine.outcomes import CutInFlight
 from runs.engine.permits import Result, Wanted
 from runs.engine.runtime import Flight
-from runs.errors import classify
+from runs.errors import DataError, classify
 from runs.models import Call, CallKind, CallState
 
 CALL_SECONDS = 120.0  # the longest a single model call may take, whatever the run's deadline leaves
@@ -70,10 +70,14 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
     except CutInFlight as cut:
         permits.record(claimed, call, Result(state=CallState.CUT, error=cut.why, latency_ms=_since(began)))
         raise
-    except Exception as error:
+    except BaseException as error:
         _record_failure(claimed, call, error, began)
         raise
-    reply = _storable(reply)
+    try:
+        reply = _storable(door.checked(reply))
+    except DataError as error:
+        _record_failure(claimed, call, error, began, used=door.usage_of(reply))
+        raise
     result = Result(
         state=CallState.DONE,
         response=asdict(reply),
@@ -85,14 +89,19 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
     return reply, permits.record(claimed, call, result)
 
 
-def _record_failure(claimed: Claimed, call: Call, error: Exception, began: float) -> None:
-    error_class = classify(error)
-    text = str(error) or type(error).__name__
-    permits.record(
-        claimed,
-        call,
-        Result(state=CallState.FAILED, error=text, error_class=error_class, latency_ms=_since(began)),
+def _record_failure(
+    claimed: Claimed, call: Call, error: BaseException, began: float, *, used: Usage | None = None
+) -> None:
+    """A useless reply was used all the same: what it cost is booked."""
+    result = Result(
+        state=CallState.FAILED,
+        error=told(error),
+        error_class=classify(error),
+        usage=used,
+        cost_micros=prices.cost_micros(call.model, used) if used else None,
+        latency_ms=_since(began),
     )
+    permits.record(claimed, call, result)
 
 
 def _since(began: float) -> int:

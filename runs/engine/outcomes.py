@@ -54,12 +54,16 @@ Outcome = Output | Asked | Failed | Cut | Lost
 
 
 class Refused(Exception):
-    """A permit was refused: by a control, a lost fence, or a missing approval. Nothing was sent."""
+    """A permit was refused: by a control or a lost fence. Nothing was sent."""
 
     def __init__(self, why: str, *, lost: bool = False) -> None:
         super().__init__(why)
         self.why = why
         self.lost = lost
+
+
+class Unapproved(Exception):
+    """An effect came without the approval it needs. Nothing was sent; a person is asked, for nobody foresaw it."""
 
 
 class Park(Exception):

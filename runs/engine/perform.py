@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +13,16 @@ from pydantic import BaseModel, ValidationError
 
 from runs import bodies
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
-from runs.canonical import canonical, plain
+from runs.canonical import SPARE, canonical, cut, told
 from runs.definitions import Agent, Tool
 from runs.engine import child, models_asked, tools_called
 from runs.engine.claim import Claimed
 from runs.engine.outcomes import Asked, Cut, CutInFlight, Failed, Lost, Outcome, Output, Park, Refused
 from runs.engine.runtime import Flight
-from runs.errors import ReasoningError, StepError, broken, classify
+from runs.errors import ContractBroken, ReasoningError, StepError, broken, classify
 from runs.verdicts import Failure
+
+LONGEST_PLACE = 500  # characters of the path of a wrong value: an agent may have chosen its names
 
 
 def perform(claimed: Claimed, flight: Flight) -> Outcome:
@@ -41,26 +44,38 @@ def perform(claimed: Claimed, flight: Flight) -> Outcome:
         return Asked(asking=park.asking)
     except (CutInFlight, Refused) as cut:
         return Lost() if cut.lost else Cut(why=cut.why)
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: one step must not end a worker
         return _failed(error)
 
 
 def _checked(claimed: Claimed, value: Any) -> BaseModel:
-    """The output as the contract of its edge. Raises ContractBroken."""
+    """The output as the contract of its edge, which can also be stored. Raises ContractBroken."""
+    what = "output"
     try:
-        return claimed.node.gives.model_validate_json(canonical(value))
+        output = claimed.node.gives.model_validate_json(canonical(value, spare=SPARE))
+        canonical(output)  # a contract may make of a text a number that JSON has not
     except ValidationError as error:
-        raise broken(error, "output") from error
+        raise broken(error, what) from error
+    except (ValueError, RecursionError) as error:
+        raise ContractBroken(f"the {what} cannot be kept as JSON: {told(error)}") from error
+    return output
 
 
 def _failed(error: BaseException, **more: Any) -> Failed:
     failure = Failure(
         error_class=classify(error),
-        message=plain(str(error) or type(error).__name__),
-        where=getattr(error, "where", ""),
-        retry_after=getattr(error, "retry_after", None),
+        message=told(error),
+        where=cut(getattr(error, "where", ""))[:LONGEST_PLACE],
+        retry_after=_seconds(getattr(error, "retry_after", None)),
     )
     return Failed(failure=failure, **more)
+
+
+def _seconds(asked: object) -> float | None:
+    """What the other side asked to wait, if that is a time."""
+    if not isinstance(asked, (int, float)) or not math.isfinite(asked) or asked < 0:
+        return None
+    return float(asked)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from runs.agents.door import Usage
 from runs.canonical import plain
 from runs.engine import failpoints, gate, holds
 from runs.engine.claim import Claimed
-from runs.engine.outcomes import Refused
+from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now
 from runs.errors import ErrorClass
@@ -51,7 +51,10 @@ def recorded(claimed: Claimed, key: str) -> Call | None:
 
 
 def permit(claimed: Claimed, wanted: Wanted) -> Call:
-    """Allow one sending: controls, fence, approval, key. Raises Refused; then nothing is recorded or sent."""
+    """Allow one sending: controls, fence, approval, key.
+
+    Raises Refused, or Unapproved (which no waiting will mend); then nothing is recorded or sent.
+    """
     failpoints.hit("before_permit")
     with transaction.atomic():
         gate.shared()
@@ -87,7 +90,7 @@ def _check_approval(claimed: Claimed, wanted: Wanted, question_id: int) -> None:
         answer_digest=wanted.digest,
     ).exists()
     if not approved:
-        raise Refused("no approval covers exactly this action")
+        raise Unapproved("no approval covers exactly this action")
 
 
 def _write(claimed: Claimed, wanted: Wanted) -> Call:
@@ -165,7 +168,7 @@ def record(claimed: Claimed, call: Call, result: Result) -> Call:
 
 def _fill(call: Call, result: Result) -> None:
     call.state = result.state
-    call.response = bodies.store(result.response) if result.response is not None else None
+    call.response = bodies.store(result.response) if result.state == CallState.DONE else None
     call.error = plain(result.error)
     call.error_class = result.error_class or ""
     call.model_returned = plain(result.model_returned)[:120]

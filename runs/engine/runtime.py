@@ -19,11 +19,25 @@ from django.db import connection
 
 from runs.engine import failpoints, heart
 from runs.engine.outcomes import CutInFlight
+from runs.errors import RecoverableError
 from runs.models import Control, ControlKind, WorkerKind
 
 T = TypeVar("T")
 LANDING_SECONDS = 0.05
+LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
+
+
+class ProviderFault(Exception):
+    """A provider raised what would have ended the loop of all calls."""
+
+
+async def _contained(work: Coroutine[Any, Any, T]) -> T:
+    """asyncio lets these two end the loop, and with it every call of this process."""
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise ProviderFault(f"the provider raised {type(error).__name__}") from error
 
 
 class Flight:
@@ -76,14 +90,17 @@ class Flight:
             if self._why:
                 work.close()
             else:
-                self._waiting = self._runtime.submit(asyncio.wait_for(work, seconds))
+                self._waiting = self._runtime.submit(asyncio.wait_for(_contained(work), seconds))
         self.check()
         assert self._waiting is not None
         try:
-            result: T = self._waiting.result()
+            # The time is kept on both sides: a provider that blocks the loop, or ignores being cancelled, is left.
+            result: T = self._waiting.result(seconds + LATE_SECONDS)
         except (concurrent.futures.CancelledError, asyncio.CancelledError) as error:
-            raise CutInFlight(self._why or "cancelled", lost=self._lost) from error
+            self.check()
+            raise RecoverableError("the provider cancelled its own call") from error
         finally:
+            self._waiting.cancel()  # nothing, unless it was left to itself
             with self._lock:
                 self._waiting = None
         return result
@@ -115,7 +132,7 @@ class Runtime:
         self._stopping.set()
         self._tick.set()
         for thread in self._threads:
-            thread.join(timeout=3)
+            thread.join(timeout=1)
         with contextlib.suppress(Exception):
             heart.leave(self.name)
         connection.close()

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from runs import bodies
 from runs.agents.door import ToolCall
-from runs.canonical import canonical, plain
+from runs.canonical import SPARE, canonical, plain, tame, told
 from runs.definitions import Approval, Check, Tool
 from runs.engine import failpoints, gate, permits
 from runs.engine.claim import Claimed
@@ -75,11 +75,13 @@ def call(
 def check_arguments(tool: Tool, raw: Mapping[str, Any]) -> BaseModel:
     """The arguments as the tool's contract. Raises ContractBroken with the path of the wrong value."""
     try:
-        return tool.arguments.model_validate_json(canonical(raw))
+        arguments = tool.arguments.model_validate_json(canonical(raw, spare=SPARE))
+        canonical(arguments)  # a contract may make of a text a number that JSON has not
     except ValidationError as error:
         raise broken(error, f"arguments of {tool.name}") from error
     except ValueError as error:
-        raise DataError(f"arguments of {tool.name}: {error}") from error
+        raise DataError(f"arguments of {tool.name}: {told(error)}") from error
+    return arguments
 
 
 def _key(claimed: Claimed, tool: Tool, arguments: BaseModel, seen: Counter[str]) -> str:
@@ -203,11 +205,11 @@ def _perform(claimed: Claimed, action: Action) -> Mapping[str, Any]:
         gateway.call = permits.permit(claimed, _wanted(action))
     connection.close()
     try:
-        answer = plain(action.tool.perform(action.arguments, gateway))
+        answer = _answer(action.tool.perform(action.arguments, gateway))
     except Refused as refused:
         _abort(claimed, gateway, refused)
         raise
-    except Exception as error:
+    except BaseException as error:  # SystemExit too: the effect may have happened
         return _went_wrong(claimed, gateway, error)
     if gateway.call is None:
         raise DataError(
@@ -219,18 +221,24 @@ def _perform(claimed: Claimed, action: Action) -> Mapping[str, Any]:
     return result
 
 
+def _answer(given: object) -> Mapping[str, Any]:
+    """What a tool answered, fit to be kept: the effect has happened, so nothing may fail because of it."""
+    kept = tame(given)
+    return kept if isinstance(kept, dict) else {"answer": kept}
+
+
 def _abort(claimed: Claimed, gateway: Gateway, refused: Refused) -> None:
     if gateway.call is not None and not gateway.handed:
         _record(claimed, gateway, CallState.REFUSED, error=refused.why)
 
 
-def _went_wrong(claimed: Claimed, gateway: Gateway, error: Exception) -> Mapping[str, Any]:
+def _went_wrong(claimed: Claimed, gateway: Gateway, error: BaseException) -> Mapping[str, Any]:
     """An error before the hand-over, or a DataError of the other side, means: it did not happen. Else: unknown."""
     if gateway.call is None:
         raise error
     action = gateway.action
     certain = not action.tool.acts or not gateway.handed or isinstance(error, DataError)
-    text = str(error) or type(error).__name__
+    text = told(error)
     if certain:
         _record(claimed, gateway, CallState.FAILED, error=text, error_class=classify(error))
         raise error
@@ -289,7 +297,7 @@ def _found(claimed: Claimed, action: Action, call: Call) -> Mapping[str, Any] | 
     found = action.tool.find(action.key)
     if found is None:
         return None
-    answer: Mapping[str, Any] = plain(found)
+    answer = _answer(found)
     permits.record(claimed, call, Result(state=CallState.DONE, response=answer))
     return answer
 
