@@ -1,12 +1,14 @@
 """The live badge tells the truth, and a page that was cut off catches up by itself."""
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import APIResponse, Page, Route, expect
 
-from tests.browser.arrivals import untouched, watch_for
-from tests.browser.conftest import Sit
+from tests.browser.arrivals import arrived, untouched, watch_for
+from tests.browser.conftest import PATIENCE_MS, Sit
 from tests.browser.person import Person
 
 # Going offline does not end a socket that is open; the page's own are kept here so that it can be cut.
@@ -77,6 +79,59 @@ def test_a_form_of_the_edit_outlives_every_redraw(sit: Sit, operator: Person) ->
     assert operator.post(f"/escalations/{asked.escalation}/take").status == 302  # an act on this very card
     expect(page.locator("[data-moved]")).to_be_visible()
     expect(memo).to_have_value("Half a mem")
+
+
+def test_a_hint_that_comes_during_a_fetch_is_not_lost(sit: Sit, operator: Person) -> None:
+    asked = operator.asked()
+    page = sit("operator", f"/runs/{asked.run}")
+    expect(page.locator("#people")).to_contain_text("A person is asked")
+    watch_for(page, "#run-head", "done")
+    held = hold_back(page, f"**/runs/{asked.run}/moving")
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('live:run', { bubbles: true }))")
+    wait_for(page, lambda: len(held) == 1)  # it has read the run as it was, and is still on its way
+
+    operator.decide("approve", asked.escalation)
+    operator.until(f"/runs/{asked.run}/events", ">ended<")
+    expect(page.locator("#people")).to_contain_text("approved")
+    page.unroute_all()
+    for route, response in held:
+        route.fulfill(response=response)
+    arrived(page, "#run-head", "done")
+
+
+def test_a_run_that_ends_while_its_page_is_loading_is_shown_as_ended(sit: Sit, operator: Person) -> None:
+    asked = operator.asked()
+    page = sit("operator", "/runs/")
+    held = hold_back(page, f"**/runs/{asked.run}")
+    page.evaluate("path => { window.location = path }", f"/runs/{asked.run}")
+    wait_for(page, lambda: len(held) == 1)
+    operator.decide("approve", asked.escalation)
+    operator.until(f"/runs/{asked.run}/events", ">ended<")
+    page.unroute_all()
+    for route, response in held:
+        route.fulfill(response=response)
+    expect(page.locator("#run-head")).to_contain_text("done")
+
+
+def hold_back(page: Page, address: str) -> list[tuple[Route, APIResponse]]:
+    """The first answer from that address is fetched, and kept until the test lets it go; later ones pass."""
+    held: list[tuple[Route, APIResponse]] = []
+
+    def keep(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    page.route(address, keep)
+    return held
+
+
+def wait_for(page: Page, came: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not came():
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(20)  # lets Playwright hand over what has come
 
 
 def keep_sockets(page: Page) -> None:
