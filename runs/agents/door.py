@@ -68,7 +68,7 @@ class ModelReply:
 
 
 MOST_CALLS = 32  # tool calls in one reply: more than anybody could follow
-LARGEST_BYTES = 1_000_000  # of one reply as JSON
+LARGEST_BYTES = 4_000_000  # of one reply as JSON: room for an output of a megabyte, escaped
 _MOST_TOKENS = 2**31 - 1
 
 
