@@ -108,8 +108,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
+    """A round moment and how it is written: with seconds only where ticks are less than a minute apart."""
+
     x: float
-    at: datetime
+    label: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,4 +293,5 @@ def _ticks(scale: _Scale) -> tuple[Tick, ...]:
     first = int(scale.begin.timestamp() // apart + 1) * apart
     moments = range(first, int(scale.end.timestamp()) + 1, apart)
     at = [datetime.fromtimestamp(moment, tz=scale.begin.tzinfo) for moment in moments]
-    return tuple(Tick(x=scale.x(moment), at=moment) for moment in at)
+    form = "%H:%M:%S" if apart < 60 else "%H:%M" if apart < 86400 else "%-d %b"
+    return tuple(Tick(x=scale.x(moment), label=moment.strftime(form)) for moment in at)

@@ -111,7 +111,7 @@
       }
       offlineSince ??= serverNow();
       show();
-      const wait = Math.min(10_000, 250 * 2 ** tries) * (0.5 + Math.random());
+      const wait = Math.min(5_000, 250 * 2 ** tries) * (0.5 + Math.random());
       tries += 1;
       setTimeout(open, wait);
     };
