@@ -18,6 +18,7 @@ from opsconsole.embedded import processes
 from opsconsole.environment import REPOSITORY
 
 LEASE_SECONDS = 2
+LONG_LEASE = 30  # seconds: for tests in which nobody may lose one, however busy the machine
 PATIENCE_SECONDS = 30.0  # for what takes about a second on a quiet machine
 NEVER = 86_400  # seconds: a worker that does not poll
 

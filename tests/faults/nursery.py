@@ -38,6 +38,7 @@ def _load() -> None:
     django.setup()
     for module in _LIBRARIES:
         importlib.import_module(module)
+    importlib.import_module("opsconsole.celery").app.loader.import_default_modules()  # every task, too
     gc.freeze()
 
 

@@ -8,7 +8,7 @@ from runs.models import Call, Run, Step
 from tests.faults import workflows
 from tests.faults.broker import Broker
 from tests.faults.conftest import start
-from tests.faults.fleet import Fleet, pause, until
+from tests.faults.fleet import LONG_LEASE, Fleet, pause, until
 
 RUNS = 24
 THINKING_SECONDS = 0.1
@@ -41,7 +41,7 @@ def test_valkey_killed_and_started_again_loses_no_run(fleet: Fleet, broker: Brok
 
 def test_runs_go_on_while_valkey_is_down(fleet: Fleet, broker: Broker) -> None:
     """Also those that are started meanwhile: the workers poll."""
-    fleet.agents("left")
+    fleet.agents("left", RUNS_LEASE_SECONDS=LONG_LEASE)
     first = start(workflows.CHAIN.name)
     broker.hint(first.pk)
     until(lambda: not _active(), "the worker is up")
@@ -53,13 +53,13 @@ def test_runs_go_on_while_valkey_is_down(fleet: Fleet, broker: Broker) -> None:
 def test_a_worker_that_starts_while_valkey_is_down_works(fleet: Fleet, broker: Broker) -> None:
     broker.kill()
     run = start(workflows.CHAIN.name)
-    fleet.agents("left")
+    fleet.agents("left", RUNS_LEASE_SECONDS=LONG_LEASE)
     _all_ended_right([run], fleet)
 
 
 def _whole_fleet(fleet: Fleet) -> None:
     for name in ("left", "right"):
-        fleet.agents(name, threads=8, SIMULATED_SECONDS=THINKING_SECONDS)
+        fleet.agents(name, threads=8, SIMULATED_SECONDS=THINKING_SECONDS, RUNS_LEASE_SECONDS=LONG_LEASE)
     fleet.ordinary()
     fleet.beat()
 
