@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,6 +20,7 @@ from runs.engine.advance import advance
 from runs.engine.runtime import Runtime, current, install
 from runs.models import WorkerKind
 
+_log = logging.getLogger("opsconsole.tasks")
 POLL_THREADS = 4
 OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint was lost
 
@@ -31,12 +34,20 @@ def advance_run(run_id: int) -> None:
 def sweep_runs() -> None:
     """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
     heart.register("beat", WorkerKind.BEAT, 0)
-    sweep.expire_questions()
-    sweep.mark_controls()
-    sweep.lift_pauses()
+    for part in (sweep.expire_questions, sweep.mark_controls, sweep.lift_pauses):
+        _try(part)
     for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
         with contextlib.suppress(Exception):
             advance_run.apply_async(args=(run_id,), queue="agents", retry=False)
+
+
+def _try(part: Callable[[], int]) -> None:
+    """One part of the sweep; whatever it meets, the others go on."""
+    try:
+        part()
+    except Exception:
+        _log.exception("a part of the sweep failed")
+        connection.close()
 
 
 class Poller:
@@ -60,7 +71,7 @@ class Poller:
             connection.close()
 
     def _look(self) -> None:
-        sweep.expire_questions(limit=50)
+        _try(lambda: sweep.expire_questions(limit=50))
         busy = {flight.run_id for flight in self._runtime.in_flight()} | self._looking
         for run_id in sweep.due(limit=POLL_THREADS * 4, overlooked_seconds=OVERLOOKED_SECONDS):
             if run_id not in busy:

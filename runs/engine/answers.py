@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
+from runs.engine import holds
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, move_run, now, wake_run
 from runs.models import Question, QuestionState, Run, RunState
@@ -64,6 +65,8 @@ def expire(question_id: int) -> bool:
     moment = now()
     if question.state != QuestionState.OPEN or question.run.hold or question.expires_at > moment:
         return False
+    if holds.covering(run_id=question.run_id, workflow=question.run.workflow):
+        return False  # engaged, but the run is not marked yet: its clock stands already
     question.state = QuestionState.EXPIRED
     question.answer_text = "expired: nobody answered in time"
     question.answered_at = moment

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import time
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Max
 
 from runs import bodies, registry, routing
-from runs.canonical import canonical
+from runs.canonical import canonical, told
 from runs.definitions import Agent, Node, Workflow
 from runs.engine import failpoints, gate, holds, questions
 from runs.engine.record import (
@@ -38,6 +40,7 @@ from runs.models import (
 )
 from runs.signals import question_asked
 
+_log = logging.getLogger("opsconsole.claim")
 POISON_AFTER = 3  # a step that lost its worker so often is not claimed again without a person
 MISSING_DEADLINE_SECONDS = 7 * 24 * 3600.0
 
@@ -53,7 +56,12 @@ class Claimed:
     attempt: Attempt
     fence: int
     worker: str
-    seconds_left: float  # of the run's deadline
+    seconds_left: float  # of the run's deadline, when it was claimed
+    began: float = field(default_factory=time.monotonic)
+
+    def left(self) -> float:
+        """Seconds that are left of the run's deadline now; never below zero."""
+        return max(0.0, self.seconds_left - (time.monotonic() - self.began))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +75,19 @@ Next = Claimed | Nothing
 
 
 def claim(run_id: int, *, worker: str) -> Next:
-    """Take the lease of a due run and claim its next attempt."""
+    """Take the lease of a due run and claim its next attempt. What nobody foresaw here asks a person."""
+    try:
+        claimed = _claim(run_id, worker)
+    except (InterfaceError, OperationalError):
+        raise  # nothing is wrong with the run: whoever looks next goes on
+    except Exception as error:
+        _log.exception("run %s cannot be claimed", run_id)
+        return _quarantine(run_id, error)
+    failpoints.hit("after_claim")
+    return claimed
+
+
+def _claim(run_id: int, worker: str) -> Next:
     with transaction.atomic():
         gate.shared()
         run = lock_run(run_id, skip_locked=True)
@@ -80,9 +100,40 @@ def claim(run_id: int, *, worker: str) -> Next:
         run.claims_without_progress = run.claims_without_progress + 1 if lost else 0
         if lost:
             event(run, "worker lost", worker=run.lease_owner, fence=run.fence)
-        claimed = claim_next(run, worker=worker, moment=moment)
-    failpoints.hit("after_claim")
-    return claimed
+        return claim_next(run, worker=worker, moment=moment)
+
+
+def _quarantine(run_id: int, error: Exception) -> Nothing:
+    """Park a run that cannot be claimed as it is. It is looked at again when a person says so, or ended."""
+    with transaction.atomic():
+        gate.shared()
+        run = lock_run(run_id, skip_locked=True)
+        refused = _not_now(run, now())
+        if run is None or refused:
+            return Nothing(why=refused)
+        move_run(run, RunState.RUNNING)
+        asking = questions.Asking(
+            kind=QuestionKind.ERROR,
+            title=f"Run {run.pk} cannot go on: {told(error)}",
+            reason="what comes next could not be decided",
+            action={"error_class": "unforeseen", "error": told(error), "where": ""},
+            group=f"{run.workflow} cannot go on",
+            priority=70,
+        )
+        return _denied_before(run) or park_at(run, None, asking)
+
+
+def _denied_before(run: Run) -> Nothing | None:
+    """End a run whose loose question (one about no step) was denied; None when it was not."""
+    last = run.questions.order_by("-pk").first()
+    if last is None or last.step_id is not None:
+        return None
+    if last.state != QuestionState.EXPIRED and last.verb != Verb.REJECT:
+        return None
+    ended = end(run, None, last.answer_text or "denied", now())
+    run.save()
+    announce_run(run)
+    return ended
 
 
 def _not_now(run: Run | None, moment: datetime) -> str:

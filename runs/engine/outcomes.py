@@ -47,7 +47,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """The lease is gone: somebody else goes on, nothing of this may be applied."""
+    """The lease is gone, or nobody can say: somebody else goes on, nothing of this may be applied."""
+
+    why: str = "another worker holds this run"
 
 
 Outcome = Output | Asked | Failed | Cut | Lost

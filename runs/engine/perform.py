@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies
@@ -37,13 +37,17 @@ def perform(claimed: Claimed, flight: Flight) -> Outcome:
         if isinstance(work, Agent):
             return _Turns(claimed=claimed, flight=flight, agent=work, given=given).run()
         if claimed.node.isolated:
-            seconds = min(claimed.node.seconds, claimed.seconds_left)
+            seconds = min(claimed.node.seconds, claimed.left())
             return Output(value=_checked(claimed, child.perform(work, given, flight, seconds)))
         return Output(value=_checked(claimed, work(given)))
     except Park as park:
         return Asked(asking=park.asking)
     except (CutInFlight, Refused) as cut:
-        return Lost() if cut.lost else Cut(why=cut.why)
+        return Lost(why=cut.why) if cut.lost else Cut(why=cut.why)
+    except (InterfaceError, OperationalError) as error:
+        # Not the attempt's fault, and nobody can say how much of it is on record: left to whoever claims it next.
+        connection.close()
+        return Lost(why=f"the database could not be reached: {told(error)}")
     except BaseException as error:  # SystemExit too: one step must not end a worker
         return _failed(error)
 
@@ -115,7 +119,7 @@ class _Turns:
             tools=tuple(_tool_schema(tool) for tool in agent.tools),
             output_schema=self.claimed.node.gives.model_json_schema(),
             parameters=dict(agent.parameters),
-            seconds_left=self.claimed.seconds_left,
+            seconds_left=self.claimed.left(),
         )
 
     def _call_tools(self, reply: ModelReply) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -24,6 +25,7 @@ from runs.models import Control, ControlKind, WorkerKind
 
 T = TypeVar("T")
 LANDING_SECONDS = 0.05
+OVERDUE_SECONDS = 5.0  # past the run's deadline, for a call to come back by its own time-out
 LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
 
@@ -43,10 +45,11 @@ async def _contained(work: Coroutine[Any, Any, T]) -> T:
 class Flight:
     """One run that this process is performing. `cut` may come from another thread at any moment."""
 
-    def __init__(self, runtime: Runtime, run_id: int, workflow: str, fence: int) -> None:
+    def __init__(self, runtime: Runtime, run_id: int, workflow: str, fence: int, seconds_left: float) -> None:
         self.run_id = run_id
         self.workflow = workflow
         self.fence = fence
+        self.until = time.monotonic() + seconds_left
         self._runtime = runtime
         self._lock = threading.Lock()
         self._why = ""
@@ -114,6 +117,8 @@ class Runtime:
         self.kind = kind
         self.flights: dict[int, Flight] = {}
         self._flights_lock = threading.Lock()
+        self._between: dict[int, float] = {}  # thread -> since when it may have claimed what does not fly yet
+        self._heard: dict[int, float] = {}  # control -> when this worker first read it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._loop_lock = threading.Lock()
@@ -161,17 +166,36 @@ class Runtime:
             return self._loop
 
     @contextlib.contextmanager
-    def fly(self, run_id: int, workflow: str, fence: int) -> Iterator[Flight]:
-        """Register a run as being performed here, so that leases are extended and stops can cut it."""
-        flight = Flight(self, run_id, workflow, fence)
+    def looking(self) -> Iterator[None]:
+        """While a thread claims and settles: no stop is confirmed over the head of a claim that does not fly yet."""
+        me = threading.get_ident()
+        with self._flights_lock:
+            self._between[me] = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._flights_lock:
+                self._between.pop(me, None)
+
+    @contextlib.contextmanager
+    def fly(self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf) -> Iterator[Flight]:
+        """Register a run as being performed here, so that leases are extended and stops can cut it.
+
+        `seconds_left` is what the run's deadline leaves; past it the lease is extended no more.
+        """
+        flight = Flight(self, run_id, workflow, fence, seconds_left)
+        me = threading.get_ident()
         with self._flights_lock:
             self.flights[run_id] = flight
+            looking = self._between.pop(me, None) is not None
         try:
             yield flight
         finally:
             with self._flights_lock:
                 if self.flights.get(run_id) is flight:
                     del self.flights[run_id]
+                if looking:
+                    self._between[me] = time.monotonic()
 
     def in_flight(self) -> list[Flight]:
         with self._flights_lock:
@@ -186,13 +210,23 @@ class Runtime:
         flights = {flight.run_id: flight for flight in self.in_flight()}
         heart.seen(self.name, len(flights))
         failpoints.hit("mid_heartbeat")
+        self._give_up_overdue(flights)
         kept = heart.extend_leases(self.name, {run_id: flight.fence for run_id, flight in flights.items()})
         for run_id in flights.keys() - kept:
             flights[run_id].cut("the lease is gone", lost=True)
         self._beat_ok = time.monotonic()
         self._obey(heart.engaged_controls())
 
+    def _give_up_overdue(self, flights: dict[int, Flight]) -> None:
+        """A step that goes on past its run's deadline may never end: its lease runs out, and another worker ends
+        the run. Its own thread cannot be freed."""
+        over = time.monotonic() - OVERDUE_SECONDS
+        for run_id in [run_id for run_id, flight in flights.items() if flight.until < over]:
+            flights.pop(run_id).cut("the run's deadline has passed", lost=True)
+
     def _obey(self, controls: list[Control]) -> None:
+        moment = time.monotonic()
+        self._heard = {control.pk: self._heard.get(control.pk, moment) for control in controls}
         landing = [control for control in controls if self._still_flying(control)]
         if landing:
             self._tick.wait(LANDING_SECONDS)
@@ -205,9 +239,18 @@ class Runtime:
             for flight in covered:
                 flight.cut(f"{control.kind} of {control.scope_name} by {control.engaged_by}")
         heart.note_cut(control, self.name, len(covered))
-        if not covered and self.kind == WorkerKind.AGENTS:
+        if covered or self._claimed_before(control):
+            return True
+        if self.kind == WorkerKind.AGENTS:
             heart.confirm(control, self.name)
-        return bool(covered)
+        return False
+
+    def _claimed_before(self, control: Control) -> bool:
+        """Whether a thread has been claiming since before this worker heard of the control: what it claims may be
+        covered, and does not fly yet. What began to claim later has met the control at the gate."""
+        heard = self._heard.get(control.pk, 0.0)
+        with self._flights_lock:
+            return any(since <= heard for since in self._between.values())
 
     def _spawn(self, target: Any, name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

@@ -56,7 +56,7 @@ def _void(run: Run, claimed: Claimed, outcome: Outcome) -> Nothing:
         present=run.fence,
         outcome=type(outcome).__name__.lower(),
         body=digest,
-        why="another worker holds this run",
+        why=outcome.why if isinstance(outcome, Lost) else "another worker holds this run",
     )
     run.save(update_fields=["event_seq"])
     announce_run(run)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError
 
 from runs.engine import answers, holds
 from runs.engine.record import now
 from runs.models import Control, Hold, Question, QuestionState, Run
 
+_log = logging.getLogger("opsconsole.sweep")
 BATCH = 64  # due runs a sweep; the oldest first, so a backlog drains in order
 
 
@@ -22,7 +26,17 @@ def expire_questions(limit: int = 500) -> int:
     """Deny open questions whose deadline has passed; returns how many. Those of held runs keep their time."""
     passed = Question.objects.filter(state=QuestionState.OPEN, expires_at__lte=now(), run__hold=Hold.NONE)
     ids = list(passed.order_by("expires_at").values_list("pk", flat=True)[:limit])
-    return sum(answers.expire(question_id) for question_id in ids)
+    return sum(_expired(question_id) for question_id in ids)
+
+
+def _expired(question_id: int) -> bool:
+    try:
+        return answers.expire(question_id)
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:  # one that cannot be denied must not keep the others waiting
+        _log.exception("question %s cannot expire", question_id)
+        return False
 
 
 def mark_controls() -> int:

@@ -144,7 +144,7 @@ def _approval_asking(claimed: Claimed, action: Action, approval: Approval, words
         contract=action.tool.arguments.__name__,
         group=approval.group or f"{action.tool.name} needs approval",
         priority=approval.priority,
-        deadline_seconds=min(approval.deadline_seconds, max(60.0, claimed.seconds_left)),
+        deadline_seconds=min(approval.deadline_seconds, max(60.0, claimed.left())),
     )
 
 
@@ -178,7 +178,7 @@ class Gateway:
 
     @property
     def seconds_left(self) -> float:
-        return max(0.0, self.claimed.seconds_left - (time.monotonic() - self.began))
+        return self.claimed.left()
 
     def hand_over(self, send: Any) -> Any:
         """Permit and send while the gate is held by the session. Raises Refused; then nothing was sent."""
