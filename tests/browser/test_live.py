@@ -91,9 +91,8 @@ def test_a_hint_that_comes_during_a_fetch_is_not_lost(sit: Sit, operator: Person
     wait_for(page, lambda: len(held) == 1)  # it has read the run as it was, and is still on its way
 
     operator.decide("approve", asked.escalation)
-    operator.until(f"/runs/{asked.run}/events", ">ended<")
+    operator.until(f"/runs/{asked.run}/events", ">done<")
     expect(page.locator("#people")).to_contain_text("approved")
-    page.unroute_all()
     for route, response in held:
         route.fulfill(response=response)
     arrived(page, "#run-head", "done")
@@ -102,14 +101,14 @@ def test_a_hint_that_comes_during_a_fetch_is_not_lost(sit: Sit, operator: Person
 def test_a_run_that_ends_while_its_page_is_loading_is_shown_as_ended(sit: Sit, operator: Person) -> None:
     asked = operator.asked()
     page = sit("operator", "/runs/")
-    held = hold_back(page, f"**/runs/{asked.run}")
-    page.evaluate("path => { window.location = path }", f"/runs/{asked.run}")
-    wait_for(page, lambda: len(held) == 1)
+    scripts: list[Route] = []
+    page.route("**/js/live*.js", lambda route: scripts.append(route))
+    page.goto(f"/runs/{asked.run}", wait_until="commit")
+    wait_for(page, lambda: len(scripts) == 1)  # the page has been read, its socket is not open yet
     operator.decide("approve", asked.escalation)
-    operator.until(f"/runs/{asked.run}/events", ">ended<")
-    page.unroute_all()
-    for route, response in held:
-        route.fulfill(response=response)
+    operator.until(f"/runs/{asked.run}/events", ">done<")
+    expect(page.locator("#run-head")).to_contain_text("waiting")
+    scripts[0].continue_()
     expect(page.locator("#run-head")).to_contain_text("done")
 
 
