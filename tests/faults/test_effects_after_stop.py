@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -105,5 +106,5 @@ def _tell(arrived: list[int], late: list[int], stops: list[Stopped], seconds: fl
     print(
         f"\n  {len(arrived)} effects, {len(stops)} stops (acknowledged after p50 {took[len(took) // 2]:.0f} ms,"
         f" max {took[-1]:.0f} ms; {stopped:.1f} s stopped in all): {len(late)} began late;"
-        f" {seconds:.0f} s in all"
+        f" {seconds:.0f} s in all, load {os.getloadavg()[0]:.0f}"
     )
