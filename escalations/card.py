@@ -104,18 +104,22 @@ class Card:
         return self.answer(Verb.RESPOND)
 
 
-def card(escalation: Escalation, workflow: Workflow | None) -> Card:
-    """The card of an escalation whose question, step and run are loaded; `workflow` None when it is gone."""
+def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = False) -> Card:
+    """The card of an escalation whose question, step and run are loaded; `workflow` None when it is gone.
+
+    `whole` leaves no row out: what is approved can be read in full where it is approved.
+    """
     question = escalation.question
     rows = _rows(question, escalation.draft, _order(question, workflow))
     glyph, tone = GLYPHS[QuestionKind(question.kind)]
     edge = _edge(question, workflow)
     sentence = _sentence(question, escalation.draft)
     evidence = list(question.evidence)
+    most = len(rows) if whole else _MOST_ROWS
     return Card(
         sentence=sentence,
-        rows=tuple(rows[:_MOST_ROWS]),
-        left_out=max(0, len(rows) - _MOST_ROWS),
+        rows=tuple(rows[:most]),
+        left_out=max(0, len(rows) - most),
         edge=edge,
         failing=str(question.action.get("where", "")),
         error=str(question.action.get("error", "")),

@@ -17,6 +17,7 @@ from escalations.expected import IllegalMove, Invalid, NotThere, clock
 from escalations.roles import Act, Actor, name_of, require
 from escalations.texts import cut_text, given_text
 from runs import live, registry
+from runs.canonical import plain
 from runs.engine import gate, holds
 from runs.models import Control, ControlKind, Hold, Run, ScopeKind
 
@@ -57,7 +58,7 @@ def _about(kind: str, scope_kind: str, scope: str) -> Subject:
     target = f"{kind} {scope_kind} {scope}".strip()
     if scope_kind == ScopeKind.WORKFLOW:
         return Subject(target=target, workflow=scope)
-    if scope_kind == ScopeKind.RUN and scope.isdecimal():
+    if scope_kind == ScopeKind.RUN and scope.isdecimal() and len(scope) < 19:
         run = Run.objects.select_related("team").filter(pk=int(scope)).first()
         if run:
             return Subject(target=target, run_id=run.pk, workflow=run.workflow, team=run.team.name)
@@ -193,7 +194,7 @@ def _engages(kind: str) -> Act:
 
 def _checked_scope(scope_kind: str, scope: str) -> str:
     """The scope as the engine compares it. Raises Invalid when it names nothing: such a hold would hold nothing."""
-    scope = scope.strip()
+    scope = plain(scope.strip())
     if scope_kind == ScopeKind.EVERYTHING:
         return ""
     if scope_kind == ScopeKind.WORKFLOW:

@@ -13,10 +13,12 @@ from escalations.audit.filters import Filters, entries
 from escalations.models import JournalEntry, Outcome
 from escalations.roles import Act
 from runs import registry
+from runs.canonical import plain
 from runs.listing import number
 
 PAGE = 50
 COUNT_TO = 1000  # beyond it the exact number costs more than it says
+_LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)  # no day follows it
 _ELSEWHERE = frozenset({"changes", "digest", "version", "seen"})
 OTHER_ACTS = ("escalation opened", "escalation expired", "escalation withdrawn")
 
@@ -47,7 +49,8 @@ class Entry:
 
 def filters_of(query: Mapping[str, str]) -> Filters:
     """From a page's query: days are UTC, `to` included. What cannot be read narrows nothing."""
-    until = _day(query.get("to", ""))
+    query = {name: plain(value) for name, value in query.items()}
+    last = _day(query.get("to", ""))
     return Filters(
         text=query.get("text", "").strip()[:200],
         person=query.get("person", "")[:150],
@@ -57,7 +60,7 @@ def filters_of(query: Mapping[str, str]) -> Filters:
         run_id=number(query.get("run", "")),
         escalation_id=number(query.get("escalation", "")),
         since=_day(query.get("from", "")),
-        until=until + timedelta(days=1) if until else None,
+        until=last + timedelta(days=1) if last and last < _LAST_DAY else None,
     )
 
 

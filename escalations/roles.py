@@ -13,6 +13,8 @@ from django.contrib.auth.models import AnonymousUser, User
 
 from escalations.expected import NotAllowed
 
+LONGEST_NAME = 150  # characters; first and last name together may have twice that
+
 
 class Role(enum.StrEnum):
     OPERATOR = "operator"
@@ -78,12 +80,12 @@ Actor = User | AnonymousUser | System
 
 
 def name_of(actor: Actor) -> str:
-    """How an actor is called in sentences and in the journal."""
+    """How an actor is called in sentences and in the journal, at most as long as their columns."""
     if isinstance(actor, System):
-        return actor.name
+        return actor.name[:LONGEST_NAME]
     if not isinstance(actor, User):
         return "anonymous"
-    return actor.get_full_name() or actor.get_username()
+    return (actor.get_full_name() or actor.get_username())[:LONGEST_NAME]
 
 
 def account_of(actor: Actor) -> User | None:

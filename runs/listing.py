@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
+from runs.canonical import plain
 from runs.models import Hold, Run, RunState, Step
 from runs.models.run import ACTIVE
 
@@ -31,8 +32,8 @@ class Wanted:
         """From a page's query. What cannot be read narrows nothing."""
         return cls(
             state=query.get("state", ""),
-            workflow=query.get("workflow", ""),
-            team=query.get("team", ""),
+            workflow=plain(query.get("workflow", "")),
+            team=plain(query.get("team", "")),
             held_by=number(query.get("held_by", "")),
             text=query.get("q", "").strip().replace("\x00", "")[:200],
             before=number(query.get("before", "")),

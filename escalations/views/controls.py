@@ -20,6 +20,7 @@ from escalations import controls, holding
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.views.actors import actor_of
 from escalations.views.frame import frame_of
+from runs.canonical import plain
 from runs.listing import number
 from runs.models import Control, Run, ScopeKind
 
@@ -159,7 +160,7 @@ def _held_context(request: HttpRequest, control_id: int | None = None) -> dict[s
 def _scope_context(request: HttpRequest) -> dict[str, Any]:
     """The scope of the form, and what a hold over it would hit. An unknown run is said, not guessed."""
     given = request.POST if request.method == "POST" else request.GET
-    kind, scope = given.get("scope_kind", ""), given.get("scope", "").strip().removeprefix("#")
+    kind, scope = given.get("scope_kind", ""), plain(given.get("scope", "").strip().removeprefix("#"))
     if kind not in ScopeKind.values or (kind == ScopeKind.EVERYTHING or not scope):
         kind, scope = ScopeKind.EVERYTHING, ""
     run = Run.objects.filter(pk=number(scope) or 0).first() if kind == ScopeKind.RUN else None

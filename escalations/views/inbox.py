@@ -113,7 +113,8 @@ def queue_context(request: HttpRequest, at: int | None) -> dict[str, Any]:
 def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> dict[str, Any]:
     """What `_card.html` reads."""
     question, run = escalation.question, escalation.run
-    shown = card(escalation, registry.workflow(run.workflow, run.version))
+    everything = bool(request.GET.get("all"))
+    shown = card(escalation, registry.workflow(run.workflow, run.version), whole=everything)
     is_open = escalation.state == EscalationState.OPEN
     return {
         "escalation": escalation,
@@ -126,7 +127,7 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "taken": escalation.taken_by is not None and escalation.taken_by != request.user,
         "fields": _form(escalation, shown, given) if given.mode == "edit" and is_open else (),
         "presets": PRESETS,
-        "limit": 0 if request.GET.get("all") else 600,
+        "limit": 0 if everything else 600,
         "now": timezone.now(),
         "seconds": int((question.expires_at - question.asked_at).total_seconds()),
         "left": int((question.expires_at - (run.held_since or timezone.now())).total_seconds()),

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from runs import registry
-from runs.canonical import canonical, plain
+from runs.canonical import SPARE, canonical, plain
 from runs.definitions import Agent, Tool
 from runs.errors import wrong_values
 from runs.models import Question, QuestionKind
@@ -54,7 +54,7 @@ def parse(contract: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
     }
     unknown = {name: value for name, value in raw.items() if name not in values}
     try:
-        return contract.model_validate_json(canonical({**values, **unknown}))
+        return contract.model_validate_json(canonical({**values, **unknown}, spare=SPARE))
     except ValidationError as error:
         raise Broken(wrong_values(error)) from error
     except ValueError as error:
@@ -156,5 +156,5 @@ def _value(spec: Mapping[str, Any], text: Any) -> Any:
         return text
     try:
         return json.loads(text.strip().lower() if _kind(spec) == "yes" else text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -80,8 +80,8 @@ def start(name: str, raw_input: Mapping[str, Any], *, start_key: str, by: str) -
         known = ", ".join(one.name for one in registry.all_newest()) or "none"
         raise UnknownWorkflow(f"There is no workflow {name!r}. Known: {known}.")
     checked = check_input(workflow, raw_input)
-    if not start_key or len(start_key) > 200:
-        raise BadInput(name, [("start_key", "give a key of 1 to 200 characters")])
+    if not start_key or len(start_key) > 200 or not start_key.isprintable():
+        raise BadInput(name, [("start_key", "give a key of 1 to 200 characters that can be seen")])
     known_run = Run.objects.filter(workflow=name, start_key=start_key).first()
     if known_run:
         return Started(run=known_run, created=False)

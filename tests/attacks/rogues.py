@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
-from runs.agents.simulated import simulated
+from runs.agents.simulated import says, simulated
 from runs.definitions import (
     Agent,
     Approval,
@@ -106,3 +107,8 @@ ROGUE = registry.register(
         ),
     )
 )
+
+
+def reply(request: ModelRequest, output: Any, **more: Any) -> ModelReply:
+    """An answer with any output."""
+    return replace(says(request, {}), output=output, **more)
