@@ -4,6 +4,8 @@
   "use strict";
   const card = () => document.getElementById("card");
   let shownAt = Date.now();
+  let sending = 0; // acts of this page under way: their answers draw the card, and nothing else may meanwhile
+  let missed = false;
 
   function dirty(root) {
     for (const field of root.querySelectorAll("input:not([type=hidden]), textarea, select")) {
@@ -44,8 +46,29 @@
     }
     const mine = entries.some((entry) => entry.escalation === id);
     const controls = entries.some((entry) => entry.escalation === null);
+    if (sending) {
+      missed ||= controls;
+      return;
+    }
     const ownAct = Date.now() - shownAt < 400; // this page has just drawn it after its own act
     if ((mine && !ownAct) || controls || !entries.length) redraw();
+  });
+
+  const isAct = (event) => event.detail.requestConfig?.verb === "post";
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (isAct(event)) sending += 1;
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    // A redraw that was asked for before the act would take the form away whose answer is still to come.
+    if (sending && !isAct(event) && event.detail.target?.id === "card") event.detail.shouldSwap = false;
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!isAct(event)) return;
+    sending -= 1;
+    if (missed && !sending) {
+      missed = false;
+      redraw();
+    }
   });
 
   document.addEventListener("htmx:afterSwap", (event) => {

@@ -107,10 +107,30 @@ def test_a_run_that_ends_while_its_page_is_loading_is_shown_as_ended(sit: Sit, o
     page.goto(f"/runs/{asked.run}", wait_until="commit")
     wait_for(page, lambda: len(scripts) == 1)  # the page has been read, its socket is not open yet
     operator.decide("approve", asked.escalation)
-    expect(other.locator("#run-head")).to_contain_text("done")  # the hint has been sent, and will not come again
+    expect(other.locator("#run-head")).to_contain_text(
+        "done"
+    )  # the hint has been sent, and will not come again
     expect(page.locator("#run-head")).to_contain_text("waiting")
     scripts[0].continue_()
     expect(page.locator("#run-head")).to_contain_text("done")
+
+
+def test_the_answer_to_an_act_is_shown_even_when_the_news_of_it_was_quicker(
+    sit: Sit, operator: Person
+) -> None:
+    operator.asked()  # something to go on to
+    asked = operator.asked()
+    page = sit("operator", f"/escalations/{asked.escalation}")
+    held = hold_back(page, "**/approve*")
+    page.locator("#approve").click()
+    expect(page.locator(f"#item-{asked.escalation}")).to_have_count(0)  # the news is here, the answer is not
+    wait_for(page, lambda: len(held) == 1)
+    expect(page.locator("#card")).to_have_attribute("data-escalation", str(asked.escalation))
+    for route, response in held:
+        route.fulfill(response=response)
+    expect(page.locator("#messages")).to_contain_text(f"E-{asked.escalation} approved")
+    expect(page.locator("#card")).not_to_have_attribute("data-escalation", str(asked.escalation))
+    expect(page.locator("#card")).to_have_attribute("data-state", "open")
 
 
 def hold_back(page: Page, address: str) -> list[tuple[Route, APIResponse]]:
