@@ -14,8 +14,8 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from django.urls import path  # noqa: E402
 
 from escalations.consumers import LiveConsumer  # noqa: E402
+from opsconsole.origins import SameOrigin  # noqa: E402
 
 _sockets = URLRouter([path("ws/live", LiveConsumer.as_asgi())])
-application = ProtocolTypeRouter(
-    {"http": _pages, "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(_sockets))}
-)
+_guarded = AllowedHostsOriginValidator(SameOrigin(AuthMiddlewareStack(_sockets)))
+application = ProtocolTypeRouter({"http": _pages, "websocket": _guarded})

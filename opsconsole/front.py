@@ -9,6 +9,7 @@ proxy does the same by path (see compose.yaml).
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,6 +21,11 @@ HEAD_SECONDS = 10.0
 _CHUNK_BYTES = 64 * 1024
 _LANE_CONNECT_SECONDS = 2.0
 CONTROL_PATHS = ("/controls", "/healthz", "/readyz")
+_TARGET = re.compile(r"[!-~]+")
+_FIELD = re.compile(
+    r"[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t -~\x80-\xff]*"
+)  # no line ends or other controls in a value
+_ONCE = ("host", "content-length", "transfer-encoding", "upgrade")
 # What a client may not claim: where it comes from, and what belongs to the connection to us.
 _NOT_FORWARDED = ("connection", "keep-alive", "proxy-connection", "forwarded", "x-real-ip")
 
@@ -39,7 +45,7 @@ class Forwarded:
 def lane_of(target: str) -> str:
     """The lane of a request target, by path alone."""
     path = target.split("?", 1)[0].split("#", 1)[0]
-    if "://" in path:  # absolute form
+    if not path.startswith("/") and "://" in path:  # absolute form
         path = "/" + path.split("://", 1)[1].partition("/")[2]
     if any(path == control or path.startswith(control + "/") for control in CONTROL_PATHS):
         return "control"
@@ -53,19 +59,26 @@ def rewrite(head: bytes, client: str) -> Forwarded:
         method, target, version = request.split(" ")
     except ValueError as why:
         raise BadHead from why
-    if version not in ("HTTP/1.1", "HTTP/1.0") or not method.isascii() or not method.isalpha() or not target:
+    if version not in ("HTTP/1.1", "HTTP/1.0") or not method.isascii() or not method.isalpha():
         raise BadHead
+    if not _TARGET.fullmatch(target) or not all(_FIELD.fullmatch(field) for field in fields):
+        raise BadHead
+    names = [field.partition(":")[0].lower() for field in fields]
+    _must_be_unambiguous(names)
     upgrade = _asks_for_websocket(target, fields)
     kept = [request]
-    for field in fields:
-        name, colon, _ = field.partition(":")
-        if not colon or not name or name != name.strip() or any(ord(sign) < 32 for sign in name):
-            raise BadHead
-        if name.lower() not in _NOT_FORWARDED and not name.lower().startswith("x-forwarded-"):
+    for name, field in zip(names, fields, strict=True):
+        if name not in _NOT_FORWARDED and not name.startswith("x-forwarded-"):
             kept.append(field)
     kept.append("Connection: Upgrade" if upgrade else "Connection: close")
     kept.append(f"X-Forwarded-For: {client}")
     return Forwarded(lane=lane_of(target), head="\r\n".join(kept).encode("latin-1") + b"\r\n\r\n")
+
+
+def _must_be_unambiguous(names: list[str]) -> None:
+    """Raise BadHead for what two readers of one head could understand differently."""
+    if any(names.count(name) > 1 for name in _ONCE) or {"content-length", "transfer-encoding"} <= set(names):
+        raise BadHead
 
 
 def _asks_for_websocket(target: str, fields: list[str]) -> bool:
