@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="step",
             name="note",
-            field=models.TextField(blank=True, help_text="what the next attempt is told"),
+            field=models.TextField(blank=True, db_default="", help_text="what the next attempt is told"),
         ),
         migrations.AlterField(
             model_name="attempt",

@@ -13,7 +13,10 @@ class Migration(migrations.Migration):
             model_name="worker",
             name="place",
             field=models.CharField(
-                blank=True, help_text="boot and process space in which pid counts", max_length=80
+                blank=True,
+                db_default="",
+                help_text="boot and process space in which pid counts",
+                max_length=80,
             ),
         ),
     ]

@@ -45,7 +45,7 @@ class Step(models.Model):
     answered_by = models.CharField(
         max_length=150, blank=True, help_text="the person whose value this output is"
     )
-    note = models.TextField(blank=True, help_text="what the next attempt is told")
+    note = models.TextField(blank=True, db_default="", help_text="what the next attempt is told")
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

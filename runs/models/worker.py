@@ -20,7 +20,7 @@ class Worker(models.Model):
     kind = models.CharField(max_length=8, choices=WorkerKind)
     pid = models.PositiveIntegerField(null=True)
     place = models.CharField(
-        max_length=80, blank=True, help_text="boot and process space in which pid counts"
+        max_length=80, blank=True, db_default="", help_text="boot and process space in which pid counts"
     )
     started_at = models.DateTimeField(db_default=Now())
     seen_at = models.DateTimeField(db_default=Now())
