@@ -39,6 +39,7 @@ def approve(*, actor: Actor, escalation_id: int, version: int, digest: str, reas
     reason = given_text("reason", reason)
     escalation, question = _ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
+    locked.must_be_sealed(escalation, question)
     if question.kind == QuestionKind.CONTRACT and escalation.draft is None:
         raise Invalid(
             [("value", "The agent's value breaks the contract: edit it first, then approve the edit.")]
@@ -85,6 +86,7 @@ def edit(
     require(actor, Act.EDIT)
     escalation, question = _ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
+    locked.must_be_sealed(escalation, question)
     before = locked.in_force(escalation, question)
     after = _checked(question, value)
     if after == before and (escalation.draft is not None or question.kind == QuestionKind.APPROVAL):

@@ -8,6 +8,7 @@ from escalations.expected import AlreadyDecided, Changed, IllegalMove, NotThere,
 from escalations.models import Decision, Escalation, EscalationState
 from escalations.roles import Actor, name_of
 from runs.engine import answers
+from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question
 
@@ -54,6 +55,16 @@ def must_be_current(escalation: Escalation, *, version: int, digest: str) -> Non
     """Raise Changed unless exactly this version, with exactly this action and evidence, was shown."""
     if (escalation.version, escalation.digest) != (version, digest):
         raise Changed(escalation, seen=version)
+
+
+def must_be_sealed(escalation: Escalation, question: Question) -> None:
+    """Raise IllegalMove when what is in force is not what the digest was made of, whoever changed it and why."""
+    if shown_digest(in_force(escalation, question), question.evidence) == escalation.digest:
+        return
+    raise IllegalMove(
+        f"What {escalation.name} would let happen is not what its digest was made of: it was changed outside of "
+        "the console. Reject it, and tell an admin."
+    )
 
 
 def must_be_in_time(escalation: Escalation, question: Question) -> None:

@@ -34,7 +34,7 @@ def advance_run(run_id: int) -> None:
 def sweep_runs() -> None:
     """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
     heart.register("beat", WorkerKind.BEAT, 0)
-    for part in (sweep.expire_questions, sweep.mark_controls, sweep.lift_pauses):
+    for part in (sweep.mark_controls, sweep.lift_pauses, sweep.expire_questions):
         _try(part)
     for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
         with contextlib.suppress(Exception):

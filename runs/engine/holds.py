@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Now
 
 from runs.engine import gate
 from runs.engine.record import announce_run, event, now, wake_run
@@ -20,6 +21,7 @@ from runs.models import (
     Control,
     ControlKind,
     ControlReceipt,
+    Event,
     Hold,
     Question,
     QuestionState,
@@ -105,9 +107,17 @@ def mark(control_id: int, limit: int = 200) -> int:
         return 0
     runs = list(_unmarked(control).order_by("pk").select_for_update(no_key=True)[:limit])
     moment = now()
+    Event.objects.bulk_create(
+        [Event(run=run, seq=run.event_seq + 1, kind="held", data=_held_by(control)) for run in runs]
+    )
+    Run.objects.filter(pk__in=[run.pk for run in runs]).update(
+        hold=control.kind,
+        held_since=Coalesce("held_since", Value(moment)),
+        held_by=control,
+        event_seq=F("event_seq") + 1,
+    )
     for run in runs:
-        hold(run, control, moment)
-        run.save(update_fields=["hold", "held_since", "held_by", "event_seq"])
+        run.event_seq += 1
         announce_run(run)
     left = _unmarked(control).count()
     if not left and control.marked_at is None:
@@ -120,7 +130,16 @@ def hold(run: Run, control: Control, moment: datetime) -> None:
     run.hold = Hold(control.kind)
     run.held_since = run.held_since or moment
     run.held_by = control
-    event(run, "held", control=control.pk, hold=control.kind, scope=control.scope_name, by=control.engaged_by)
+    event(run, "held", **_held_by(control))
+
+
+def _held_by(control: Control) -> dict[str, Any]:
+    return {
+        "control": control.pk,
+        "hold": control.kind,
+        "scope": control.scope_name,
+        "by": control.engaged_by,
+    }
 
 
 def release(control_id: int, *, by: str, reason: str) -> Control | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from django.db import InterfaceError, OperationalError
 
@@ -12,6 +15,7 @@ from runs.engine.record import now
 from runs.models import Control, Hold, Question, QuestionState, Run
 
 _log = logging.getLogger("opsconsole.sweep")
+A_WHILE = 1.5  # seconds one part of a sweep may take: the next sweep goes on
 BATCH = 64  # due runs a sweep; the oldest first, so a backlog drains in order
 
 
@@ -22,11 +26,12 @@ def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0) -> list[int]:
     return list(runs.values_list("pk", flat=True)[:limit])
 
 
-def expire_questions(limit: int = 500) -> int:
-    """Deny open questions whose deadline has passed; returns how many. Those of held runs keep their time."""
+def expire_questions(limit: int = 500, *, seconds: float = A_WHILE) -> int:
+    """Deny open questions whose deadline has passed, for a while; returns how many. Held runs keep their time."""
+    until = time.monotonic() + seconds
     passed = Question.objects.filter(state=QuestionState.OPEN, expires_at__lte=now(), run__hold=Hold.NONE)
     ids = list(passed.order_by("expires_at").values_list("pk", flat=True)[:limit])
-    return sum(_expired(question_id) for question_id in ids)
+    return sum(_expired(question_id) for question_id in ids if time.monotonic() < until)
 
 
 def _expired(question_id: int) -> bool:
@@ -39,14 +44,20 @@ def _expired(question_id: int) -> bool:
         return False
 
 
-def mark_controls() -> int:
-    """Finish marking the runs of every engaged control; returns how many are left unmarked."""
-    left = 0
-    for control_id in Control.objects.filter(released_at__isnull=True).values_list("pk", flat=True):
-        left += holds.mark(control_id)
+def mark_controls(*, seconds: float = A_WHILE) -> int:
+    """Go on marking the runs of every engaged control, for a while; returns how many are left unmarked."""
+    until = time.monotonic() + seconds
+    ids = list(Control.objects.filter(released_at__isnull=True).values_list("pk", flat=True))
+    return sum(_taken(partial(holds.mark, control_id), until) for control_id in ids)
+
+
+def lift_pauses(*, seconds: float = A_WHILE) -> int:
+    """Let runs of released pauses go on, for a while; returns how many are left."""
+    return _taken(holds.lift_released, time.monotonic() + seconds)
+
+
+def _taken(turn: Callable[[], int], until: float) -> int:
+    """Take turns until nothing is left or the time is up; at least one. Returns what is left."""
+    while (left := turn()) and time.monotonic() < until:
+        continue
     return left
-
-
-def lift_pauses() -> int:
-    """Let runs of released pauses go on; returns how many are left."""
-    return holds.lift_released()
