@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from runs import registry
 from runs.agents import door
@@ -134,6 +134,17 @@ def _agent_problems(node: str, agent: Agent) -> Iterator[Problem]:
         yield from _tool_problems(node, tool)
 
 
+def _unseen_fields(arguments: type[BaseModel]) -> str:
+    """Fields that a dump leaves out or masks."""
+    masked = (SecretStr, SecretBytes)
+    names = [
+        name
+        for name, spec in arguments.model_fields.items()
+        if spec.exclude or (inspect.isclass(spec.annotation) and issubclass(spec.annotation, masked))
+    ]
+    return ", ".join(names)
+
+
 def _tool_problems(node: str, tool: Tool) -> Iterator[Problem]:
     arguments: Any = tool.arguments
     if not (inspect.isclass(arguments) and issubclass(arguments, BaseModel)):
@@ -147,6 +158,12 @@ def _tool_problems(node: str, tool: Tool) -> Iterator[Problem]:
             "runs.E016",
             f"tool {tool.name!r} of {node!r} accepts arguments that its model does not name",
             "Set model_config = ConfigDict(extra='forbid') on its argument model.",
+        )
+    elif unseen := _unseen_fields(arguments):
+        yield (
+            "runs.E019",
+            f"tool {tool.name!r} of {node!r} has arguments that no screen and no digest would hold: {unseen}",
+            "Drop exclude=True and secret types: what is approved must be what is shown.",
         )
     if tool.effect_class is not Effect.NONE and tool.approval is None:
         yield (

@@ -23,6 +23,7 @@ from django.conf import settings
 
 CONTROLS_CHANNEL = "opsconsole:controls"
 COALESCE_SECONDS = 0.05
+MOST_QUEUED = 10_000
 QUIET_SECONDS = 30.0  # at most one complaint a while about an unreachable Valkey
 _log = logging.getLogger("opsconsole.live")
 
@@ -49,7 +50,7 @@ class _Sender:
 
     def __init__(self, lane: str) -> None:
         self.pid = os.getpid()
-        self.hints: queue.Queue[Hint] = queue.Queue()
+        self.hints: queue.Queue[Hint] = queue.Queue(MOST_QUEUED)
         self.complained = 0.0
         self.redis: redis.Redis | None = None
         threading.Thread(target=self._run, name=f"hints-{lane}", daemon=True).start()
@@ -114,7 +115,8 @@ def _put(hint: Hint) -> None:
         sender = _senders.get(lane)
         if sender is None or sender.pid != os.getpid():
             sender = _senders[lane] = _Sender(lane)
-        sender.hints.put(hint)
+        with contextlib.suppress(queue.Full):  # Valkey hangs; what is not said is found by polling
+            sender.hints.put_nowait(hint)
 
 
 def queued() -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from runs import checks, registry
 from runs.definitions import Node, Pipeline, Tool, Workflow
@@ -30,6 +30,15 @@ def found(workflow: Workflow) -> dict[str, str]:
 
 NO_MODEL: Any = dict  # authors may not type-check
 NO_WORK: Any = "nothing"
+
+
+class Hiding(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    amount: int
+    account: str = Field(exclude=True)
+    pin: SecretStr
+
+
 FIRST, SECOND, _ = flows.PLAIN.nodes
 PAY = flows.PAYING.nodes[1]
 
@@ -63,6 +72,7 @@ def paying_with(tool: Tool) -> Node:
         (with_nodes(paying_with(replace(flows.tool(), arguments=NO_MODEL))), "runs.E015", "argument model"),
         (with_nodes(paying_with(replace(flows.tool(), arguments=Loose))), "runs.E016", "forbid"),
         (with_nodes(paying_with(replace(flows.tool(), approval=None))), "runs.E017", "never ask"),
+        (with_nodes(paying_with(replace(flows.tool(), arguments=Hiding))), "runs.E019", "account, pin"),
     ],
 )
 def test_a_definition_that_cannot_work_is_refused_with_the_fix(
