@@ -7,11 +7,13 @@ work, `runs.routing` decides from them who works next. A run keeps (name, versio
 from __future__ import annotations
 
 import enum
+import itertools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 Json = dict[str, Any]
 
@@ -112,7 +114,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """End the run as failed."""
+    """End what failed: the run, or under a supervisor the task alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ class Retry:
     times: int = 3
     base_seconds: float = 1.0
     cap_seconds: float = 30.0
-    then: Ask | End = field(default_factory=Ask)
+    then: Policy = field(default_factory=Ask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +132,61 @@ class Repair:
     """Show the agent which value broke the contract and let it answer again."""
 
     times: int = 1
-    then: Ask | End = field(default_factory=Ask)
+    then: Policy = field(default_factory=Ask)
 
 
-Policy = Retry | Repair | Ask | End
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """The same agent on other models, one attempt each, in this order."""
+
+    models: tuple[str, ...]
+    then: Policy = field(default_factory=Ask)
+
+    @property
+    def times(self) -> int:
+        return len(self.models)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Another:
+    """Another agent does the step from its input; it is not told what the first one said."""
+
+    agent: Agent
+    then: Policy = field(default_factory=Ask)
+    times: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairStep:
+    """A step of its own mends what was refused: an agent or a function from `RefusedOutput` to the node's `gives`."""
+
+    by: Agent | Callable[[Any], BaseModel]
+    then: Policy = field(default_factory=Ask)
+    times: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verify:
+    """Somebody independent looks at what was refused and why, and gives the output he stands for: an agent that is
+    not the node's own, or a function, from `RefusedOutput` to the node's `gives`."""
+
+    by: Agent | Callable[[Any], BaseModel]
+    then: Policy = field(default_factory=Ask)
+    times: ClassVar[int] = 1
+
+
+# A chain ends with a person or with the end; each link before it is used up first.
+Policy = Retry | Repair | Fallback | Another | RepairStep | Verify | Ask | End
+
+
+class RefusedOutput(BaseModel):
+    """What a repair step or a verifier is given. `output` is None when there was none, only an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    input: dict[str, Any]
+    output: Any = None
+    error: str
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +199,20 @@ class ErrorPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delegate:
+    """An agent that another agent may ask, like a tool with arguments `takes` and the answer `gives`.
+
+    Its tools pass the same gates, approvals and records as those of the agent that asked it.
+    """
+
+    name: str
+    agent: Agent
+    takes: type[BaseModel]
+    gives: type[BaseModel]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """A role behind the model door. `model` is "provider/model"; `simulated/...` is the stand-in."""
 
@@ -154,6 +221,7 @@ class Agent:
     prompt: str
     prompt_version: str
     tools: tuple[Tool, ...] = ()
+    delegates: tuple[Delegate, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     max_turns: int = 8
 
@@ -169,6 +237,8 @@ class Node:
     The contract of the edge into a node is `takes`, of the edge out of it `gives`: checked on every passage.
     A function does no effects and is quick; it may be executed again after a crash. One that blocks or
     computes is `isolated`: it runs in a child process that a stop kills, at most `seconds` long.
+    `accept(given, output)` looks at an output that meets its contract and raises DataError or ReasoningError when
+    it is wrong all the same (a total that does not add up, a quotation that does not occur).
     """
 
     name: str
@@ -179,6 +249,24 @@ class Node:
     title: str = ""
     isolated: bool = False
     seconds: float = 300.0
+    accept: Callable[[Any, Any], None] | None = None
+
+    @property
+    def plans(self) -> bool:
+        """Whether its output is a plan that the engine fans out."""
+        return isinstance(self.gives, type) and issubclass(self.gives, Plan)
+
+
+END = "end"  # where the last edge of an orchestrated workflow leads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """A line from node to node, for drawings: what may follow what, and what it says."""
+
+    source: str
+    target: str
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,8 +275,155 @@ class Pipeline:
 
     nodes: tuple[Node, ...]
 
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return _chain(self.nodes)
 
-Pattern = Pipeline
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trail:
+    """What a rule may look at: the run's input and every output so far, oldest first, as their contracts."""
+
+    input: Any
+    outputs: Mapping[str, tuple[Any, ...]]
+
+    def last(self, node: str) -> Any:
+        """The newest output of a node. Raises LookupError when it has none."""
+        found = self.outputs.get(node)
+        if not found:
+            raise LookupError(f"{node} has given nothing yet")
+        return found[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A transition. The edges out of a node are tried in their order; the first that holds is taken.
+
+    `when(output)` looks at the source's validated output; without it the edge always holds. `hand(trail)` makes the
+    target's input; without it the source's output is handed on. `most`: how often a run may take this edge; every
+    circle needs one edge that has it. `says` names the condition on drawings.
+    """
+
+    source: str
+    target: str  # a node, or END
+    when: Callable[[Any], bool] | None = None
+    hand: Callable[[Trail], BaseModel] | None = None
+    most: int | None = None
+    says: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestrated:
+    """A state machine: it begins at the first node, and rules over validated outputs decide every transition."""
+
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return tuple(
+            Way(source=e.source, target=e.target, says=e.says) for e in self.edges if e.target != END
+        )
+
+
+class Task(BaseModel):
+    """One piece of a plan: which worker, and its input (checked against the worker's contract)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    worker: str
+    input: dict[str, Any]
+
+
+class Plan(BaseModel):
+    """What a supervisor gives: data that the engine checks against the pattern before anybody acts on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tasks: tuple[Task, ...] = Field(min_length=1)
+
+
+class TaskState(enum.StrEnum):
+    DONE = "done"
+    FAILED = "failed"  # its error policy ended it
+    ENDED = "ended"  # a person ended it, or it was not needed any more
+
+
+class TaskResult(BaseModel):
+    """How one task ended. `results` are those of its own plan, when it was one for a worker that plans."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    worker: str
+    input: dict[str, Any]
+    state: TaskState
+    output: dict[str, Any] | None = None
+    results: tuple[TaskResult, ...] = ()
+
+
+class Results(BaseModel):
+    """What the node after the join takes: the run's input and every task of the plan, in the plan's order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    input: dict[str, Any]
+    results: tuple[TaskResult, ...]
+
+
+class Rest(enum.StrEnum):
+    """What happens to the tasks still open when enough are done."""
+
+    WAIT = "wait"  # everything settles first
+    END = "end"  # they are ended, their questions withdrawn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """When a plan is joined. `need`: all tasks (None), a number of them, or a share (a float above 0, up to 1)."""
+
+    need: int | float | None = None
+    rest: Rest = Rest.WAIT
+
+    def needed(self, tasks: int) -> int:
+        """How many of so many tasks must be done; may be more than there are."""
+        if self.need is None:
+            return tasks
+        if isinstance(self.need, float):
+            return max(1, math.ceil(self.need * tasks - 1e-9))
+        return self.need
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervised:
+    """A supervisor returns a plan, the engine fans out to workers on the list and joins, then `then` follow in order.
+
+    `most_tasks` bounds each plan, `depth` how deep plans of workers may stand in plans (1: the supervisor's only),
+    `width` how many steps of one run are performed at once. The supervisor performs nothing itself: it has no tool
+    that acts. The first node of `then` takes `Results`; without one they are the run's output.
+    """
+
+    supervisor: Node
+    workers: tuple[Node, ...]
+    then: tuple[Node, ...] = ()
+    join: Join = field(default_factory=Join)
+    most_tasks: int = 50
+    depth: int = 1
+    width: int = 8
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return (self.supervisor, *self.workers, *self.then)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        planners = [self.supervisor, *(worker for worker in self.workers if worker.plans and self.depth > 1)]
+        out = [Way(source=one.name, target=worker.name) for one in planners for worker in self.workers]
+        if self.then:
+            out += [Way(source=worker.name, target=self.then[0].name) for worker in self.workers]
+        return (*out, *_chain(self.then))
+
+
+def _chain(nodes: tuple[Node, ...]) -> tuple[Way, ...]:
+    return tuple(Way(source=one.name, target=after.name) for one, after in itertools.pairwise(nodes))
+
+
+Pattern = Pipeline | Orchestrated | Supervised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +447,15 @@ class Workflow:
     @property
     def takes(self) -> type[BaseModel]:
         return self.nodes[0].takes
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        return self.pattern.ways
+
+    @property
+    def width(self) -> int:
+        """How many steps of one run may be performed at once."""
+        return self.pattern.width if isinstance(self.pattern, Supervised) else 1
 
     @property
     def simulated(self) -> bool:
