@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runs.starts_by import Start
+
 Json = dict[str, Any]
 
 
@@ -439,6 +441,7 @@ class Workflow:
     description: str = ""
     deadline_seconds: float = 24 * 3600.0
     retry_budget: int = 10  # retries of all steps of one run together
+    starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -18,6 +18,7 @@ NAMES = frozenset(
         "after_effect_before_record",
         "mid_settle",
         "after_commit_before_wake",
+        "after_start_before_move",
         "mid_heartbeat",
     }
 )

@@ -69,8 +69,17 @@ class Started:
     created: bool
 
 
-def start(name: str, raw_input: Mapping[str, Any], *, start_key: str, by: str) -> Started:
+def start(
+    name: str,
+    raw_input: Mapping[str, Any],
+    *,
+    start_key: str,
+    by: str,
+    because: Mapping[str, Any] | None = None,
+) -> Started:
     """Start a run of the newest version. The first thing in its transaction (it passes the gate).
+
+    `because` goes into the run's first event: what started it, when no person did.
 
     Raises UnknownWorkflow, BadInput, IntakeFull, Held; nothing is half-done then.
     """
@@ -85,7 +94,7 @@ def start(name: str, raw_input: Mapping[str, Any], *, start_key: str, by: str) -
     known_run = Run.objects.filter(workflow=name, start_key=start_key).first()
     if known_run:
         return Started(run=known_run, created=False)
-    return _create(workflow, checked, start_key, by)
+    return _create(workflow, checked, start_key, by, because or {})
 
 
 def check_input(workflow: Workflow, raw_input: Mapping[str, Any]) -> BaseModel:
@@ -98,7 +107,9 @@ def check_input(workflow: Workflow, raw_input: Mapping[str, Any]) -> BaseModel:
         raise BadInput(workflow.name, [("", str(error))]) from error
 
 
-def _create(workflow: Workflow, checked: BaseModel, start_key: str, by: str) -> Started:
+def _create(
+    workflow: Workflow, checked: BaseModel, start_key: str, by: str, because: Mapping[str, Any]
+) -> Started:
     controls = holds.covering(run_id=0, workflow=workflow.name)
     if controls and controls[0].kind == ControlKind.STOP:
         raise Held(controls[0])
@@ -122,7 +133,7 @@ def _create(workflow: Workflow, checked: BaseModel, start_key: str, by: str) -> 
             run.save()
     except IntegrityError:  # the same key at the same moment
         return Started(run=Run.objects.get(workflow=workflow.name, start_key=start_key), created=False)
-    event(run, "started", by=by, version=workflow.version)
+    event(run, "started", by=by, version=workflow.version, **because)
     if controls:
         holds.hold(run, controls[0], moment)
     run.save()

@@ -5,6 +5,7 @@ from runs.models.question import Question, QuestionKind, QuestionState, Verb
 from runs.models.record import Body, Event
 from runs.models.run import Hold, Run, RunState, Team
 from runs.models.step import Attempt, AttemptState, Call, CallKind, CallState, Step, StepState
+from runs.models.trigger import Trigger
 from runs.models.worker import Worker, WorkerKind
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Step",
     "StepState",
     "Team",
+    "Trigger",
     "Verb",
     "Worker",
     "WorkerKind",
