@@ -4,7 +4,9 @@ Addresses are parsed here in a few lines instead of by a library: only two kinds
 is wrong with one has to be said in our words.
 """
 
+import importlib.util
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,42 @@ def words(name: str, default: list[str], env: Mapping[str, str] = os.environ) ->
     """A comma-separated list from the environment."""
     given = [part.strip() for part in env.get(name, "").split(",")]
     return [part for part in given if part] or default
+
+
+def apps(env: Mapping[str, str] = os.environ) -> list[str]:
+    """Apps of one's own from OPSCONSOLE_APPS, by module name or by folder. Raises Refused.
+
+    A folder's parent becomes importable, after everything else, in this process and the children it spawns.
+    """
+    return list(dict.fromkeys(_app(part) for part in words("OPSCONSOLE_APPS", [], env)))
+
+
+def _app(given: str) -> str:
+    if "/" not in given and not given.startswith("~"):
+        _find(given, given)
+        return given
+    folder = Path(given).expanduser().resolve()
+    if not folder.is_dir():
+        raise Refused(f"OPSCONSOLE_APPS names {given}, and there is no such folder.")
+    if str(folder.parent) not in sys.path:
+        sys.path.append(str(folder.parent))
+    place = _find(folder.name, given)
+    if Path(place).resolve() != folder:
+        raise Refused(f"OPSCONSOLE_APPS names {given}, but {folder.name!r} is {place}: rename the folder.")
+    return folder.name
+
+
+def _find(name: str, given: str) -> str:
+    """Where Python finds the package of that name."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise Refused(
+            f"OPSCONSOLE_APPS names {given!r}, and Python finds no such package; give its folder instead."
+        )
+    return next(iter(spec.submodule_search_locations))
 
 
 def data_dir(env: Mapping[str, str] = os.environ) -> Path:

@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 
 from opsconsole import environment
 from opsconsole.environment import number
+from runs.agents import misbehaviour
 
 BASE_DIR = environment.REPOSITORY
 try:
@@ -38,8 +39,17 @@ try:
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
     # How long a simulated agent thinks, on average.
     SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000
+    # Apps of one's own, beside those that ship.
+    APPS = environment.apps()
 except environment.Refused as why:
     sys.exit(str(why))
+
+# What simulated agents do wrong, for demonstrations: "AGENT=MISBEHAVIOUR:SEED, …".
+SIMULATED_MISBEHAVIOUR = os.environ.get("OPSCONSOLE_SIMULATED_MISBEHAVIOUR", "")
+try:
+    misbehaviour.parse(SIMULATED_MISBEHAVIOUR)
+except ValueError as wrong:
+    sys.exit(f"OPSCONSOLE_SIMULATED_MISBEHAVIOUR: {wrong}")
 
 
 def _secret_key() -> str:
@@ -77,6 +87,8 @@ INSTALLED_APPS = [
     "django_htmx",
     "csp",
 ]
+
+INSTALLED_APPS += [app for app in APPS if app not in INSTALLED_APPS]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -1,7 +1,8 @@
 """Rule-based stand-ins behind the model door, for agents whose model is `simulated/...`. Nothing is intelligent here.
 
 A rule is registered for an agent's name and gets the same request a real model would get. It returns a
-ModelReply (see `says` and `calls`). Every screen says *simulated* where one was used.
+ModelReply (see `says` and `calls`). Every screen says *simulated* where one was used. Any of them goes wrong on
+demand, see `runs.agents.misbehaviour`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import CheckMessage, Warning, register
 
-from runs.agents import door
+from runs.agents import door, misbehaviour
 from runs.agents.door import ModelReply, ModelRequest, ToolCall, Usage
 from runs.errors import DataError
 
@@ -50,7 +52,15 @@ async def ask(request: ModelRequest) -> ModelReply:
     if rule is None:
         raise DataError(f"No rule for the simulated agent {request.agent!r}.", where="agent")
     await asyncio.sleep(_pause(request))
-    return rule(request)
+    order = misbehaviour.asked(request)
+    if order is None:
+        return rule(request)
+    return await misbehaviour.bent(order, request, lambda: rule(request))
+
+
+def has_rule(agent: str) -> bool:
+    """Whether somebody registered a rule for an agent of that name."""
+    return agent in _rules
 
 
 def _pause(request: ModelRequest) -> float:
@@ -66,4 +76,21 @@ def _usage(request: ModelRequest, text: str, output: Any) -> Usage:
     return Usage(tokens_in=sent // 4 + 1, tokens_out=back // 4 + 1)
 
 
+@register("workflows")
+def check_misbehaviour(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """That the setting names agents that are there: a slip of the pen would otherwise look like good behaviour."""
+    wanted = misbehaviour.parse(settings.SIMULATED_MISBEHAVIOUR)
+    known = ", ".join(sorted(_rules)) or "none"
+    return [
+        Warning(
+            f"OPSCONSOLE_SIMULATED_MISBEHAVIOUR names {name!r}, and no simulated agent has this name.",
+            hint=f"Use one of: {known}; or the name of a model, such as simulated/extractor-1.",
+            id="runs.W001",
+        )
+        for name in sorted(wanted)
+        if name not in _rules and not name.startswith("simulated/")
+    ]
+
+
 door.register("simulated", ask)
+misbehaviour.by_setting(misbehaviour.parse(settings.SIMULATED_MISBEHAVIOUR))
