@@ -7,15 +7,76 @@ work, `runs.routing` decides from them who works next. A run keeps (name, versio
 from __future__ import annotations
 
 import enum
-import itertools
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
+from runs.patterns import (
+    END,
+    Edge,
+    Join,
+    Orchestrated,
+    Pattern,
+    Pipeline,
+    Rest,
+    Supervised,
+    Trail,
+    Way,
+)
+from runs.plans import Plan, RefusedOutput, Results, Task, TaskResult, TaskState
+from runs.policies import (
+    Another,
+    Ask,
+    End,
+    ErrorPolicy,
+    Fallback,
+    Policy,
+    Repair,
+    RepairStep,
+    Retry,
+    Verify,
+)
 from runs.starts_by import Start
+
+__all__ = [
+    "END",
+    "Agent",
+    "Another",
+    "Approval",
+    "Ask",
+    "Check",
+    "Delegate",
+    "Edge",
+    "Effect",
+    "EffectGate",
+    "End",
+    "ErrorPolicy",
+    "Fallback",
+    "Join",
+    "Node",
+    "Orchestrated",
+    "Pattern",
+    "Pipeline",
+    "Plan",
+    "Policy",
+    "RefusedOutput",
+    "Repair",
+    "RepairStep",
+    "Rest",
+    "Results",
+    "Retry",
+    "Supervised",
+    "Task",
+    "TaskResult",
+    "TaskState",
+    "Tool",
+    "Trail",
+    "Verify",
+    "Way",
+    "Workflow",
+]
 
 Json = dict[str, Any]
 
@@ -82,7 +143,8 @@ class Tool:
     effect states one (a function that returns None says "never ask" in so many words).
     `find(key)` answers after a crash: the recorded result of the effect with this key, or None when it did not
     happen. `repeatable` says that sending twice with the same key is safe. `sentence` renders the action for
-    people from its arguments alone.
+    people from its arguments alone. `rehearse(arguments)` gives the answer that `perform` would, doing nothing: trials
+    of the workflow take it instead of acting.
     """
 
     name: str
@@ -94,6 +156,7 @@ class Tool:
     repeatable: bool = False
     approval: Callable[[Any, Any], Approval | None] | None = None
     find: Callable[[str], Mapping[str, Any] | None] | None = None
+    rehearse: Callable[[Any], Mapping[str, Any]] | None = None
     description: str = ""
 
     @property
@@ -104,100 +167,6 @@ class Tool:
     def acts(self) -> bool:
         """True when a call needs a permit: it changes the world or reaches outside."""
         return self.effect_class is not Effect.NONE or self.egress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
-    """Ask a person; denied at the deadline."""
-
-    priority: int = 50
-    deadline_seconds: float = 3600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """End what failed: the run, or under a supervisor the task alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
-    """Try again with exponential back-off and full jitter, inside the run's retry budget."""
-
-    times: int = 3
-    base_seconds: float = 1.0
-    cap_seconds: float = 30.0
-    then: Policy = field(default_factory=Ask)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
-    """Show the agent which value broke the contract and let it answer again."""
-
-    times: int = 1
-    then: Policy = field(default_factory=Ask)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fallback:
-    """The same agent on other models, one attempt each, in this order."""
-
-    models: tuple[str, ...]
-    then: Policy = field(default_factory=Ask)
-
-    @property
-    def times(self) -> int:
-        return len(self.models)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Another:
-    """Another agent does the step from its input; it is not told what the first one said."""
-
-    agent: Agent
-    then: Policy = field(default_factory=Ask)
-    times: ClassVar[int] = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairStep:
-    """A step of its own mends what was refused: an agent or a function from `RefusedOutput` to the node's `gives`."""
-
-    by: Agent | Callable[[Any], BaseModel]
-    then: Policy = field(default_factory=Ask)
-    times: ClassVar[int] = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verify:
-    """Somebody independent looks at what was refused and why, and gives the output he stands for: an agent that is
-    not the node's own, or a function, from `RefusedOutput` to the node's `gives`."""
-
-    by: Agent | Callable[[Any], BaseModel]
-    then: Policy = field(default_factory=Ask)
-    times: ClassVar[int] = 1
-
-
-# A chain ends with a person or with the end; each link before it is used up first.
-Policy = Retry | Repair | Fallback | Another | RepairStep | Verify | Ask | End
-
-
-class RefusedOutput(BaseModel):
-    """What a repair step or a verifier is given. `output` is None when there was none, only an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    input: dict[str, Any]
-    output: Any = None
-    error: str
-    where: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ErrorPolicy:
-    """What follows an error, by class. What nobody foresaw always goes to a person."""
-
-    recoverable: Policy = field(default_factory=Retry)
-    data: Policy = field(default_factory=Repair)
-    reasoning: Policy = field(default_factory=Ask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,178 +228,10 @@ class Node:
         return isinstance(self.gives, type) and issubclass(self.gives, Plan)
 
 
-END = "end"  # where the last edge of an orchestrated workflow leads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """A line from node to node, for drawings: what may follow what, and what it says."""
-
-    source: str
-    target: str
-    says: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline:
-    """Each node transforms and hands on to the next."""
-
-    nodes: tuple[Node, ...]
-
-    @property
-    def ways(self) -> tuple[Way, ...]:
-        return _chain(self.nodes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
-    """What a rule may look at: the run's input and every output so far, oldest first, as their contracts."""
-
-    input: Any
-    outputs: Mapping[str, tuple[Any, ...]]
-
-    def last(self, node: str) -> Any:
-        """The newest output of a node. Raises LookupError when it has none."""
-        found = self.outputs.get(node)
-        if not found:
-            raise LookupError(f"{node} has given nothing yet")
-        return found[-1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """A transition. The edges out of a node are tried in their order; the first that holds is taken.
-
-    `when(output)` looks at the source's validated output; without it the edge always holds. `hand(trail)` makes the
-    target's input; without it the source's output is handed on. `most`: how often a run may take this edge; every
-    circle needs one edge that has it. `says` names the condition on drawings.
-    """
-
-    source: str
-    target: str  # a node, or END
-    when: Callable[[Any], bool] | None = None
-    hand: Callable[[Trail], BaseModel] | None = None
-    most: int | None = None
-    says: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orchestrated:
-    """A state machine: it begins at the first node, and rules over validated outputs decide every transition."""
-
-    nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
-
-    @property
-    def ways(self) -> tuple[Way, ...]:
-        return tuple(
-            Way(source=e.source, target=e.target, says=e.says) for e in self.edges if e.target != END
-        )
-
-
-class Task(BaseModel):
-    """One piece of a plan: which worker, and its input (checked against the worker's contract)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    worker: str
-    input: dict[str, Any]
-
-
-class Plan(BaseModel):
-    """What a supervisor gives: data that the engine checks against the pattern before anybody acts on it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    tasks: tuple[Task, ...] = Field(min_length=1)
-
-
-class TaskState(enum.StrEnum):
-    DONE = "done"
-    FAILED = "failed"  # its error policy ended it
-    ENDED = "ended"  # a person ended it, or it was not needed any more
-
-
-class TaskResult(BaseModel):
-    """How one task ended. `results` are those of its own plan, when it was one for a worker that plans."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    worker: str
-    input: dict[str, Any]
-    state: TaskState
-    output: dict[str, Any] | None = None
-    results: tuple[TaskResult, ...] = ()
-
-
-class Results(BaseModel):
-    """What the node after the join takes: the run's input and every task of the plan, in the plan's order."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    input: dict[str, Any]
-    results: tuple[TaskResult, ...]
-
-
-class Rest(enum.StrEnum):
-    """What happens to the tasks still open when enough are done."""
-
-    WAIT = "wait"  # everything settles first
-    END = "end"  # they are ended, their questions withdrawn
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Join:
-    """When a plan is joined. `need`: all tasks (None), a number of them, or a share (a float above 0, up to 1)."""
-
-    need: int | float | None = None
-    rest: Rest = Rest.WAIT
-
-    def needed(self, tasks: int) -> int:
-        """How many of so many tasks must be done; may be more than there are."""
-        if self.need is None:
-            return tasks
-        if isinstance(self.need, float):
-            return max(1, math.ceil(self.need * tasks - 1e-9))
-        return self.need
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supervised:
-    """A supervisor returns a plan, the engine fans out to workers on the list and joins, then `then` follow in order.
-
-    `most_tasks` bounds each plan, `depth` how deep plans of workers may stand in plans (1: the supervisor's only),
-    `width` how many steps of one run are performed at once. The supervisor performs nothing itself: it has no tool
-    that acts. The first node of `then` takes `Results`; without one they are the run's output.
-    """
-
-    supervisor: Node
-    workers: tuple[Node, ...]
-    then: tuple[Node, ...] = ()
-    join: Join = field(default_factory=Join)
-    most_tasks: int = 50
-    depth: int = 1
-    width: int = 8
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        return (self.supervisor, *self.workers, *self.then)
-
-    @property
-    def ways(self) -> tuple[Way, ...]:
-        planners = [self.supervisor, *(worker for worker in self.workers if worker.plans and self.depth > 1)]
-        out = [Way(source=one.name, target=worker.name) for one in planners for worker in self.workers]
-        if self.then:
-            out += [Way(source=worker.name, target=self.then[0].name) for worker in self.workers]
-        return (*out, *_chain(self.then))
-
-
-def _chain(nodes: tuple[Node, ...]) -> tuple[Way, ...]:
-    return tuple(Way(source=one.name, target=after.name) for one, after in itertools.pairwise(nodes))
-
-
-Pattern = Pipeline | Orchestrated | Supervised
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
-    """One version of a workflow. `goal(input)` names a run in one line for people."""
+    """One version of a workflow. `goal(input)` names a run in one line for people; `samples()` gives inputs to try
+    it with, the most telling first."""
 
     name: str
     version: int
@@ -441,6 +242,7 @@ class Workflow:
     description: str = ""
     deadline_seconds: float = 24 * 3600.0
     retry_budget: int = 10  # retries of all steps of one run together
+    samples: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
 
     @property

@@ -72,9 +72,11 @@ class Poller:
 
     def _look(self) -> None:
         _try(lambda: sweep.expire_questions(limit=50))
-        busy = {flight.run_id for flight in self._runtime.in_flight()} | self._looking
-        for run_id in sweep.due(limit=POLL_THREADS * 4, overlooked_seconds=OVERLOOKED_SECONDS):
-            if run_id not in busy:
+        busy = {flight.run_id for flight in self._runtime.in_flight()}
+        overlooked = sweep.due(limit=POLL_THREADS * 4, overlooked_seconds=OVERLOOKED_SECONDS)
+        beside = sweep.due_beside(self._runtime.name, limit=POLL_THREADS * 4)
+        for run_id in [*(one for one in overlooked if one not in busy), *beside]:
+            if run_id not in self._looking:
                 self._looking.add(run_id)
                 self._pool.submit(self._advance, run_id)
 

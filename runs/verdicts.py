@@ -1,14 +1,29 @@
 """What follows an error: one pure function of the policy and of what was tried. No database, no clock.
 
-Back-off is exponential with full jitter: uniform in [0, min(cap, base * 2^tries)] (Brooker, "Exponential
-Backoff And Jitter", 2015), never shorter than what the other side asked for.
+A policy is a chain; each link is used up before the next one counts. Back-off is exponential with full jitter:
+uniform in [0, min(cap, base * 2^tries)] (Brooker, "Exponential Backoff And Jitter", 2015), never shorter than what
+the other side asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from runs.definitions import Ask, End, ErrorPolicy, Policy, Repair, Retry
+from runs.definitions import (
+    Agent,
+    Another,
+    Ask,
+    End,
+    ErrorPolicy,
+    Fallback,
+    Policy,
+    Repair,
+    RepairStep,
+    Retry,
+    Verify,
+)
 from runs.errors import ErrorClass
 
 
@@ -24,10 +39,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryAgain:
-    """A new attempt after a while; `note` is what the agent is told anew."""
+    """A new attempt after a while; `note` is what the agent is told anew.
+
+    `by` says who makes it, see `stand_in`; None: whoever made the last one.
+    """
 
     after_seconds: float
     note: str = ""
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +60,7 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """The run ends as failed."""
+    """The run ends as failed; under a supervisor the task alone."""
 
     reason: str
 
@@ -61,14 +80,22 @@ def judge(policy: ErrorPolicy, failure: Failure, *, tries: int, budget_left: int
     `tries` counts earlier attempts of this step that failed with the same class, `budget_left` the retries the
     run may still spend, `jitter` is a number in [0, 1).
     """
-    rule = _rule(policy, failure.error_class)
+    rule, spent = _link(_rule(policy, failure.error_class), tries)
+    if budget_left <= 0:
+        rule = _end_of(rule)
     match rule:
-        case Retry() if tries < rule.times and budget_left > 0:
-            return TryAgain(after_seconds=_wait(rule, tries, jitter, failure.retry_after))
-        case Repair() if tries < rule.times and budget_left > 0:
+        case Retry():
+            return TryAgain(after_seconds=_wait(rule, spent, jitter, failure.retry_after))
+        case Repair():
             return TryAgain(after_seconds=0.0, note=_repair_note(failure))
-        case Retry() | Repair():
-            return _last(rule.then, failure, tries, budget_left)
+        case Fallback(models=models):
+            return TryAgain(after_seconds=0.0, by=f"model:{models[spent]}")
+        case Another(agent=agent):
+            return TryAgain(after_seconds=0.0, by=f"agent:{agent.name}")
+        case RepairStep(by=by):
+            return TryAgain(after_seconds=0.0, by=f"repair:{_name(by)}")
+        case Verify(by=by):
+            return TryAgain(after_seconds=0.0, by=f"verify:{_name(by)}")
         case Ask() | End():
             return _last(rule, failure, tries, budget_left)
 
@@ -83,6 +110,29 @@ def _rule(policy: ErrorPolicy, error_class: ErrorClass) -> Policy:
             return policy.reasoning
         case ErrorClass.UNFORESEEN:
             return Ask(priority=60)
+
+
+def links(policy: Policy) -> Iterator[Policy]:
+    """The chain of a policy, link by link, to its end."""
+    yield policy
+    while not isinstance(policy, (Ask, End)):
+        policy = policy.then
+        yield policy
+
+
+def _link(policy: Policy, tries: int) -> tuple[Policy, int]:
+    """The link that answers the next failure after so many, and how many of them it has had itself."""
+    for link in links(policy):
+        if isinstance(link, (Ask, End)) or tries < link.times:
+            return link, tries
+        tries -= link.times
+    raise LookupError("a chain ends with Ask or End")
+
+
+def _end_of(policy: Policy) -> Ask | End:
+    *_, last = links(policy)
+    assert isinstance(last, (Ask, End))
+    return last
 
 
 def _wait(rule: Retry, tries: int, jitter: float, asked: float | None) -> float:
@@ -104,3 +154,45 @@ def _last(rule: Ask | End, failure: Failure, tries: int, budget_left: int) -> Ve
             return Escalate(reason=reason, priority=rule.priority, deadline_seconds=rule.deadline_seconds)
         case End():
             return Stop(reason=f"{failure.message} ({reason})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """Who makes an attempt instead of the node's own work.
+
+    `model`: the same agent on that model. `work`: another agent or function; `refused` says that it is given what
+    was refused and why (a RefusedOutput) instead of the step's input.
+    """
+
+    model: str = ""
+    work: Agent | Callable[[Any], Any] | None = None
+    refused: bool = False
+
+
+def stand_in(policy: ErrorPolicy, by: str) -> StandIn:
+    """Resolve a verdict's `by`; an empty one is the node itself. Raises LookupError for one that the policy
+    does not name (any more)."""
+    if not by:
+        return StandIn()
+    for link in _all_links(policy):
+        match link:
+            case Fallback(models=models) if by.removeprefix("model:") in models and by.startswith("model:"):
+                return StandIn(model=by.removeprefix("model:"))
+            case Another(agent=agent) if by == f"agent:{agent.name}":
+                return StandIn(work=agent)
+            case RepairStep(by=work) if by == f"repair:{_name(work)}":
+                return StandIn(work=work, refused=True)
+            case Verify(by=work) if by == f"verify:{_name(work)}":
+                return StandIn(work=work, refused=True)
+            case _:
+                continue
+    raise LookupError(f"the error policy names no {by!r}")
+
+
+def _all_links(policy: ErrorPolicy) -> Iterator[Policy]:
+    for rule in (policy.recoverable, policy.data, policy.reasoning):
+        yield from links(rule)
+
+
+def _name(work: Agent | Callable[[Any], Any]) -> str:
+    return work.name if isinstance(work, Agent) else getattr(work, "__name__", "function")

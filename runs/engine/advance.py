@@ -1,20 +1,86 @@
-"""Advancing a run while this worker can: claim, perform, settle, again. Enqueues nothing; returns why it stopped."""
+"""Advancing a run while this worker can: claim, perform, settle, again; side by side where the definition says so.
+
+Enqueues nothing; returns why it stopped.
+"""
 
 from __future__ import annotations
 
-from runs.engine.claim import Claimed, Nothing, claim
+import logging
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+from django.db import connection
+
+from runs.engine.choose import Claimed, Next
+from runs.engine.claim import claim
+from runs.engine.endings import Nothing
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime, current
+from runs.engine.runtime import Flight, Runtime, current
 from runs.engine.settle import settle
+
+_log = logging.getLogger("opsconsole.advance")
+Airborne = tuple[Claimed, Flight]
 
 
 def advance(run_id: int, runtime: Runtime | None = None) -> Nothing:
     """Look at one run and advance it until it waits, sleeps, is held, is done, or somebody else has it."""
-    runtime = runtime or current()
-    with runtime.looking():
-        step = claim(run_id, worker=runtime.name)
-        while isinstance(step, Claimed):
-            with runtime.fly(step.run.pk, step.run.workflow, step.fence, step.left()) as flight:
-                outcome = perform(step, flight)
-            step = settle(step, outcome)
-    return step
+    return _Crew(runtime or current(), run_id).advance()
+
+
+class _Crew:
+    """One thread's turn at a run, with others beside it where several steps may be performed at once."""
+
+    def __init__(self, runtime: Runtime, run_id: int) -> None:
+        self._runtime = runtime
+        self._run_id = run_id
+        self._last = Nothing(why="")
+        self._going: set[Future[list[Airborne]]] = set()
+
+    def advance(self) -> Nothing:
+        with self._runtime.looking():
+            todo = self._take_off(claim(self._run_id, worker=self._runtime.name))
+        while todo or self._going:
+            alone = len(todo) == 1 and not self._going
+            todo = self._perform(*todo[0]) if alone else self._beside(todo)
+        return self._last
+
+    def _beside(self, todo: Sequence[Airborne]) -> list[Airborne]:
+        """Perform these beside what goes on already; what comes next of the first that is done."""
+        pool = self._runtime.beside()
+        self._going |= {pool.submit(self._in_thread, *one) for one in todo}
+        connection.close()  # this thread only waits
+        done, self._going = wait(self._going, return_when=FIRST_COMPLETED)
+        return [one for future in done for one in future.result()]
+
+    def _in_thread(self, claimed: Claimed, flight: Flight) -> list[Airborne]:
+        try:
+            return self._perform(claimed, flight)
+        except Exception:
+            # Nobody knows how far the run is: all of it is let go, and found again when its lease has run out.
+            _log.exception("step %s could not be settled", claimed.step.pk)
+            self._runtime.cut_run(self._run_id, "a step beside it could not be settled")
+            return []
+        finally:
+            connection.close()
+
+    def _perform(self, claimed: Claimed, flight: Flight) -> list[Airborne]:
+        try:
+            outcome = perform(claimed, flight)
+        except BaseException:
+            self._runtime.land(flight)
+            raise
+        with self._runtime.looking():
+            self._runtime.land(flight)
+            following = settle(claimed, outcome)
+            if isinstance(following, Nothing) and following.why in ("final", "taken", "gone"):
+                self._runtime.cut_run(self._run_id, f"the run is {following.why}")
+            return self._take_off(following)
+
+    def _take_off(self, claims: Next) -> list[Airborne]:
+        if isinstance(claims, Nothing):
+            self._last = claims
+            return []
+        return [(claimed, self._fly(claimed)) for claimed in claims]
+
+    def _fly(self, claimed: Claimed) -> Flight:
+        return self._runtime.take_off(self._run_id, claimed.run.workflow, claimed.fence, claimed.left())

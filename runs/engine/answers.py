@@ -51,8 +51,10 @@ def answer(
 
 
 def _make_due(run: Run, moment: Any) -> None:
-    move_run(run, RunState.READY)
-    run.due_at = moment
+    """Somebody should look at the run now. One that goes on at other steps keeps its lease: its worker looks."""
+    if run.state != RunState.RUNNING:
+        move_run(run, RunState.READY)
+        run.due_at = moment
     run.save()
     announce_run(run)
     wake_run(run)

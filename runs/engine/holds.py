@@ -191,8 +191,9 @@ def lift(run: Run) -> None:
     frozen = now() - run.held_since if run.held_since else timedelta()
     run.hold, run.held_since, run.held_by = Hold.NONE, None, None
     run.deadline_at += frozen
-    if run.state == RunState.SLEEPING and run.due_at:
+    if run.state in (RunState.SLEEPING, RunState.WAITING) and run.due_at:
         run.due_at += frozen
+    run.steps.filter(due_at__isnull=False).update(due_at=F("due_at") + frozen)
     Question.objects.filter(run=run, state=QuestionState.OPEN).update(expires_at=F("expires_at") + frozen)
     event(run, "resumed", frozen_seconds=round(frozen.total_seconds(), 3))
     run.save()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from runs.canonical import cut, told
 from runs.engine.questions import Asking
+from runs.errors import classify
 from runs.verdicts import Failure
+
+LONGEST_PLACE = 500  # characters of the path of a wrong value: an agent may have chosen its names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +25,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The attempt parks at a question and goes on after the answer."""
+    """The attempt parks at a question and goes on after the answer. `history` is what was said so far."""
 
     asking: Asking
+    history: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +89,23 @@ class CutInFlight(Exception):
         super().__init__(why)
         self.why = why
         self.lost = lost
+
+
+def failed(
+    error: BaseException, *, blamed: int | None = None, rejected: Any = None, words: str = ""
+) -> Failed:
+    """An attempt that failed with this error."""
+    failure = Failure(
+        error_class=classify(error),
+        message=told(error),
+        where=cut(getattr(error, "where", ""))[:LONGEST_PLACE],
+        retry_after=_seconds(getattr(error, "retry_after", None)),
+    )
+    return Failed(failure=failure, blamed=blamed, rejected=rejected, words=words)
+
+
+def _seconds(asked: object) -> float | None:
+    """What the other side asked to wait, if that is a time."""
+    if not isinstance(asked, (int, float)) or not math.isfinite(asked) or asked < 0:
+        return None
+    return float(asked)

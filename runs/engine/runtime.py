@@ -12,7 +12,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -26,6 +27,7 @@ from runs.models import Control, ControlKind, WorkerKind
 T = TypeVar("T")
 LANDING_SECONDS = 0.05
 OVERDUE_SECONDS = 5.0  # past the run's deadline, for a call to come back by its own time-out
+BESIDE_THREADS = 64  # steps performed beside others, of all runs of a process together
 LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
 
@@ -43,7 +45,7 @@ async def _contained(work: Coroutine[Any, Any, T]) -> T:
 
 
 class Flight:
-    """One run that this process is performing. `cut` may come from another thread at any moment."""
+    """One step that this process is performing. `cut` may come from another thread at any moment."""
 
     def __init__(self, runtime: Runtime, run_id: int, workflow: str, fence: int, seconds_left: float) -> None:
         self.run_id = run_id
@@ -82,6 +84,11 @@ class Flight:
             with self._lock:
                 self._kill = None
 
+    @property
+    def lost(self) -> bool:
+        """Given up: its run's lease is not extended for it any more."""
+        return self._lost
+
     def check(self) -> None:
         """Raise CutInFlight when this flight has been cut."""
         if self._why:
@@ -115,10 +122,11 @@ class Runtime:
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        self.flights: dict[int, Flight] = {}
+        self._flights: set[Flight] = set()
         self._flights_lock = threading.Lock()
         self._between: dict[int, float] = {}  # thread -> since when it may have claimed what does not fly yet
         self._heard: dict[int, float] = {}  # control -> when this worker first read it
+        self._beside: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
         self._loop_lock = threading.Lock()
@@ -138,6 +146,8 @@ class Runtime:
         self._tick.set()
         for thread in self._threads:
             thread.join(timeout=1)
+        if self._beside is not None:
+            self._beside.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(Exception):
             heart.leave(self.name)
         connection.close()
@@ -177,29 +187,45 @@ class Runtime:
             with self._flights_lock:
                 self._between.pop(me, None)
 
-    @contextlib.contextmanager
-    def fly(self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf) -> Iterator[Flight]:
-        """Register a run as being performed here, so that leases are extended and stops can cut it.
+    def take_off(self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf) -> Flight:
+        """Register a step as being performed here, so that its run's lease is extended and stops can cut it.
 
         `seconds_left` is what the run's deadline leaves; past it the lease is extended no more.
         """
         flight = Flight(self, run_id, workflow, fence, seconds_left)
-        me = threading.get_ident()
         with self._flights_lock:
-            self.flights[run_id] = flight
-            looking = self._between.pop(me, None) is not None
+            self._flights.add(flight)
+        return flight
+
+    def land(self, flight: Flight) -> None:
+        with self._flights_lock:
+            self._flights.discard(flight)
+
+    @contextlib.contextmanager
+    def fly(self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf) -> Iterator[Flight]:
+        """A flight for as long as the block lasts."""
+        flight = self.take_off(run_id, workflow, fence, seconds_left)
         try:
             yield flight
         finally:
-            with self._flights_lock:
-                if self.flights.get(run_id) is flight:
-                    del self.flights[run_id]
-                if looking:
-                    self._between[me] = time.monotonic()
+            self.land(flight)
+
+    def cut_run(self, run_id: int, why: str) -> None:
+        """Give up whatever is performed of a run here: it is over, or nobody can say how far it is."""
+        for flight in self.in_flight():
+            if flight.run_id == run_id:
+                flight.cut(why, lost=True)
+
+    def beside(self) -> ThreadPoolExecutor:
+        """Threads for the steps of one run that are performed side by side."""
+        with self._loop_lock:
+            if self._beside is None:
+                self._beside = ThreadPoolExecutor(BESIDE_THREADS, thread_name_prefix="beside")
+            return self._beside
 
     def in_flight(self) -> list[Flight]:
         with self._flights_lock:
-            return list(self.flights.values())
+            return list(self._flights)
 
     def nudge(self) -> None:
         """Beat at once: a control may have been engaged."""
@@ -207,22 +233,24 @@ class Runtime:
 
     def beat(self) -> None:
         """One beat: seen, leases extended, lost ones cut, controls obeyed and confirmed."""
-        flights = {flight.run_id: flight for flight in self.in_flight()}
+        flights = self.in_flight()
         heart.seen(self.name, len(flights))
         failpoints.hit("mid_heartbeat")
         self._give_up_overdue(flights)
-        kept = heart.extend_leases(self.name, {run_id: flight.fence for run_id, flight in flights.items()})
-        for run_id in flights.keys() - kept:
-            flights[run_id].cut("the lease is gone", lost=True)
+        fences = _newest_fences(flight for flight in flights if not flight.lost)
+        kept = heart.extend_leases(self.name, fences)
+        for flight in flights:
+            if flight.run_id not in kept or flight.fence < fences.get(flight.run_id, 0):
+                flight.cut("the lease is gone", lost=True)
         self._beat_ok = time.monotonic()
         self._obey(heart.engaged_controls())
 
-    def _give_up_overdue(self, flights: dict[int, Flight]) -> None:
+    def _give_up_overdue(self, flights: list[Flight]) -> None:
         """A step that goes on past its run's deadline may never end: its lease runs out, and another worker ends
         the run. Its own thread cannot be freed."""
         over = time.monotonic() - OVERDUE_SECONDS
-        for run_id in [run_id for run_id, flight in flights.items() if flight.until < over]:
-            flights.pop(run_id).cut("the run's deadline has passed", lost=True)
+        for run_id in {flight.run_id for flight in flights if flight.until < over}:
+            self.cut_run(run_id, "the run's deadline has passed")
 
     def _obey(self, controls: list[Control]) -> None:
         moment = time.monotonic()
@@ -279,6 +307,13 @@ class Runtime:
 
     def _listen(self) -> None:
         heart.listen(self.nudge, self._stopping)
+
+
+def _newest_fences(flights: Iterable[Flight]) -> dict[int, int]:
+    fences: dict[int, int] = {}
+    for flight in flights:
+        fences[flight.run_id] = max(flight.fence, fences.get(flight.run_id, 0))
+    return fences
 
 
 _current: Runtime | None = None

@@ -1,46 +1,53 @@
-"""Settling: the outcome recorded at most once by whoever holds the fence, and the next step claimed with it.
+"""Settling: the outcome recorded at most once by whoever holds the fence, and the next steps claimed with it.
 
-One transaction: gate, run row, outcome, events, next claim, and a question's signal as the very last act.
+One transaction: gate, run row, outcome, events, next claims, and the questions' signals as the very last act.
 """
 
 from __future__ import annotations
 
 import random
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
 from runs import bodies
+from runs.canonical import plain
 from runs.engine import failpoints, gate, questions
-from runs.engine.claim import (
-    Claimed,
-    Next,
+from runs.engine.choose import Claimed, Next, claim_next
+from runs.engine.endings import (
+    Closing,
     Nothing,
-    claim_next,
-    fail,
-    hold_back,
-    later,
-    park_at,
+    ask_at,
+    covered,
+    end_step,
+    let_step_go,
+    rest,
     settle_step,
+    sleep,
 )
 from runs.engine.outcomes import Asked, Cut, Failed, Lost, Outcome, Output
-from runs.engine.record import announce_run, event, lock_run, move_attempt, move_step, now
+from runs.engine.record import announce_run, event, lock_run, move_attempt, now
 from runs.errors import ErrorClass
 from runs.models import Attempt, AttemptState, Call, QuestionKind, Run, Step, StepState
 from runs.verdicts import Escalate, Stop, TryAgain, judge
 
+CUT_SECONDS = 1.0  # before a call that was cut, with no control in force any more, is tried again
+
 
 def settle(claimed: Claimed, outcome: Outcome) -> Next:
-    """Record how a claimed attempt ended; returns the next claim of the same run, if there is one."""
+    """Record how a claimed attempt ended; returns the next claims of the same run, if there are any."""
     with transaction.atomic():
         gate.shared()
         run = lock_run(claimed.run.pk)
         if run is None:
             return Nothing(why="gone")
-        if isinstance(outcome, Lost) or run.fence != claimed.fence:
+        if isinstance(outcome, Lost) or run.fence != claimed.fence or run.final:
             return _void(run, claimed, outcome)
-        claimed_next = _apply(run, claimed, outcome)
+        closing = Closing(run)
+        claimed_next = _Settlement(closing=closing, claimed=claimed, moment=now()).apply(outcome)
+        closing.close()
     failpoints.hit("after_commit_before_wake")
     return claimed_next
 
@@ -56,96 +63,115 @@ def _void(run: Run, claimed: Claimed, outcome: Outcome) -> Nothing:
         present=run.fence,
         outcome=type(outcome).__name__.lower(),
         body=digest,
-        why=outcome.why if isinstance(outcome, Lost) else "another worker holds this run",
+        why=_why_void(run, outcome),
     )
     run.save(update_fields=["event_seq"])
     announce_run(run)
-    return Nothing(why="taken")
+    return Nothing(why="final" if run.final else "taken")
 
 
-def _apply(run: Run, claimed: Claimed, outcome: Outcome) -> Next:
-    moment = now()
-    run.claims_without_progress = 0
-    step = Step.objects.select_related("input").get(pk=claimed.step.pk)
-    attempt = Attempt.objects.get(pk=claimed.attempt.pk)
-    match outcome:
-        case Output(value=value):
-            result = _done(run, step, attempt, value, claimed, moment)
-        case Asked(asking=asking):
-            result = _asked(run, step, attempt, asking)
-        case Failed():
-            result = _went_wrong(run, step, attempt, claimed, outcome, moment)
-        case Cut(why=why):
-            result = _cut(run, step, attempt, why, moment)
-        case Lost():
-            raise LookupError("a lost attempt is voided, not applied")
-    return result
+def _why_void(run: Run, outcome: Outcome) -> str:
+    if isinstance(outcome, Lost):
+        return outcome.why
+    return f"the run is {run.state}" if run.final else "another worker holds this run"
 
 
-def _done(run: Run, step: Step, attempt: Attempt, value: Any, claimed: Claimed, moment: datetime) -> Next:
-    move_attempt(attempt, AttemptState.DONE)
-    attempt.finished_at = moment
-    attempt.save()
-    settle_step(run, step, value, moment)
-    failpoints.hit("mid_settle")
-    held = hold_back(run, moment)
-    if held is not None:
-        return _save(run, held)
-    return claim_next(run, worker=claimed.worker, moment=moment)
+@dataclass(slots=True, kw_only=True)
+class _Settlement:
+    """One attempt's outcome, applied to its step."""
 
+    closing: Closing
+    claimed: Claimed
+    moment: datetime
 
-def _save(run: Run, result: Nothing) -> Nothing:
-    run.save()
-    announce_run(run)
-    return result
+    @property
+    def run(self) -> Run:
+        return self.closing.run
 
+    def apply(self, outcome: Outcome) -> Next:
+        step = Step.objects.select_related("input").get(pk=self.claimed.step.pk)
+        attempt = Attempt.objects.get(pk=self.claimed.attempt.pk)
+        step.losses = 0
+        match outcome:
+            case Output(value=value):
+                self._done(step, attempt, value)
+            case Asked():
+                self._asked(step, attempt, outcome)
+            case Failed():
+                self._went_wrong(step, attempt, outcome)
+            case Cut(why=why):
+                self._cut(step, attempt, why)
+            case Lost():
+                raise LookupError("a lost attempt is voided, not applied")
+        return self._next(step)
 
-def _asked(run: Run, step: Step, attempt: Attempt, asking: questions.Asking) -> Nothing:
-    move_attempt(attempt, AttemptState.ASKED)
-    attempt.save()
-    return park_at(run, step, asking)
+    def _next(self, step: Step) -> Next:
+        if self.run.final:
+            return Nothing(why="final")
+        if covered(self.run, self.moment):
+            return rest(self.run, self.moment)
+        return claim_next(self.closing, worker=self.claimed.worker, moment=self.moment, settled=step)
 
+    def _done(self, step: Step, attempt: Attempt, value: Any) -> None:
+        move_attempt(attempt, AttemptState.DONE)
+        attempt.finished_at = self.moment
+        attempt.save()
+        settle_step(self.run, step, value, self.moment)
+        failpoints.hit("mid_settle")
 
-def _cut(run: Run, step: Step, attempt: Attempt, why: str, moment: datetime) -> Nothing:
-    """Cut by a control: the same attempt goes on when the run is resumed."""
-    move_attempt(attempt, AttemptState.CUT)
-    attempt.save()
-    event(run, "cut", step=step, number=attempt.number, why=why)
-    held = hold_back(run, moment)
-    return _save(run, held if held is not None else later(run, 0.0, moment))
+    def _asked(self, step: Step, attempt: Attempt, asked: Asked) -> None:
+        move_attempt(attempt, AttemptState.ASKED)
+        attempt.history = bodies.store(plain(list(asked.history))) if asked.history else None
+        attempt.save()
+        ask_at(self.closing, step, asked.asking)
 
+    def _cut(self, step: Step, attempt: Attempt, why: str) -> None:
+        """Cut by a control: the same attempt goes on when the run is resumed."""
+        move_attempt(attempt, AttemptState.CUT)
+        attempt.save()
+        event(self.run, "cut", step=step, number=attempt.number, why=why)
+        if covered(self.run, self.moment):
+            let_step_go(step)
+        else:
+            sleep(step, self.moment + timedelta(seconds=CUT_SECONDS))
 
-def _went_wrong(
-    run: Run, step: Step, attempt: Attempt, claimed: Claimed, failed: Failed, moment: datetime
-) -> Nothing:
-    failure = failed.failure
-    tries = step.attempts.filter(error_class=failure.error_class).count()
-    _close_attempt(attempt, failed, moment)
-    if failed.blamed is not None:
-        Call.objects.filter(pk=failed.blamed).update(replayable=False)
-    event(
-        run,
-        "attempt failed",
-        step=step,
-        number=attempt.number,
-        error_class=failure.error_class,
-        error=failure.message[:500],
-        where=failure.where,
-    )
-    verdict = judge(
-        claimed.node.errors,
-        failure,
-        tries=tries,
-        budget_left=claimed.workflow.retry_budget - run.retries,
-        jitter=random.random(),
-    )
-    match verdict:
-        case TryAgain(after_seconds=seconds, note=note):
-            return _save(run, _again(run, step, attempt, seconds, note, moment))
-        case Escalate():
-            return park_at(run, step, _asking(run, step, failed, verdict))
-        case Stop(reason=reason):
-            return _save(run, fail(run, step, reason, moment))
+    def _went_wrong(self, step: Step, attempt: Attempt, failed: Failed) -> None:
+        failure = failed.failure
+        tries = step.attempts.filter(error_class=failure.error_class).count()
+        _close_attempt(attempt, failed, self.moment)
+        if failed.blamed is not None:
+            Call.objects.filter(pk=failed.blamed).update(replayable=False)
+        event(
+            self.run,
+            "attempt failed",
+            step=step,
+            number=attempt.number,
+            error_class=failure.error_class,
+            error=failure.message[:500],
+            where=failure.where,
+        )
+        verdict = judge(
+            self.claimed.node.errors,
+            failure,
+            tries=tries,
+            budget_left=self.claimed.workflow.retry_budget - self.run.retries,
+            jitter=random.random(),
+        )
+        match verdict:
+            case TryAgain():
+                self._again(step, attempt, verdict)
+            case Escalate():
+                ask_at(self.closing, step, _asking(self.run, step, failed, verdict))
+            case Stop(reason=reason):
+                end_step(self.closing, step, StepState.FAILED, reason, self.moment)
+
+    def _again(self, step: Step, attempt: Attempt, verdict: TryAgain) -> None:
+        """Another attempt after a while. Without a new note the next is told what this one was told."""
+        self.run.retries += 1
+        step.note = verdict.note or attempt.note
+        step.by = attempt.by if verdict.by is None else verdict.by
+        left = max(0.0, (self.run.deadline_at - self.moment).total_seconds())
+        sleep(step, self.moment + timedelta(seconds=min(verdict.after_seconds, left)))
 
 
 def _close_attempt(attempt: Attempt, failed: Failed, moment: datetime) -> None:
@@ -158,15 +184,6 @@ def _close_attempt(attempt: Attempt, failed: Failed, moment: datetime) -> None:
     if failed.rejected is not None:
         attempt.rejected_output = bodies.store(failed.rejected)
     attempt.save()
-
-
-def _again(run: Run, step: Step, attempt: Attempt, seconds: float, note: str, moment: datetime) -> Nothing:
-    """Another attempt after a while. Without a new note the next is told what this one was told."""
-    run.retries += 1
-    step.note = note or attempt.note
-    move_step(step, StepState.SLEEPING)
-    step.save()
-    return later(run, seconds, moment)
 
 
 def _asking(run: Run, step: Step, failed: Failed, verdict: Escalate) -> questions.Asking:

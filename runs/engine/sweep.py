@@ -9,10 +9,11 @@ from datetime import timedelta
 from functools import partial
 
 from django.db import InterfaceError, OperationalError
+from django.db.models import Exists, OuterRef, Q
 
 from runs.engine import answers, holds
 from runs.engine.record import now
-from runs.models import Control, Hold, Question, QuestionState, Run
+from runs.models import Control, Hold, Question, QuestionState, Run, RunState, Step, StepState
 
 _log = logging.getLogger("opsconsole.sweep")
 A_WHILE = 1.5  # seconds one part of a sweep may take: the next sweep goes on
@@ -24,6 +25,16 @@ def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0) -> list[int]:
     late = now() - timedelta(seconds=overlooked_seconds)
     runs = Run.objects.filter(due_at__lte=late, hold=Hold.NONE).order_by("due_at")
     return list(runs.values_list("pk", flat=True)[:limit])
+
+
+def due_beside(worker: str, limit: int = BATCH) -> list[int]:
+    """Runs that this worker performs and that could do more meanwhile: an answer came, a sleeping step woke."""
+    open_question = Question.objects.filter(step=OuterRef("pk"), state=QuestionState.OPEN)
+    awake = Q(state=StepState.SLEEPING, due_at__lte=now())
+    answered = Q(state=StepState.WAITING) & ~Exists(open_question)
+    mine = Q(run__lease_owner=worker, run__state=RunState.RUNNING, run__hold=Hold.NONE)
+    found = Step.objects.filter(mine, awake | answered).values_list("run_id", flat=True)
+    return list(found.order_by("run_id").distinct()[:limit])
 
 
 def expire_questions(limit: int = 500, *, seconds: float = A_WHILE) -> int:

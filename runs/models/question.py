@@ -64,7 +64,12 @@ class Question(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["run"], condition=Q(state=QuestionState.OPEN), name="question_one_open_a_run"
+                fields=["step"], condition=Q(state=QuestionState.OPEN), name="question_one_open_a_step"
+            ),
+            models.UniqueConstraint(
+                fields=["run"],
+                condition=Q(state=QuestionState.OPEN, step__isnull=True),
+                name="question_one_loose_a_run",
             ),
             models.CheckConstraint(condition=Q(state__in=QuestionState.values), name="question_state_known"),
             models.CheckConstraint(

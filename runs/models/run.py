@@ -20,7 +20,7 @@ class RunState(models.TextChoices):
     READY = "ready", "ready"  # somebody should look at it now
     RUNNING = "running", "running"  # a worker holds the lease
     SLEEPING = "sleeping", "sleeping"  # waits for a time: a retry's back-off
-    WAITING = "waiting", "waiting"  # waits for a person: a question is open
+    WAITING = "waiting", "waiting"  # waits for a person: a question is open, and nothing is performed
     DONE = "done", "done"  # the last step's output is the run's output
     FAILED = "failed", "failed"  # ended by an error policy
     ENDED = "ended", "ended"  # ended by a person, or by an expired question
@@ -48,7 +48,7 @@ MOVES: dict[str, frozenset[str]] = {
         }
     ),
     RunState.SLEEPING: frozenset({RunState.READY, RunState.RUNNING, RunState.WAITING, RunState.ENDED}),
-    RunState.WAITING: frozenset({RunState.READY, RunState.ENDED}),
+    RunState.WAITING: frozenset({RunState.READY, RunState.RUNNING, RunState.ENDED}),
     RunState.DONE: frozenset(),
     RunState.FAILED: frozenset(),
     RunState.ENDED: frozenset(),
@@ -59,8 +59,8 @@ class Run(models.Model):
     """One row a run; its row lock orders everything that happens to it.
 
     `due_at` says when somebody should look: now for ready, the wake-up time for sleeping, the end of the lease
-    for running, null when it waits for a person or is final. `hold` stands beside the state: a held run keeps
-    its place, and its clocks stand still from `held_since` on.
+    for running, null when it is final or waits for a person only (another step may sleep meanwhile). `hold` stands
+    beside the state: a held run keeps its place, and its clocks stand still from `held_since` on.
     """
 
     workflow = models.CharField(max_length=80)
@@ -87,10 +87,6 @@ class Run(models.Model):
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveBigIntegerField(default=0)
     event_seq = models.PositiveIntegerField(default=0)
-    claims_without_progress = models.PositiveIntegerField(
-        default=0, help_text="three, and the step is poison"
-    )
-
     retries = models.PositiveIntegerField(default=0)
     tokens_in = models.PositiveBigIntegerField(default=0)
     tokens_out = models.PositiveBigIntegerField(default=0)

@@ -13,6 +13,7 @@ from runs.errors import ErrorClass
 
 
 class StepState(models.TextChoices):
+    READY = "ready", "planned"  # a task of a plan that nobody has begun yet
     RUNNING = "running", "running"  # an attempt is under way, or will be when the run is looked at
     SLEEPING = "sleeping", "sleeping"  # between two attempts
     WAITING = "waiting", "waiting"  # its question is open
@@ -22,6 +23,7 @@ class StepState(models.TextChoices):
 
 
 STEP_MOVES: dict[str, frozenset[str]] = {
+    StepState.READY: frozenset({StepState.RUNNING, StepState.ENDED}),
     StepState.RUNNING: frozenset(
         {StepState.SLEEPING, StepState.WAITING, StepState.DONE, StepState.FAILED, StepState.ENDED}
     ),
@@ -31,10 +33,15 @@ STEP_MOVES: dict[str, frozenset[str]] = {
     StepState.FAILED: frozenset(),
     StepState.ENDED: frozenset(),
 }
+SETTLED_STEPS = (StepState.DONE, StepState.FAILED, StepState.ENDED)
 
 
 class Step(models.Model):
-    """One visit to a node. `seq` counts the visits of the run from 1; at most one outcome is ever recorded."""
+    """One visit to a node. `seq` counts the visits of the run from 1; at most one outcome is ever recorded.
+
+    A task of a plan has the step that made the plan as `parent`, and its `place` in it. `fence` is the run's fence
+    under which a worker performs the step now; another number means that nobody does.
+    """
 
     run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="steps")
     seq = models.PositiveIntegerField()
@@ -44,6 +51,20 @@ class Step(models.Model):
     output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
     answered_by = models.CharField(
         max_length=150, blank=True, help_text="the person whose value this output is"
+    )
+    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="tasks")
+    place = models.PositiveIntegerField(db_default=0, default=0, help_text="in the parent's plan, from 0")
+    fence = models.PositiveBigIntegerField(db_default=0, default=0)
+    due_at = models.DateTimeField(null=True, help_text="when a sleeping step wakes")
+    by = models.CharField(
+        max_length=200,
+        blank=True,
+        db_default="",
+        default="",
+        help_text="who makes the next attempt; empty: the node",
+    )
+    losses = models.PositiveIntegerField(
+        db_default=0, default=0, help_text="workers lost in a row; after three the step is poison"
     )
     note = models.TextField(blank=True, db_default="", help_text="what the next attempt is told")
     started_at = models.DateTimeField(db_default=Now())
@@ -56,6 +77,14 @@ class Step(models.Model):
             models.CheckConstraint(condition=Q(state__in=StepState.values), name="step_state_known"),
             models.CheckConstraint(
                 condition=~Q(state=StepState.DONE) | Q(output__isnull=False), name="step_done_has_output"
+            ),
+            models.UniqueConstraint(fields=["parent", "place"], name="step_task_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["run", "seq"],
+                condition=~Q(state__in=["done", "failed", "ended"]),
+                name="step_unsettled",
             ),
         ]
 
@@ -70,7 +99,7 @@ class AttemptState(models.TextChoices):
     BROKEN = "broken", "contract broken"
     FAILED = "failed", "failed"
     CUT = "cut", "cut by a control"  # goes on in the same attempt when the run is resumed
-    VOIDED = "voided", "voided"  # came too late: another worker holds the fence
+    VOIDED = "voided", "voided"  # too late, or not needed any more
 
 
 ATTEMPT_MOVES: dict[str, frozenset[str]] = {
@@ -84,8 +113,10 @@ ATTEMPT_MOVES: dict[str, frozenset[str]] = {
             AttemptState.VOIDED,
         }
     ),
-    AttemptState.ASKED: frozenset({AttemptState.RUNNING, AttemptState.DONE, AttemptState.FAILED}),
-    AttemptState.CUT: frozenset({AttemptState.RUNNING, AttemptState.FAILED}),
+    AttemptState.ASKED: frozenset(
+        {AttemptState.RUNNING, AttemptState.DONE, AttemptState.FAILED, AttemptState.VOIDED}
+    ),
+    AttemptState.CUT: frozenset({AttemptState.RUNNING, AttemptState.FAILED, AttemptState.VOIDED}),
     AttemptState.DONE: frozenset(),
     AttemptState.BROKEN: frozenset(),
     AttemptState.FAILED: frozenset(),
@@ -99,6 +130,9 @@ class Attempt(models.Model):
     step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="attempts")
     number = models.PositiveIntegerField()
     agent = models.CharField(max_length=80, blank=True, help_text="empty for a function")
+    by = models.CharField(
+        max_length=200, blank=True, db_default="", default="", help_text="stand-in of the error policy"
+    )
     state = models.CharField(max_length=10, choices=AttemptState, default=AttemptState.RUNNING)
     fence = models.PositiveBigIntegerField()
     worker = models.CharField(max_length=120)
@@ -109,6 +143,13 @@ class Attempt(models.Model):
     error = models.TextField(blank=True)
     error_where = models.CharField(max_length=200, blank=True)
     rejected_output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    history = models.ForeignKey(
+        "runs.Body",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="the messages when it last parked at a question",
+    )
     started_at = models.DateTimeField(db_default=Now())
     finished_at = models.DateTimeField(null=True)
 

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from runs.engine import starts
 from runs.engine.advance import advance
+from runs.engine.choose import Claimed, Next
 from runs.engine.runtime import Runtime
 from runs.models import Question, Run
 from tests.runs import flows
@@ -53,3 +54,10 @@ def advanced(run: Run, runtime: Runtime, times: int = 10) -> Run:
 
 def question_of(run: Run) -> Question:
     return Question.objects.select_related("run", "step").get(run=run, state="open")
+
+
+def only(claims: Next) -> Claimed:
+    """The one attempt that was claimed."""
+    assert isinstance(claims, tuple), claims
+    (claimed,) = claims
+    return claimed

@@ -12,14 +12,14 @@ from django.db.models import F
 from runs import bodies, registry
 from runs.engine import answers, starts
 from runs.engine.advance import advance
-from runs.engine.claim import Claimed, Nothing, claim
+from runs.engine.claim import Nothing, claim
 from runs.engine.outcomes import Output
 from runs.engine.perform import perform
 from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
 from runs.models import Attempt, Call, Event, Question, Run, Step
 from tests.runs import flows
-from tests.runs.conftest import advanced, question_of, start
+from tests.runs.conftest import advanced, only, question_of, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -311,21 +311,20 @@ def test_a_repeatable_tool_is_sent_again_with_the_same_key(runtime: Runtime) -> 
 
 def test_a_late_outcome_is_voided_and_never_applied(runtime: Runtime) -> None:
     run = start("plain")
-    stale = claim(run.pk, worker="slow")
-    assert isinstance(stale, Claimed)
+    stale = only(claim(run.pk, worker="slow"))
     Run.objects.filter(pk=run.pk).update(lease_until=F("created_at"), due_at=F("created_at"))
     advance(run.pk, runtime)
     with runtime.fly(run.pk, "plain", stale.fence) as flight:
         outcome = perform(stale, flight)
     assert isinstance(outcome, Output)
-    assert settle(stale, outcome) == Nothing(why="taken")
+    assert settle(stale, outcome) == Nothing(why="final")
     assert Event.objects.filter(run=run, kind="voided").count() == 1
     assert Step.objects.filter(run=run, node="first").count() == 1
 
 
 def test_a_run_whose_lease_is_held_is_not_claimed_twice(runtime: Runtime) -> None:
     run = start("plain")
-    assert isinstance(claim(run.pk, worker="one"), Claimed)
+    assert isinstance(claim(run.pk, worker="one"), tuple)
     assert claim(run.pk, worker="two") == Nothing(why="later")
 
 
@@ -342,7 +341,7 @@ def test_a_run_goes_on_in_the_same_attempt_after_its_worker_is_lost(runtime: Run
 def test_a_step_that_keeps_losing_its_worker_is_quarantined(runtime: Runtime) -> None:
     run = start("plain")
     for _ in range(4):
-        assert isinstance(claim(run.pk, worker="doomed"), Claimed)
+        assert isinstance(claim(run.pk, worker="doomed"), tuple)
         Run.objects.filter(pk=run.pk).update(lease_until=F("created_at"), due_at=F("created_at"))
     claim(run.pk, worker="careful")
     assert "lost its worker" in question_of(run).title

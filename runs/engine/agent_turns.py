@@ -1,0 +1,178 @@
+"""The loop of an agent's attempt: ask the model, do the calls it asks for, until it answers. Routes nothing.
+
+Nothing is kept in memory over a wait: the conversation is rebuilt by replaying the calls on record, and compared
+with what was stored when it parked. A delegate's loop runs inside its asker's, through the same gates.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from runs import bodies
+from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
+from runs.canonical import canonical, plain
+from runs.definitions import Agent, Delegate, Tool
+from runs.engine import contracts, models_asked, tools_called
+from runs.engine.choose import Claimed
+from runs.engine.outcomes import Asked, Outcome, Output, Park, failed
+from runs.engine.runtime import Flight
+from runs.errors import ReasoningError, StepError
+
+DEEPEST_DELEGATION = 3  # an agent that asks an agent that asks an agent
+
+
+class ConversationChanged(Exception):
+    """What was rebuilt is not what was parked: the definition has changed under the same version."""
+
+
+class _Blamed(Exception):
+    """A step error, and the model call whose reply is to blame for it."""
+
+    def __init__(self, error: StepError, call: int, reply: ModelReply) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.call = call
+        self.reply = reply
+
+
+def perform(claimed: Claimed, flight: Flight, agent: Agent, given: BaseModel) -> Outcome:
+    """How an agent's attempt ended. Raises what no policy blames on a reply."""
+    attempt = _Attempt(claimed=claimed, flight=flight, given=given, parked=_parked(claimed))
+    model = claimed.stand_in.model or agent.model
+    turns = _Turns(attempt=attempt, agent=agent, model=model, gives=claimed.node.gives)
+    turns.messages.append(Message(role="user", text=canonical(given)))
+    if claimed.attempt.note:
+        turns.messages.append(Message(role="user", text=claimed.attempt.note))
+    try:
+        return Output(value=turns.answer(lambda value: contracts.accepted(claimed, value)))
+    except Park as park:
+        return Asked(asking=park.asking, history=attempt.history())
+    except _Blamed as blamed:
+        rejected = None if blamed.reply.tool_calls else blamed.reply.output
+        return failed(blamed.error, blamed=blamed.call, rejected=rejected, words=blamed.reply.text)
+
+
+def _parked(claimed: Claimed) -> list[Any]:
+    """The agent's own messages when this attempt last parked."""
+    stored = claimed.attempt.history
+    return list(bodies.load(stored)[0]["messages"]) if stored else []
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """What all agents of one attempt share: the counts that make keys stable, and who is speaking now."""
+
+    claimed: Claimed
+    flight: Flight
+    given: BaseModel
+    parked: list[Any]
+    asked: Counter[str] = field(default_factory=Counter)
+    called: Counter[str] = field(default_factory=Counter)
+    speaking: list[_Turns] = field(default_factory=list)
+
+    def history(self) -> tuple[Any, ...]:
+        return tuple(
+            {"agent": turns.agent.name, "messages": plain([asdict(one) for one in turns.messages])}
+            for turns in self.speaking
+        )
+
+    def compare(self, messages: list[Message]) -> None:
+        """Raise ConversationChanged when the rebuilt conversation leaves the parked one."""
+        for place, (old, new) in enumerate(zip(self.parked, messages, strict=False)):
+            if old != plain(asdict(new)):
+                raise ConversationChanged(
+                    f"Message {place + 1} is not the one that stood there when the run was parked: "
+                    "its definition has changed under the same version."
+                )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Turns:
+    """One agent's turns. `gives` is the contract of its answer."""
+
+    attempt: _Attempt
+    agent: Agent
+    model: str
+    gives: type[BaseModel]
+    messages: list[Message] = field(default_factory=list)
+
+    def answer(self, accepted: Callable[[Any], BaseModel]) -> BaseModel:
+        """The agent's answer once `accepted` takes it. Raises Park, _Blamed, ReasoningError, and what a call raises."""
+        self.attempt.speaking.append(self)
+        for _ in range(self.agent.max_turns):
+            if self.attempt.speaking[0] is self:
+                self.attempt.compare(self.messages)
+            reply, call = models_asked.ask(
+                self.attempt.claimed, self.attempt.flight, self._request(), self.attempt.asked
+            )
+            try:
+                if not reply.tool_calls:
+                    output = accepted(reply.output)
+                    self.attempt.speaking.pop()
+                    return output
+                self._call_tools(reply)
+            except StepError as error:
+                raise _Blamed(error, call.pk, reply) from error
+        raise ReasoningError(f"{self.agent.name} used its {self.agent.max_turns} turns without an answer")
+
+    def _request(self) -> ModelRequest:
+        agent = self.agent
+        return ModelRequest(
+            model=self.model,
+            agent=agent.name,
+            prompt=agent.prompt,
+            prompt_version=agent.prompt_version,
+            messages=tuple(self.messages),
+            tools=tuple(_schema(one) for one in self._offered()),
+            output_schema=self.gives.model_json_schema(),
+            parameters=dict(agent.parameters),
+            seconds_left=self.attempt.claimed.left(),
+        )
+
+    def _call_tools(self, reply: ModelReply) -> None:
+        self.messages.append(Message(role="assistant", text=reply.text, tool_calls=reply.tool_calls))
+        for asked in reply.tool_calls:
+            answer = self._call(asked, reply.text)
+            self.messages.append(Message(role="tool", text=canonical(answer), call_id=asked.id))
+
+    def _call(self, asked: ToolCall, words: str) -> Mapping[str, Any]:
+        one = self._known(asked.name)
+        if isinstance(one, Delegate):
+            return self._delegate(one, asked)
+        shared = self.attempt
+        return tools_called.call(shared.claimed, one, asked, shared.given, words, shared.called)
+
+    def _offered(self) -> list[Tool | Delegate]:
+        return [*self.agent.tools, *self.agent.delegates]
+
+    def _known(self, name: str) -> Tool | Delegate:
+        for one in self._offered():
+            if one.name == name:
+                return one
+        raise ReasoningError(
+            f"{self.agent.name} asked for a tool that it does not have: {name[:80]!r}", where="tool"
+        )
+
+    def _delegate(self, delegate: Delegate, asked: ToolCall) -> Mapping[str, Any]:
+        """Another agent's answer to this one's question. Its tools pass the same gates."""
+        if len(self.attempt.speaking) >= DEEPEST_DELEGATION:
+            raise ReasoningError(f"{self.agent.name} delegates deeper than {DEEPEST_DELEGATION} agents")
+        given = contracts.as_contract(delegate.takes, asked.arguments, what=f"arguments of {delegate.name}")
+        turns = _Turns(
+            attempt=self.attempt, agent=delegate.agent, model=delegate.agent.model, gives=delegate.gives
+        )
+        turns.messages.append(Message(role="user", text=canonical(given)))
+        what = f"answer of {delegate.agent.name}"
+        answer = turns.answer(lambda value: contracts.as_contract(delegate.gives, value, what=what))
+        kept: Mapping[str, Any] = plain(answer)
+        return kept
+
+
+def _schema(one: Tool | Delegate) -> dict[str, Any]:
+    arguments = one.takes if isinstance(one, Delegate) else one.arguments
+    return {"name": one.name, "description": one.description, "parameters": arguments.model_json_schema()}

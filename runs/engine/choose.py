@@ -1,0 +1,390 @@
+"""What a worker performs next of a run whose row it has locked and whose lease it holds. Never performs anything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
+
+from runs import bodies, registry, routing
+from runs.canonical import told
+from runs.definitions import Agent, Node, Pipeline, Supervised, Workflow
+from runs.engine import contracts, holds, questions
+from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
+from runs.engine.record import event, move_attempt, move_run, move_step, now
+from runs.models import (
+    Attempt,
+    AttemptState,
+    Question,
+    QuestionKind,
+    QuestionState,
+    Run,
+    RunState,
+    Step,
+    StepState,
+    Verb,
+)
+from runs.models.step import SETTLED_STEPS
+from runs.verdicts import StandIn, stand_in
+
+POISON_AFTER = 3  # a step that lost its worker so often is not claimed again without a person
+SUSPECT_AFTER = 2  # from then on it is performed alone, so that its neighbours are not blamed for it
+MISSING_DEADLINE_SECONDS = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One attempt to perform. Everything but the ids is a snapshot; the fence says whether it still counts."""
+
+    run: Run
+    workflow: Workflow
+    node: Node
+    step: Step
+    attempt: Attempt
+    fence: int
+    worker: str
+    seconds_left: float  # of the run's deadline, when it was claimed
+    stand_in: StandIn = field(default_factory=StandIn)
+    began: float = field(default_factory=time.monotonic)
+
+    def left(self) -> float:
+        """Seconds that are left of the run's deadline now; never below zero."""
+        return max(0.0, self.seconds_left - (time.monotonic() - self.began))
+
+    @property
+    def work(self) -> Agent | Callable[[Any], Any]:
+        """Who performs it: the node's own work, or who the error policy put in its place."""
+        return self.stand_in.work or self.node.work
+
+
+Next = tuple[Claimed, ...] | Nothing
+
+
+def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step | None = None) -> Next:
+    """Claim what comes next of a locked run that nothing holds: as many steps as may go side by side.
+
+    Asks or ends the run where it must. `settled` is the step whose settlement this belongs to. The caller closes.
+    """
+    run = closing.run
+    run.lease_owner, run.lease_until = worker, moment + holds.lease()
+    move_run(run, RunState.RUNNING)
+    run.due_at = run.lease_until
+    workflow = registry.workflow(run.workflow, run.version)
+    if workflow is None:
+        return _missing(
+            closing, "the run keeps the version it started with, and that version is gone", moment
+        )
+    if run.deadline_at <= moment:
+        return end_run(closing, RunState.FAILED, "The run's deadline has passed.", moment)
+    return _Choice(closing=closing, workflow=workflow, worker=worker, moment=moment).made(settled)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Choice:
+    """One turn of choosing, inside one transaction."""
+
+    closing: Closing
+    workflow: Workflow
+    worker: str
+    moment: datetime
+    claims: list[Claimed] = field(default_factory=list)
+
+    @property
+    def run(self) -> Run:
+        return self.closing.run
+
+    def made(self, settled: Step | None) -> Next:
+        route_due = settled is None or self._moves_on(settled)
+        going = True
+        while going:
+            route_due = self._take_up() or route_due
+            going = not self._over() and route_due and self._route()
+            route_due = False
+        if self._over():
+            return Nothing(why="final")
+        return tuple(self.claims) if self.claims else rest(self.run, self.moment)
+
+    def _over(self) -> bool:
+        return self.run.final
+
+    def _moves_on(self, settled: Step) -> bool:
+        """Whether a settled step may change what comes next: of many tasks only the last few do."""
+        pattern = self.workflow.pattern
+        if not isinstance(pattern, Supervised) or settled.parent_id is None:
+            return True
+        tasks = list(Step.objects.filter(parent=settled.parent_id).values_list("node", "state"))
+        planners = {worker.name for worker in pattern.workers if worker.plans}
+        if any(node in planners for node, _ in tasks):
+            return True
+        outcomes = [_outcome(state) for _, state in tasks]
+        return routing.verdict_of(pattern.join, len(tasks), outcomes) != routing.Joined.OPEN
+
+    # taking up what exists
+
+    def _take_up(self) -> bool:
+        """Claim every step that can go on now. True when one was settled instead, by a person's answer."""
+        settled = False
+        for step in self._can_go_on():
+            if self._over():
+                break
+            if step.node not in {node.name for node in self.workflow.nodes}:
+                return True  # routing says so too, and asks
+            if step.state == StepState.WAITING:
+                settled = self._answered(step) or settled
+            elif step.losses > POISON_AFTER:
+                _poison(self.closing, step)
+            elif self._room(step):
+                self._begin(step)
+        return settled
+
+    def _can_go_on(self) -> list[Step]:
+        moment, fence = self.moment, self.run.fence
+        asked = Question.objects.filter(step=OuterRef("pk"), state=QuestionState.OPEN)
+        lost = Q(state=StepState.RUNNING) & ~Q(fence=fence)
+        awake = Q(state=StepState.SLEEPING) & (Q(due_at__lte=moment) | Q(due_at__isnull=True))
+        answered = Q(state=StepState.WAITING) & ~Exists(asked)
+        found = list(self._unsettled().filter(lost | awake | answered).order_by("losses", "seq"))
+        if self.workflow.width > 1:
+            planned = self._unsettled().filter(state=StepState.READY).order_by("seq")
+            found += planned[: self.workflow.width]
+        return found
+
+    def _unsettled(self) -> QuerySet[Step]:
+        return Step.objects.select_related("input").filter(run=self.run).exclude(state__in=SETTLED_STEPS)
+
+    def _room(self, step: Step) -> bool:
+        """Whether the step may be performed beside those that are."""
+        beside = [one.step for one in self.claims]
+        if self.workflow.width > 1:
+            mine = self._unsettled().filter(state=StepState.RUNNING, fence=self.run.fence)
+            beside += mine.exclude(pk__in=[one.pk for one in beside])
+        if any(one.losses >= SUSPECT_AFTER for one in (step, *beside)):
+            return not beside
+        return len(beside) < self.workflow.width
+
+    def _begin(self, step: Step) -> None:
+        last = step.attempts.order_by("-number").first() if step.state != StepState.READY else None
+        if last is None or last.state not in (
+            AttemptState.RUNNING,
+            AttemptState.ASKED,
+            AttemptState.CUT,
+        ):
+            self._new_attempt(step, note=step.note)
+        else:
+            self._continue(step, last)
+
+    def _new_attempt(self, step: Step, *, note: str = "") -> None:
+        stand_in_ = stand_in(self.workflow.node(step.node).errors, step.by)
+        work = stand_in_.work or self.workflow.node(step.node).work
+        number = (step.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+        agent = work.name if isinstance(work, Agent) else ""
+        attempt = Attempt.objects.create(
+            step=step,
+            number=number,
+            agent=agent,
+            by=step.by,
+            fence=self.run.fence,
+            worker=self.worker,
+            note=note,
+        )
+        self._claim(step, attempt, stand_in_)
+        event(
+            self.run, "attempt", step=step, number=number, agent=agent, **({"by": step.by} if step.by else {})
+        )
+
+    def _continue(self, step: Step, attempt: Attempt) -> None:
+        """The same attempt goes on: after a lost worker, a cut, or an answer. Recorded calls are replayed."""
+        move_attempt(attempt, AttemptState.RUNNING)
+        attempt.fence, attempt.worker = self.run.fence, self.worker
+        attempt.save()
+        self._claim(step, attempt, stand_in(self.workflow.node(step.node).errors, attempt.by))
+        event(self.run, "went on", step=step, number=attempt.number)
+
+    def _claim(self, step: Step, attempt: Attempt, stand_in_: StandIn) -> None:
+        move_step(step, StepState.RUNNING)
+        step.fence, step.due_at = self.run.fence, None
+        step.save()
+        self.claims.append(
+            Claimed(
+                run=self.run,
+                workflow=self.workflow,
+                node=self.workflow.node(step.node),
+                step=step,
+                attempt=attempt,
+                fence=self.run.fence,
+                worker=self.worker,
+                seconds_left=(self.run.deadline_at - self.moment).total_seconds(),
+                stand_in=stand_in_,
+            )
+        )
+
+    # a person's answer
+
+    def _answered(self, step: Step) -> bool:
+        """A person has answered, or the deadline has denied: what the step does with it. True when it is settled."""
+        question = step.questions.order_by("-pk").first()
+        if question is None:
+            return False
+        if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN):
+            return self._go_on(step)
+        if question.state != QuestionState.ANSWERED or question.verb == Verb.REJECT:
+            end_step(self.closing, step, StepState.ENDED, question.answer_text or "denied", self.moment)
+            return True
+        if question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE:
+            self._person_output(step, question)
+            return True
+        if self._room(step):
+            step.losses = 0
+            self._new_attempt(step, note=question.answer_text)
+        return False
+
+    def _go_on(self, step: Step) -> bool:
+        if self._room(step):
+            self._begin(step)
+        return False
+
+    def _person_output(self, step: Step, question: Question) -> None:
+        """The value a person gave is the step's output; it meets the contract like any other."""
+        value = (question.answer or {}).get("value")
+        checked = contracts.checked(self.workflow, step, value, by_person=True)
+        settle_step(self.run, step, checked, self.moment, by=question.answered_by)
+
+    # what comes next
+
+    def _route(self) -> bool:
+        """Do what the definition says comes next. True when there is something new to take up."""
+        history = self._history()
+        gone = {one.node for one in history} - {node.name for node in self.workflow.nodes}
+        if gone:
+            _missing(self.closing, _changed(min(gone)), self.moment)
+            return False
+        try:
+            route = routing.route(self.workflow, bodies.load(self.run.input), history)
+        except (InterfaceError, OperationalError):
+            raise
+        except Exception as error:  # a rule that fails, or no rule that holds
+            ask_loose(self.closing, _cannot_go_on(self.run, error), self.moment)
+            return False
+        match route:
+            case routing.Go(visits=visits, drop=dropped):
+                drop(self.closing, dropped, self.moment)
+                self._visit(visits)
+                return True
+            case routing.Finish(output=output):
+                finish(self.closing, output, self.moment)
+            case routing.Fail(reason=reason):
+                end_run(self.closing, RunState.FAILED, reason, self.moment)
+            case routing.Wait():
+                pass
+        return False
+
+    def _history(self) -> list[routing.Visited]:
+        steps = self.run.steps.select_related("output").order_by("seq")
+        if isinstance(self.workflow.pattern, Pipeline):
+            steps = steps.reverse()[:1]
+        return [
+            routing.Visited(
+                id=step.pk,
+                node=step.node,
+                output=bodies.load(step.output) if step.output else None,
+                outcome=_outcome(step.state),
+                parent=step.parent_id,
+                place=step.place,
+            )
+            for step in steps
+        ]
+
+    def _visit(self, visits: Sequence[routing.Visit]) -> None:
+        last = self.run.steps.aggregate(last=Max("seq"))["last"] or 0
+        for seq, visit in enumerate(visits, start=last + 1):
+            step = Step.objects.create(
+                run=self.run,
+                seq=seq,
+                node=visit.node,
+                state=StepState.READY if visit.parent else StepState.RUNNING,
+                input=bodies.store(visit.input),
+                parent_id=visit.parent,
+                place=visit.place,
+            )
+            event(self.run, "step", step=step, node=step.node, seq=step.seq)
+            if not visit.parent:
+                self._new_attempt(step)
+
+
+def _changed(node: str) -> str:
+    return f"its definition has changed under the same version: there is no node {node}"
+
+
+def _outcome(state: str) -> str:
+    return state if state in SETTLED_STEPS else routing.GOING
+
+
+def ask_loose(closing: Closing, asking: questions.Asking, moment: datetime) -> Nothing:
+    """Ask about the run itself, not about a step of it. One that was denied before ends the run instead."""
+    denied = denied_before(closing.run)
+    if denied is not None:
+        return end_run(closing, RunState.ENDED, denied, moment)
+    if not closing.run.questions.filter(step__isnull=True, state=QuestionState.OPEN).exists():
+        ask_at(closing, None, asking)
+    return rest(closing.run, moment)
+
+
+def denied_before(run: Run) -> str | None:
+    """The reason for which the last question about the run itself was denied; None when it was not."""
+    last = run.questions.filter(step__isnull=True).order_by("-pk").first()
+    if last is None or (last.state != QuestionState.EXPIRED and last.verb != Verb.REJECT):
+        return None
+    return last.answer_text or "denied"
+
+
+def _cannot_go_on(run: Run, error: Exception) -> questions.Asking:
+    return questions.Asking(
+        kind=QuestionKind.ERROR,
+        title=f"Run {run.pk} cannot go on: {told(error)}",
+        reason="what comes next could not be decided",
+        action={"error_class": "unforeseen", "error": told(error), "where": ""},
+        group=f"{run.workflow} cannot go on",
+        priority=70,
+    )
+
+
+def _missing(closing: Closing, reason: str, moment: datetime) -> Nothing:
+    run = closing.run
+    asking = questions.Asking(
+        kind=QuestionKind.MISSING,
+        title=f"{run.workflow} v{run.version} is not installed as the run knows it",
+        reason=reason,
+        action={"workflow": run.workflow, "version": run.version},
+        group=f"missing {run.workflow} v{run.version}",
+        priority=70,
+        deadline_seconds=MISSING_DEADLINE_SECONDS,
+    )
+    return ask_loose(closing, asking, moment)
+
+
+def quarantine(closing: Closing, error: Exception, moment: datetime) -> Nothing:
+    """Park a run that cannot be claimed as it is. It is looked at again when a person says so, or ended."""
+    move_run(closing.run, RunState.RUNNING)
+    return ask_loose(closing, _cannot_go_on(closing.run, error), moment)
+
+
+def _poison(closing: Closing, step: Step) -> None:
+    attempt = step.attempts.order_by("-number").first()
+    if attempt and attempt.state == AttemptState.RUNNING:
+        move_attempt(attempt, AttemptState.FAILED)
+        attempt.error, attempt.error_class, attempt.finished_at = "worker lost", "unforeseen", now()
+        attempt.save()
+    asking = questions.Asking(
+        kind=QuestionKind.ERROR,
+        title=f"{step.node} lost its worker {POISON_AFTER} times",
+        reason="the step was quarantined, so that it cannot take down another worker",
+        action={"error_class": "unforeseen", "error": "worker lost", "where": step.node},
+        group=f"worker lost at {step.node}",
+        priority=70,
+    )
+    ask_at(closing, step, asking)

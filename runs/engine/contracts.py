@@ -1,0 +1,63 @@
+"""Whether a value may be a step's output: its node's contract, and for a plan the pattern's bounds. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from runs import bodies, routing
+from runs.canonical import SPARE, canonical, told
+from runs.definitions import Plan, Supervised, Workflow
+from runs.errors import ContractBroken, broken
+from runs.models import Step
+
+if TYPE_CHECKING:
+    from runs.engine.choose import Claimed
+
+
+def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = False) -> BaseModel:
+    """The value as the contract of the step's node, fit to be stored.
+
+    Raises ContractBroken. A person's value has no spare levels to keep: it has been shown as it is.
+    """
+    node = workflow.node(step.node)
+    output = as_contract(node.gives, value, spare=0 if by_person else SPARE)
+    if isinstance(output, Plan) and isinstance(workflow.pattern, Supervised):
+        routing.check_plan(workflow.pattern, output, _depth(step))
+    return output
+
+
+def accepted(claimed: Claimed, value: Any) -> BaseModel:
+    """The value as the output of a claimed attempt: it meets the contract, and the node's `accept` takes it.
+
+    Raises ContractBroken, and the step error that `accept` raised.
+    """
+    output = checked(claimed.workflow, claimed.step, value)
+    accept = claimed.node.accept
+    if accept is not None:
+        given = claimed.node.takes.model_validate_json(canonical(bodies.load(claimed.step.input)))
+        accept(given, output)
+    return output
+
+
+def as_contract(
+    contract: type[BaseModel], value: Any, *, what: str = "output", spare: int = SPARE
+) -> BaseModel:
+    """A value from outside as a contract, which can also be stored. Raises ContractBroken."""
+    try:
+        output = contract.model_validate_json(canonical(value, spare=spare))
+        canonical(output)  # a contract may make of a text a number that JSON has not
+    except ValidationError as error:
+        raise broken(error, what) from error
+    except (ValueError, RecursionError) as error:
+        raise ContractBroken(f"the {what} cannot be kept as JSON: {told(error)}") from error
+    return output
+
+
+def _depth(step: Step) -> int:
+    """1 for the supervisor's own plan, 2 for a plan made by one of its tasks."""
+    depth, one = 1, step
+    while one.parent is not None:
+        depth, one = depth + 1, one.parent
+    return depth
