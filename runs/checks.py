@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
@@ -14,8 +13,9 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from runs import registry
 from runs.agents import door
 from runs.agents.prices import price
-from runs.definitions import Agent, Effect, Node, Tool, Workflow
+from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
 from runs.errors import DataError
+from runs.pattern_checks import Problem, is_contract, pattern_problems, policy_problems
 from runs.signals import question_asked
 
 
@@ -49,9 +49,6 @@ def _twice(workflow: Workflow, first: str, second: str) -> CheckMessage:
     )
 
 
-Problem = tuple[str, str, str]  # code, what, fix
-
-
 def problems(workflow: Workflow) -> Iterator[Problem]:
     """Everything that keeps a definition from working."""
     if not workflow.nodes:
@@ -66,7 +63,8 @@ def problems(workflow: Workflow) -> Iterator[Problem]:
         yield "runs.E006", "its deadline is not positive", "Set deadline_seconds above 0."
     for node in workflow.nodes:
         yield from _node_problems(node)
-    yield from _edge_problems(workflow.nodes)
+        yield from policy_problems(node)
+    yield from pattern_problems(workflow.pattern)
 
 
 def _node_problems(node: Node) -> Iterator[Problem]:
@@ -75,16 +73,24 @@ def _node_problems(node: Node) -> Iterator[Problem]:
         ("gives", node.gives),
     )  # authors may not type-check
     for side, contract in sides:
-        if not (inspect.isclass(contract) and issubclass(contract, BaseModel)):
+        if not is_contract(contract):
             yield (
                 "runs.E007",
                 f"node {node.name!r}: {side} is {contract!r}",
                 f"Set {side} to a pydantic model: every edge has a contract.",
             )
+    for agent in node.agents:
+        yield from _agent_problems(node.name, agent)
+    for model in node.errors.models:
+        yield from _model_problems(node.name, model)
+    yield from _work_problems(node)
+
+
+def _work_problems(node: Node) -> Iterator[Problem]:
     work: Any = node.work
     if isinstance(work, Agent):
-        yield from _agent_problems(node.name, work)
-    elif not callable(work):
+        return
+    if not callable(work):
         yield "runs.E008", f"node {node.name!r}: work is not callable", "Give an Agent or a function."
     elif node.isolated and "<" in getattr(work, "__qualname__", "<"):
         yield (
@@ -96,42 +102,42 @@ def _node_problems(node: Node) -> Iterator[Problem]:
         yield "runs.E009", f"node {node.name!r}: work is async", "Give a plain function; only agents wait."
 
 
-def _edge_problems(nodes: Sequence[Node]) -> Iterator[Problem]:
-    for before, after in itertools.pairwise(nodes):
-        if not _fits(before.gives, after.takes):
-            yield (
-                "runs.E010",
-                f"{before.name!r} gives {before.gives.__name__}, but {after.name!r} takes {after.takes.__name__}",
-                f"Let {after.name!r} take {before.gives.__name__}, or put a node between them.",
-            )
-
-
-def _fits(given: Any, taken: Any) -> bool:
-    """Whether one contract can be handed on as the other; what is no class is reported elsewhere."""
-    if not (inspect.isclass(given) and inspect.isclass(taken)):
-        return True
-    return issubclass(given, taken)
-
-
-def _agent_problems(node: str, agent: Agent) -> Iterator[Problem]:
-    provider = agent.model.partition("/")[0]
+def _model_problems(node: str, model: str) -> Iterator[Problem]:
+    provider = model.partition("/")[0]
     if not door.known(provider):
         yield (
             "runs.E011",
-            f"node {node!r}: no provider named {provider!r} for model {agent.model!r}",
+            f"node {node!r}: no provider named {provider!r} for model {model!r}",
             f"Use one of: {', '.join(door.names())}.",
         )
     try:
-        price(agent.model)
+        price(model)
     except DataError as error:
         yield "runs.E012", f"node {node!r}: {error}", "An unpriced model is refused, not free."
+
+
+def _agent_problems(node: str, agent: Agent) -> Iterator[Problem]:
+    yield from _model_problems(node, agent.model)
     if agent.max_turns < 1:
         yield "runs.E013", f"node {node!r}: max_turns is {agent.max_turns}", "Allow at least one turn."
-    for name, count in Counter(tool.name for tool in agent.tools).items():
+    names = [*(tool.name for tool in agent.tools), *(delegate.name for delegate in agent.delegates)]
+    for name, count in Counter(names).items():
         if count > 1:
             yield "runs.E014", f"node {node!r}: {count} tools are named {name!r}", "Name every tool once."
+    for delegate in agent.delegates:
+        yield from _delegate_problems(node, delegate)
     for tool in agent.tools:
         yield from _tool_problems(node, tool)
+
+
+def _delegate_problems(node: str, delegate: Delegate) -> Iterator[Problem]:
+    for side, contract in (("takes", delegate.takes), ("gives", delegate.gives)):
+        if not is_contract(contract):
+            yield (
+                "runs.E020",
+                f"delegate {delegate.name!r} of {node!r}: {side} is {contract!r}",
+                f"Set {side} to a pydantic model: what agents say to each other has a contract too.",
+            )
 
 
 def _unseen_fields(arguments: type[BaseModel]) -> str:

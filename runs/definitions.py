@@ -20,6 +20,7 @@ from runs.patterns import (
     Orchestrated,
     Pattern,
     Pipeline,
+    Recorded,
     Rest,
     Supervised,
     Trail,
@@ -61,6 +62,7 @@ __all__ = [
     "Pipeline",
     "Plan",
     "Policy",
+    "Recorded",
     "RefusedOutput",
     "Repair",
     "RepairStep",
@@ -200,6 +202,11 @@ class Agent:
     def simulated(self) -> bool:
         return self.model.startswith("simulated/")
 
+    @property
+    def with_delegates(self) -> tuple[Agent, ...]:
+        """This agent, and everybody it may ask, directly or through others."""
+        return (self, *(one for delegate in self.delegates for one in delegate.agent.with_delegates))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -223,6 +230,12 @@ class Node:
     accept: Callable[[Any, Any], None] | None = None
 
     @property
+    def agents(self) -> tuple[Agent, ...]:
+        """Every agent that may act at this node: its own, its policy's stand-ins, and whom those may ask."""
+        first = [work for work in (self.work, *self.errors.stand_ins) if isinstance(work, Agent)]
+        return tuple(one for agent in first for one in agent.with_delegates)
+
+    @property
     def plans(self) -> bool:
         """Whether its output is a plan that the engine fans out."""
         return isinstance(self.gives, type) and issubclass(self.gives, Plan)
@@ -242,6 +255,7 @@ class Workflow:
     description: str = ""
     deadline_seconds: float = 24 * 3600.0
     retry_budget: int = 10  # retries of all steps of one run together
+    starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
     samples: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
 
@@ -264,10 +278,21 @@ class Workflow:
 
     @property
     def simulated(self) -> bool:
-        return any(isinstance(node.work, Agent) and node.work.simulated for node in self.nodes)
+        return any(agent.simulated for node in self.nodes for agent in node.agents)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether its runs were recorded elsewhere and are played here."""
+        return isinstance(self.pattern, Recorded)
+
+    def has(self, name: str) -> bool:
+        """Whether this version has a node of that name."""
+        return self.recorded or any(node.name == name for node in self.nodes)
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises LookupError when this version has none."""
+        if isinstance(self.pattern, Recorded):
+            return self.pattern.node(name)
         for node in self.nodes:
             if node.name == name:
                 return node

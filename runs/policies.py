@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,6 +87,14 @@ class Verify:
 Policy = Retry | Repair | Fallback | Another | RepairStep | Verify | Ask | End
 
 
+def links(policy: Policy) -> Iterator[Policy]:
+    """The chain of a policy, link by link, to its end."""
+    yield policy
+    while not isinstance(policy, (Ask, End)):
+        policy = policy.then
+        yield policy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorPolicy:
     """What follows an error, by class. What nobody foresaw always goes to a person."""
@@ -94,3 +102,25 @@ class ErrorPolicy:
     recoverable: Policy = field(default_factory=Retry)
     data: Policy = field(default_factory=Repair)
     reasoning: Policy = field(default_factory=Ask)
+
+    @property
+    def chains(self) -> tuple[Policy, ...]:
+        return (self.recoverable, self.data, self.reasoning)
+
+    @property
+    def stand_ins(self) -> tuple[Agent | Callable[[Any], BaseModel], ...]:
+        """Everybody whom a chain may put in the place of the node's own work."""
+        found: list[Agent | Callable[[Any], BaseModel]] = []
+        for link in (link for chain in self.chains for link in links(chain)):
+            match link:
+                case Another(agent=agent):
+                    found.append(agent)
+                case RepairStep(by=by) | Verify(by=by):
+                    found.append(by)
+        return tuple(found)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model that a chain falls back to."""
+        chain_links = (link for chain in self.chains for link in links(chain))
+        return tuple(model for link in chain_links if isinstance(link, Fallback) for model in link.models)

@@ -25,6 +25,7 @@ from runs.definitions import (
     Verify,
 )
 from runs.errors import ErrorClass
+from runs.policies import links
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +113,6 @@ def _rule(policy: ErrorPolicy, error_class: ErrorClass) -> Policy:
             return Ask(priority=60)
 
 
-def links(policy: Policy) -> Iterator[Policy]:
-    """The chain of a policy, link by link, to its end."""
-    yield policy
-    while not isinstance(policy, (Ask, End)):
-        policy = policy.then
-        yield policy
-
-
 def _link(policy: Policy, tries: int) -> tuple[Policy, int]:
     """The link that answers the next failure after so many, and how many of them it has had itself."""
     for link in links(policy):
@@ -190,8 +183,8 @@ def stand_in(policy: ErrorPolicy, by: str) -> StandIn:
 
 
 def _all_links(policy: ErrorPolicy) -> Iterator[Policy]:
-    for rule in (policy.recoverable, policy.data, policy.reasoning):
-        yield from links(rule)
+    for chain in policy.chains:
+        yield from links(chain)
 
 
 def _name(work: Agent | Callable[[Any], Any]) -> str:

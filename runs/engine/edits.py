@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from runs import registry
 from runs.canonical import SPARE, canonical, plain
-from runs.definitions import Agent, Tool
+from runs.definitions import Tool
 from runs.errors import wrong_values
 from runs.models import Question, QuestionKind
 
@@ -87,8 +87,8 @@ def _contract(question: Question) -> tuple[type[BaseModel], Tool | None]:
     node = workflow.node(question.step.node)
     if question.kind == QuestionKind.CONTRACT:
         return node.gives, None
-    if question.kind == QuestionKind.APPROVAL and isinstance(node.work, Agent):
-        for tool in node.work.tools:
+    if question.kind == QuestionKind.APPROVAL:
+        for tool in (tool for agent in node.agents for tool in agent.tools):
             if tool.name == question.tool:
                 return tool.arguments, tool
     raise LookupError(f"A question of kind {question.kind} has nothing to edit.")
