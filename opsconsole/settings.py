@@ -12,7 +12,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from opsconsole import environment
+from opsconsole import environment, providers
 from opsconsole.environment import number
 from runs.agents import misbehaviour
 
@@ -39,6 +39,10 @@ try:
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
     # How long a simulated agent thinks, on average.
     SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000
+
+    # Real models: where they are reached, and what they cost.
+    MODEL_PROVIDERS = providers.endpoints()
+    MODEL_PRICES = providers.prices()
     # Apps of one's own, beside those that ship.
     APPS = environment.apps()
 except environment.Refused as why:
@@ -219,5 +223,9 @@ LOGGING = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("OPSCONSOLE_LOG_LEVEL", "INFO").upper()},
-    "loggers": {"django": {"handlers": [], "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        # These say every request at INFO, and whole prompts at DEBUG.
+        **{name: {"level": "WARNING"} for name in ("httpx2", "httpcore2", "openai", "anthropic")},
+    },
 }

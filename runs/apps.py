@@ -8,7 +8,10 @@ class RunsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from runs import checks, registry  # noqa: F401  (registers the system checks)
-        from runs.agents import simulated  # noqa: F401  (registers the provider)
+        from django.conf import settings
 
+        from runs import checks, registry  # noqa: F401  (registers the system checks)
+        from runs.agents import providers, simulated  # noqa: F401  (simulated registers itself)
+
+        providers.register(settings.MODEL_PROVIDERS)
         registry.discover()

@@ -23,6 +23,7 @@ class StepError(Exception):
     """An error whose class is known. `where` is the path of the wrong value, if there is one."""
 
     error_class = ErrorClass.UNFORESEEN
+    usage: object = None  # what a useless reply used all the same, if it said so (runs.agents.door.Usage)
 
     def __init__(self, message: str, *, where: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)

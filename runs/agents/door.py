@@ -35,10 +35,13 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens as the provider counted them."""
+    """Tokens as the provider counted them; `estimated` where it did not. `cached_in` is the part of `tokens_in`
+    that the provider had kept from an earlier request and may charge less for."""
 
     tokens_in: int = 0
     tokens_out: int = 0
+    cached_in: int = 0
+    estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +109,10 @@ def usage_of(reply: object) -> Usage | None:
     usage = getattr(reply, "usage", None)
     if not isinstance(usage, Usage):
         return None
-    counts = (usage.tokens_in, usage.tokens_out)
-    return usage if all(type(one) is int and 0 <= one <= _MOST_TOKENS for one in counts) else None
+    counts = (usage.tokens_in, usage.tokens_out, usage.cached_in)
+    if not all(type(one) is int and 0 <= one <= _MOST_TOKENS for one in counts):
+        return None
+    return usage if usage.cached_in <= usage.tokens_in and type(usage.estimated) is bool else None
 
 
 Provider = Callable[[ModelRequest], Awaitable[ModelReply]]

@@ -71,7 +71,7 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
         permits.record(claimed, call, Result(state=CallState.CUT, error=cut.why, latency_ms=_since(began)))
         raise
     except BaseException as error:
-        _record_failure(claimed, call, error, began)
+        _record_failure(claimed, call, error, began, used=door.usage_of(error))
         raise
     try:
         reply = _storable(door.checked(reply))
