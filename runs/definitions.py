@@ -255,7 +255,6 @@ class Workflow:
     description: str = ""
     deadline_seconds: float = 24 * 3600.0
     retry_budget: int = 10  # retries of all steps of one run together
-    starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
     samples: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
 
