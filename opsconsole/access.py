@@ -29,6 +29,7 @@ PAGES: dict[str, May] = {
     "healthz": ANYBODY,
     "readyz": ANYBODY,
     "sign-in": ANYBODY,
+    "hook": ANYBODY,  # the delivery's signature says who it is
     "sign-out": SIGNED_IN,
     # The frame round every page
     "places": PEOPLE,

@@ -52,6 +52,11 @@ app.conf.update(
             # Ticks that piled up while no worker listened are worth nothing.
             "options": {"queue": "ordinary", "expires": float(settings.RUNS_SWEEP_SECONDS * 2)},
         },
+        "look at triggers": {
+            "task": "runs.look_at_triggers",
+            "schedule": 10.0,
+            "options": {"queue": "ordinary", "expires": 20.0},
+        },
         "settle refused": {
             "task": "escalations.settle_refused",
             "schedule": 10.0,

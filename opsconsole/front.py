@@ -21,6 +21,8 @@ HEAD_SECONDS = 10.0
 _CHUNK_BYTES = 64 * 1024
 _LANE_CONNECT_SECONDS = 2.0
 CONTROL_PATHS = ("/controls", "/healthz", "/readyz")
+HOOK_PATH, HOOK_BODY_BYTES = "/hooks/", 1_000_000  # the lanes read a whole body before they look at it
+_LINGER_SECONDS, _LINGER_BYTES = 2.0, 16 * 1024 * 1024
 _TARGET = re.compile(r"[!-~]+")
 _FIELD = re.compile(
     r"[A-Za-z0-9!#$%&'*+.^_`|~-]+:[\t -~\x80-\xff]*"
@@ -32,6 +34,10 @@ _NOT_FORWARDED = ("connection", "keep-alive", "proxy-connection", "forwarded", "
 
 class BadHead(Exception):
     """The request head is not one we pass on."""
+
+
+class BodyTooLarge(Exception):
+    """A delivery that says itself that it is larger than one may be, or does not say how large it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +59,7 @@ def lane_of(target: str) -> str:
 
 
 def rewrite(head: bytes, client: str) -> Forwarded:
-    """Turn a client's head (up to and with the empty line) into the lane's. Raises BadHead."""
+    """Turn a client's head (up to and with the empty line) into the lane's. Raises BadHead, BodyTooLarge."""
     try:
         request, *fields = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
         method, target, version = request.split(" ")
@@ -65,6 +71,8 @@ def rewrite(head: bytes, client: str) -> Forwarded:
         raise BadHead
     names = [field.partition(":")[0].lower() for field in fields]
     _must_be_unambiguous(names)
+    if target.startswith(HOOK_PATH):
+        _must_be_small(fields)
     upgrade = _asks_for_websocket(target, fields)
     kept = [request]
     for name, field in zip(names, fields, strict=True):
@@ -79,6 +87,13 @@ def _must_be_unambiguous(names: list[str]) -> None:
     """Raise BadHead for what two readers of one head could understand differently."""
     if any(names.count(name) > 1 for name in _ONCE) or {"content-length", "transfer-encoding"} <= set(names):
         raise BadHead
+
+
+def _must_be_small(fields: list[str]) -> None:
+    given = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
+    length = given.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 12 or int(length) > HOOK_BODY_BYTES or "transfer-encoding" in given:
+        raise BodyTooLarge
 
 
 def _asks_for_websocket(target: str, fields: list[str]) -> bool:
@@ -123,6 +138,9 @@ class Front:
             return await _answer(writer, 400, "Bad Request", "This is not a complete HTTP request.")
         except TimeoutError:
             return await _answer(writer, 408, "Request Timeout", "The request took too long to arrive.")
+        except BodyTooLarge:
+            await _answer(writer, 413, "Content Too Large", _TOO_LARGE, kind="application/json")
+            return await _linger(reader, writer)
         except (BadHead, asyncio.LimitOverrunError):
             return await _answer(writer, 400, "Bad Request", "This is not an HTTP request we can read.")
         try:
@@ -160,10 +178,26 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()  # a slow reader slows its sender, not our memory
 
 
-async def _answer(writer: asyncio.StreamWriter, code: int, title: str, sentence: str) -> None:
-    body = f"<!doctype html><title>{title}</title><p>{sentence}</p>\n".encode()
+async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read on for a moment and forget it: closing on a client that still sends would lose it our answer."""
+    with contextlib.suppress(OSError):  # TimeoutError is one
+        writer.write_eof()
+        async with asyncio.timeout(_LINGER_SECONDS):
+            left = _LINGER_BYTES
+            while left > 0 and (chunk := await reader.read(_CHUNK_BYTES)):
+                left -= len(chunk)
+
+
+_TOO_LARGE = f'{{"says": "A delivery has a Content-Length, and at most {HOOK_BODY_BYTES} bytes."}}'
+
+
+async def _answer(
+    writer: asyncio.StreamWriter, code: int, title: str, sentence: str, *, kind: str = "text/html"
+) -> None:
+    page = f"<!doctype html><title>{title}</title><p>{sentence}</p>" if kind == "text/html" else sentence
+    body = f"{page}\n".encode()
     head = (
-        f"HTTP/1.1 {code} {title}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
+        f"HTTP/1.1 {code} {title}\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         "Connection: close\r\nCache-Control: no-store\r\n"
         "Content-Security-Policy: default-src 'none'\r\nX-Content-Type-Options: nosniff\r\n"
     )

@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 
 from opsconsole import environment, providers
 from opsconsole.environment import number
+from opsconsole.triggers import watched_folders, webhook_secrets
 from runs.agents import misbehaviour
 
 BASE_DIR = environment.REPOSITORY
@@ -39,6 +40,11 @@ try:
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
     # How long a simulated agent thinks, on average.
     SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000
+
+    # What starts runs without a person needs: by WORKFLOW/NAME, the folder to watch and the secrets to check.
+    WEBHOOK_SECRETS = webhook_secrets()
+    _demo_folders = {"invoice_intake/dropped": DATA_DIR / "invoices" / "dropped"}
+    WATCHED_FOLDERS = watched_folders({} if PRODUCTION else _demo_folders)
 
     # Real models: where they are reached, and what they cost.
     MODEL_PROVIDERS = providers.endpoints()

@@ -3,10 +3,12 @@
 from django.urls import include, path
 
 from opsconsole import health
+from runs.views import hooks
 
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("runs/", include("runs.urls")),
+    path("hooks/<str:workflow>/<str:name>", hooks.receive, name="hook"),
     path("", include("escalations.urls")),
 ]

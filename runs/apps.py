@@ -10,7 +10,7 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from runs import checks, registry  # noqa: F401  (registers the system checks)
+        from runs import checks, checks_of_starts, registry  # noqa: F401  (registers the system checks)
         from runs.agents import providers, simulated  # noqa: F401  (simulated registers itself)
 
         providers.register(settings.MODEL_PROVIDERS)

@@ -15,7 +15,7 @@ from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting
 from django.conf import settings
 from django.db import connection
 
-from runs.engine import heart, sweep
+from runs.engine import folders, heart, schedules, sweep
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime, current, install
 from runs.models import WorkerKind
@@ -39,6 +39,13 @@ def sweep_runs() -> None:
     for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
         with contextlib.suppress(Exception):
             advance_run.apply_async(args=(run_id,), queue="agents", retry=False)
+
+
+@shared_task(name="runs.look_at_triggers", ignore_result=True)
+def look_at_triggers() -> None:
+    """Every 10 s by beat: start what is due by schedule, and what was dropped into a watched folder."""
+    for part in (schedules.look, folders.look):
+        _try(part)
 
 
 def _try(part: Callable[[], int]) -> None:
@@ -72,6 +79,7 @@ class Poller:
 
     def _look(self) -> None:
         _try(lambda: sweep.expire_questions(limit=50))
+        _try(schedules.look)  # folders wait for beat: they lie where the ordinary workers are
         busy = {flight.run_id for flight in self._runtime.in_flight()}
         overlooked = sweep.due(limit=POLL_THREADS * 4, overlooked_seconds=OVERLOOKED_SECONDS)
         beside = sweep.due_beside(self._runtime.name, limit=POLL_THREADS * 4)

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import DatabaseError
-
 from runs.canonical import told
 from runs.cron import Cron, parse
 from runs.engine import starts, triggers
 from runs.engine.record import now
+from runs.engine.triggers import AWAY
 from runs.models import Trigger
 from runs.starts_by import Schedule
 
@@ -34,7 +33,7 @@ def look(moment: datetime | None = None) -> int:
 def _look_at(workflow: str, schedule: Schedule, moment: datetime) -> int:
     try:
         return _start_due(workflow, schedule, moment)
-    except DatabaseError:
+    except AWAY:
         raise
     except Exception:  # one schedule that cannot be read must not keep the others waiting
         _log.exception("schedule %s of %s", schedule.name, workflow)
@@ -64,7 +63,7 @@ def _start_due(workflow: str, schedule: Schedule, moment: datetime) -> int:
     except starts.NotStarted as why:
         triggers.failed(trigger, f"Due {iso(due)}: {triggers.whole_sentence(why)}", due=due)
         return 0
-    except DatabaseError:
+    except AWAY:
         raise
     except Exception as error:
         triggers.failed(trigger, f"Due {iso(due)}: {type(error).__name__}: {told(error)}", due=due)

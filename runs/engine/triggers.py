@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -25,6 +25,7 @@ from runs.starts_by import Start
 
 _log = logging.getLogger("opsconsole.triggers")
 S = TypeVar("S", bound=Start)
+AWAY = (OperationalError, InterfaceError)  # the database cannot answer: nothing is wrong with what was given
 
 
 def of_kind(kind: type[S]) -> Iterator[tuple[str, S]]:

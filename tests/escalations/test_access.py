@@ -46,9 +46,9 @@ def test_every_route_has_a_name_and_a_line_in_the_table() -> None:
     assert named - set(access.PAGES) == set()
 
 
-def test_without_signing_in_only_the_sign_in_page_and_the_two_health_pages_are_open() -> None:
+def test_without_signing_in_only_the_sign_in_page_the_health_pages_and_signed_deliveries_are_open() -> None:
     open_pages = {name for name, may in access.PAGES.items() if may == access.ANYBODY}
-    assert open_pages == {"healthz", "readyz", "sign-in"}
+    assert open_pages == {"healthz", "readyz", "sign-in", "hook"}
     assert Client().get("/healthz").status_code == 200
 
 
