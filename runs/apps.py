@@ -12,6 +12,7 @@ class RunsConfig(AppConfig):
 
         from runs import checks, checks_of_starts, registry  # noqa: F401  (registers the system checks)
         from runs.agents import providers, simulated  # noqa: F401  (simulated registers itself)
+        from runs.recorded import family, provider  # noqa: F401  (both register themselves)
 
         providers.register(settings.MODEL_PROVIDERS)
         registry.discover()

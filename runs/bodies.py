@@ -11,10 +11,15 @@ from runs.models import Body
 
 def store(value: Any) -> Body:
     """Keep a value; equal values share one row."""
-    text = canonical(value)
-    body = Body(digest=text_digest(text), content=text, size=len(text.encode()))
+    body = of(value)
     Body.objects.bulk_create([body], ignore_conflicts=True)
     return body
+
+
+def of(value: Any) -> Body:
+    """The row of a value, not stored yet."""
+    text = canonical(value)
+    return Body(digest=text_digest(text), content=text, size=len(text.encode()))
 
 
 def load(body: Body) -> Any:

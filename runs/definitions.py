@@ -20,7 +20,6 @@ from runs.patterns import (
     Orchestrated,
     Pattern,
     Pipeline,
-    Recorded,
     Rest,
     Supervised,
     Trail,
@@ -39,6 +38,7 @@ from runs.policies import (
     Retry,
     Verify,
 )
+from runs.recorded.pattern import Recorded
 from runs.starts_by import Start
 
 __all__ = [

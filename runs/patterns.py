@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from runs.recorded.pattern import Recorded
+
 if TYPE_CHECKING:
     from runs.definitions import Node
 
@@ -140,4 +142,4 @@ def _chain(nodes: tuple[Node, ...]) -> tuple[Way, ...]:
     return tuple(Way(source=one.name, target=after.name) for one, after in itertools.pairwise(nodes))
 
 
-Pattern = Pipeline | Orchestrated | Supervised
+Pattern = Pipeline | Orchestrated | Supervised | Recorded

@@ -13,6 +13,7 @@ from django.utils.module_loading import autodiscover_modules
 from runs.definitions import Workflow
 
 _found: dict[tuple[str, int], tuple[Workflow, str]] = {}
+_families: dict[str, Callable[[str, int], Workflow | None]] = {}
 _twice: list[tuple[Workflow, str, str]] = []
 
 
@@ -28,6 +29,14 @@ def register(workflow: Workflow) -> Workflow:
     return workflow
 
 
+def family(prefix: str, make: Callable[[str, int], Workflow | None]) -> None:
+    """Workflows that nobody registers one by one: `make(name, version)` answers for every name with this prefix.
+
+    They are found by `workflow` alone: lists and start forms do not know them.
+    """
+    _families[prefix] = make
+
+
 def _caller() -> str:
     frame = inspect.stack()[2]
     return f"{frame.filename}:{frame.lineno}"
@@ -40,7 +49,12 @@ def discover() -> None:
 def workflow(name: str, version: int) -> Workflow | None:
     """That version, or None when it is gone (then a person is asked, law L10)."""
     found = _found.get((name, version))
-    return found[0] if found else None
+    return found[0] if found else _of_a_family(name, version)
+
+
+def _of_a_family(name: str, version: int) -> Workflow | None:
+    made = (make(name, version) for prefix, make in _families.items() if name.startswith(prefix))
+    return next(made, None)
 
 
 def newest(name: str) -> Workflow | None:

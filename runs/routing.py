@@ -21,6 +21,7 @@ from runs.definitions import (
     Orchestrated,
     Pipeline,
     Plan,
+    Recorded,
     Rest,
     Results,
     Supervised,
@@ -106,6 +107,8 @@ def route(workflow: Workflow, run_input: Any, history: Sequence[Visited]) -> Rou
             return _by_rules(workflow, machine, run_input, history)
         case Supervised() as supervised:
             return _supervised(supervised, run_input, history)
+        case Recorded():
+            return _played(history)
 
 
 def _chain(nodes: Sequence[str], given: Any, history: Sequence[Visited]) -> Route:
@@ -119,6 +122,12 @@ def _chain(nodes: Sequence[str], given: Any, history: Sequence[Visited]) -> Rout
     if place == len(nodes):
         return Finish(output=last.output)
     return Go(visits=(Visit(node=nodes[place], input=last.output),))
+
+
+def _played(history: Sequence[Visited]) -> Route:
+    """Every step was planned at the start: when the last one has settled, all have. It is all that is looked at."""
+    last = history[-1]
+    return Wait() if last.outcome == GOING else Finish(output=last.output)
 
 
 # orchestrated

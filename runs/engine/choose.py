@@ -13,7 +13,7 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from runs import bodies, registry, routing
 from runs.canonical import told
-from runs.definitions import Agent, Node, Pipeline, Supervised, Workflow
+from runs.definitions import Agent, Node, Pipeline, Recorded, Supervised, Workflow
 from runs.engine import contracts, holds, questions
 from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
 from runs.engine.record import event, move_attempt, move_run, move_step, now
@@ -132,7 +132,7 @@ class _Choice:
         for step in self._can_go_on():
             if self._over():
                 break
-            if step.node not in {node.name for node in self.workflow.nodes}:
+            if not self.workflow.has(step.node):
                 return True  # routing says so too, and asks
             if step.state == StepState.WAITING:
                 settled = self._answered(step) or settled
@@ -152,6 +152,9 @@ class _Choice:
         if self.workflow.width > 1:
             planned = self._unsettled().filter(state=StepState.READY).order_by("seq")
             found += planned[: self.workflow.width]
+        elif self.workflow.recorded and not found:
+            first = self._unsettled().order_by("seq")[:1]
+            found = [step for step in first if step.state == StepState.READY]
         return found
 
     def _unsettled(self) -> QuerySet[Step]:
@@ -258,8 +261,10 @@ class _Choice:
 
     def _route(self) -> bool:
         """Do what the definition says comes next. True when there is something new to take up."""
+        if self.workflow.recorded and self.claims:
+            return False  # every step is there already; only the last one's end is looked at
         history = self._history()
-        gone = {one.node for one in history} - {node.name for node in self.workflow.nodes}
+        gone = {one.node for one in history if not self.workflow.has(one.node)}
         if gone:
             _missing(self.closing, _changed(min(gone)), self.moment)
             return False
@@ -285,7 +290,7 @@ class _Choice:
 
     def _history(self) -> list[routing.Visited]:
         steps = self.run.steps.select_related("output").order_by("seq")
-        if isinstance(self.workflow.pattern, Pipeline):
+        if isinstance(self.workflow.pattern, (Pipeline, Recorded)):
             steps = steps.reverse()[:1]
         return [
             routing.Visited(

@@ -10,11 +10,12 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies
 from runs.canonical import canonical, tame, told
 from runs.definitions import Agent, RefusedOutput
-from runs.engine import agent_turns, child, contracts
+from runs.engine import agent_turns, child, contracts, played
 from runs.engine.choose import Claimed
 from runs.engine.outcomes import Asked, Cut, CutInFlight, Lost, Outcome, Output, Park, Refused, failed
 from runs.engine.runtime import Flight
 from runs.errors import StepError, broken
+from runs.recorded.items import Item
 
 
 def perform(claimed: Claimed, flight: Flight) -> Outcome:
@@ -63,6 +64,8 @@ def _performed(claimed: Claimed, flight: Flight, given: BaseModel) -> Outcome:
     work = claimed.work
     if isinstance(work, Agent):
         return agent_turns.perform(claimed, flight, work, given)
+    if isinstance(given, Item):
+        return _checked(claimed, played.play(claimed, flight, given))
     if claimed.node.isolated and not claimed.stand_in.refused:
         seconds = min(claimed.node.seconds, claimed.left())
         return _checked(claimed, child.perform(work, given, flight, seconds))

@@ -107,6 +107,16 @@ def check_input(workflow: Workflow, raw_input: Mapping[str, Any]) -> BaseModel:
         raise BadInput(workflow.name, [("", str(error))]) from error
 
 
+def begin(
+    workflow: Workflow, checked: BaseModel, *, start_key: str, by: str, because: Mapping[str, Any]
+) -> Started:
+    """Start a run of exactly this definition, with an input that has been checked. The caller has passed the gate.
+
+    Raises IntakeFull, Held.
+    """
+    return _create(workflow, checked, start_key, by, because)
+
+
 def _create(
     workflow: Workflow, checked: BaseModel, start_key: str, by: str, because: Mapping[str, Any]
 ) -> Started:
@@ -124,6 +134,7 @@ def _create(
         start_key=start_key,
         started_by=by,
         simulated=workflow.simulated,
+        recorded=workflow.recorded,
         input=bodies.store(checked),
         due_at=moment,
         deadline_at=moment + timedelta(seconds=workflow.deadline_seconds),

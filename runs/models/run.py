@@ -75,6 +75,7 @@ class Run(models.Model):
     start_key = models.CharField(max_length=200)
     started_by = models.CharField(max_length=150)
     simulated = models.BooleanField(default=False)
+    recorded = models.BooleanField(default=False, db_default=False)
     input = models.ForeignKey("runs.Body", on_delete=models.PROTECT, related_name="+")
     output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
     ending = models.TextField(blank=True, help_text="why it failed or was ended, one sentence")
@@ -108,6 +109,7 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="run_due"),
+            models.Index(fields=["start_key"], condition=Q(recorded=True), name="run_recorded"),
             models.Index(fields=["state", "-id"], name="run_by_state"),
             models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
         ]
