@@ -90,9 +90,11 @@ def _must_be_unambiguous(names: list[str]) -> None:
 
 
 def _must_be_small(fields: list[str]) -> None:
+    """Raise BodyTooLarge unless the head says how large the body is, and that is not too much."""
     given = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     length = given.get("content-length", "0")
-    if not length.isdecimal() or len(length) > 12 or int(length) > HOOK_BODY_BYTES or "transfer-encoding" in given:
+    known = length.isdecimal() and len(length) < 12 and "transfer-encoding" not in given
+    if not known or int(length) > HOOK_BODY_BYTES:
         raise BodyTooLarge
 
 
