@@ -1,0 +1,124 @@
+"""The drawing of a workflow's definition: its nodes, its ways with what they say, where it ends. Pure.
+
+Where everything stands is decided by `runs.graph`; what happened in a run is put on top by `runs.history`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from runs import graph
+from runs.definitions import END, Agent, Node, Orchestrated, Supervised, Workflow
+from runs.graph import Box, Drawing
+
+PAD = 9  # between the workers and the frame round them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fan:
+    """The frame round the workers of a supervisor, and what stands above them."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A box with what is written in it: its name, up to two lines below, a glyph. state: plain, done, here, ahead."""
+
+    box: Box
+    name: str
+    under: str = ""
+    more: str = ""
+    state: str = "plain"
+    glyph: str = ""
+    tone: str = "idle"
+    href: str = ""
+
+    @property
+    def said(self) -> str:
+        return ", ".join(one for one in (self.name, self.under, self.more) if one)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """A definition laid out. `ends` says that END is one of the boxes."""
+
+    drawing: Drawing
+    fan: Fan | None
+    ends: bool
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Those of nodes."""
+        return tuple(box for box in self.drawing.boxes if not (self.ends and box.name == END))
+
+    @property
+    def end(self) -> Box | None:
+        return next((box for box in self.drawing.boxes if self.ends and box.name == END), None)
+
+
+def sketch(workflow: Workflow, *, height: int = graph.BOX_HEIGHT) -> Sketch | None:
+    """The workflow laid out; None for one whose nodes are not known beforehand."""
+    names = [node.name for node in workflow.nodes]
+    if workflow.recorded or not names:
+        return None
+    ends = isinstance(workflow.pattern, Orchestrated) and END not in names
+    says = _says(workflow)
+    drawing = graph.layout([*names, END] if ends else names, list(says), says=says, height=height)
+    return Sketch(drawing=drawing, fan=_fan(workflow, drawing), ends=ends)
+
+
+def work_of(node: Node) -> str:
+    """Who works there, in a word."""
+    return node.work.name if isinstance(node.work, Agent) else "function"
+
+
+def tasks_in_words(pattern: Supervised) -> str:
+    """How many tasks a plan may have, how deep and how wide."""
+    found = [f"up to {pattern.most_tasks} tasks", f"{pattern.width} side by side"]
+    if pattern.depth > 1:
+        found.append(f"plans {pattern.depth} deep")
+    return ", ".join(found)
+
+
+def _says(workflow: Workflow) -> dict[graph.Way, str]:
+    """Every way once, in the definition's order, with the words of all that lead the same way."""
+    found: dict[graph.Way, list[str]] = {}
+    for source, target, words in _ways(workflow):
+        said = found.setdefault((source, target), [])
+        if words and words not in said:
+            said.append(words)
+    return {way: " or ".join(words) for way, words in found.items()}
+
+
+def _ways(workflow: Workflow) -> Iterable[tuple[str, str, str]]:
+    pattern = workflow.pattern
+    if isinstance(pattern, Orchestrated):
+        return [(edge.source, edge.target, _edge_says(edge.says, edge.most)) for edge in pattern.edges]
+    return [(way.source, way.target, way.says) for way in workflow.ways]
+
+
+def _edge_says(says: str, most: int | None) -> str:
+    if most is None:
+        return says
+    bound = f"at most {most}×"
+    return f"{says}, {bound}" if says else bound
+
+
+def _fan(workflow: Workflow, drawing: Drawing) -> Fan | None:
+    pattern = workflow.pattern
+    if not isinstance(pattern, Supervised):
+        return None
+    workers = {worker.name for worker in pattern.workers}
+    boxes: Sequence[Box] = [box for box in drawing.boxes if box.name in workers]
+    if not boxes:
+        return None
+    left, top = min(box.x for box in boxes) - PAD, min(box.y for box in boxes) - PAD
+    right = max(box.x + box.width for box in boxes) + PAD
+    bottom = max(box.y + box.height for box in boxes) + PAD
+    return Fan(x=left, y=top, width=right - left, height=bottom - top, says=tasks_in_words(pattern))
