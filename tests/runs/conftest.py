@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from runs.engine import starts
+from runs.engine import answers, starts
 from runs.engine.advance import advance
 from runs.engine.choose import Claimed, Next
 from runs.engine.runtime import Runtime
@@ -61,3 +61,13 @@ def only(claims: Next) -> Claimed:
     assert isinstance(claims, tuple), claims
     (claimed,) = claims
     return claimed
+
+
+def answered(
+    run: Run, verb: str, text: str = "", answer: Any = None, *, question: Question | None = None
+) -> Question:
+    """Answer the run's open question, or that one."""
+    with transaction.atomic():
+        locked = answers.lock((question or question_of(run)).pk)
+        given = answer if answer is not None else (locked.action if verb == "approve" else None)
+        return answers.answer(locked, verb=verb, answer=given, text=text, by="Marta")

@@ -19,16 +19,9 @@ from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
 from runs.models import Attempt, Call, Event, Question, Run, Step
 from tests.runs import flows
-from tests.runs.conftest import advanced, only, question_of, start
+from tests.runs.conftest import advanced, answered, only, question_of, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def answered(run: Run, verb: str, text: str = "", answer: Any = None) -> Question:
-    with transaction.atomic():
-        question = answers.lock(question_of(run).pk)
-        given = answer if answer is not None else (question.action if verb == "approve" else None)
-        return answers.answer(question, verb=verb, answer=given, text=text, by="Marta")
 
 
 def test_a_pipeline_hands_on_from_step_to_step_and_ends_with_the_last_output(runtime: Runtime) -> None:
