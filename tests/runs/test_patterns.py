@@ -15,7 +15,7 @@ from runs.engine import sweep
 from runs.engine.advance import advance
 from runs.engine.claim import claim
 from runs.engine.runtime import Runtime
-from runs.models import Event, Question, Run, Step
+from runs.models import Body, Event, Question, Run, Step
 from tests.runs import flows, teams
 from tests.runs.conftest import advanced, answered, start
 
@@ -31,9 +31,19 @@ def _fresh() -> Iterator[None]:
     teams.GO.set()
 
 
+def _advance_and_close(run: Run, runtime: Runtime) -> None:
+    advance(run.pk, runtime)
+    connection.close()
+
+
 def output(run: Run) -> Any:
     assert run.output, (run.state, run.ending)
     return bodies.load(run.output)
+
+
+def loaded(body: Body | None) -> Any:
+    assert body is not None
+    return bodies.load(body)
 
 
 def path(run: Run) -> list[str]:
@@ -115,7 +125,7 @@ def test_a_failed_task_ends_the_run_only_when_the_join_cannot_be_met(runtime: Ru
 
 def test_when_enough_are_done_the_rest_is_dropped_and_its_question_withdrawn(runtime: Runtime) -> None:
     run = start("chores_first", does=["asks", "waits"])
-    look = threading.Thread(target=lambda: (advance(run.pk, runtime), connection.close()))
+    look = threading.Thread(target=_advance_and_close, args=(run, runtime))
     look.start()
     wait_for(lambda: Question.objects.filter(run=run, state="open").exists())
     teams.GO.set()
@@ -167,7 +177,7 @@ def test_approvals_of_several_tasks_are_answered_in_any_order(runtime: Runtime) 
 
 def test_an_answer_is_taken_up_while_another_task_is_under_way(runtime: Runtime) -> None:
     run = start("chores_most", does=["asks", "waits"])
-    look = threading.Thread(target=lambda: (advance(run.pk, runtime), connection.close()))
+    look = threading.Thread(target=_advance_and_close, args=(run, runtime))
     look.start()
     wait_for(lambda: Question.objects.filter(run=run, state="open").exists())
     answered(run, "reject", text="no")
@@ -259,7 +269,7 @@ def test_a_delegates_effect_passes_the_same_approval_and_the_run_goes_on_from_th
     question = run.questions.get()
     assert (question.kind, question.tool) == ("approval", "cashbox.pay")
     parked = run.steps.get().attempts.get()
-    assert [one["agent"] for one in bodies.load(parked.history)] == ["manager", "clerk"]
+    assert [one["agent"] for one in loaded(parked.history)] == ["manager", "clerk"]
     asked_before = run.calls.filter(kind="model").count()
     answered(run, "approve")
     run = advanced(run, Runtime("after a restart", "agents"))
@@ -273,7 +283,7 @@ def test_a_delegates_effect_passes_the_same_approval_and_the_run_goes_on_from_th
 def test_a_conversation_that_is_not_the_parked_one_asks_a_person(runtime: Runtime) -> None:
     run = advanced(start("delegating", amount=500), runtime)
     attempt = run.steps.get().attempts.get()
-    history = bodies.load(attempt.history)
+    history = loaded(attempt.history)
     history[0]["messages"][0]["text"] = "something else"
     attempt.history = bodies.store(history)
     attempt.save()
