@@ -14,6 +14,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import redis
@@ -107,9 +108,25 @@ class _Sender:
 
 _senders: dict[str, _Sender] = {}
 _sender_lock = threading.Lock()
+_silent = 0
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """While inside, this process gives no hints: for runs that no worker and no screen shall look at."""
+    global _silent
+    with _sender_lock:
+        _silent += 1
+    try:
+        yield
+    finally:
+        with _sender_lock:
+            _silent -= 1
 
 
 def _put(hint: Hint) -> None:
+    if _silent:
+        return
     lane = "screens" if hint[0] == "group" else "workers"
     with _sender_lock:
         sender = _senders.get(lane)

@@ -129,7 +129,7 @@ def _end_of(policy: Policy) -> Ask | End:
 
 
 def _wait(rule: Retry, tries: int, jitter: float, asked: float | None) -> float:
-    span: float = min(rule.cap_seconds, rule.base_seconds * 2.0**tries)
+    span: float = min(rule.cap_seconds, rule.base_seconds * 2.0 ** min(tries, 60))
     return max(span * jitter, asked or 0.0)
 
 

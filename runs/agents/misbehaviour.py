@@ -54,7 +54,7 @@ _SENTENCES = {
     Misbehaviour.GROWING_CONTEXT: "Adds as many words again as it was given, to every reply.",
     Misbehaviour.INVENTED_TOOL: "Asks for a tool that does not exist.",
     Misbehaviour.WRONG_ARGUMENT: (
-        "Spoils one argument of a good call; with an even seed it breaks the tool's contract, with an odd one it keeps it."
+        "Spoils one argument of a good call: with an even seed it breaks its contract, with an odd one it does not."
     ),
     Misbehaviour.BROKEN_OUTPUT: "Gives an output that its contract does not allow.",
     Misbehaviour.PLAUSIBLE_WRONG: "Changes one amount, choice, date or yes/no of its output; the contract still holds.",
@@ -174,8 +174,8 @@ async def _never(order: Ordered, request: ModelRequest) -> ModelReply:
     if order.lapse < 1.0:
         await asyncio.sleep(request.seconds_left * order.lapse)
         raise TimeoutError(f"no answer within {request.seconds_left:.0f} s")
-    while True:  # until the engine cuts it
-        await asyncio.sleep(3600)
+    await asyncio.Event().wait()  # until the engine cuts it
+    raise LookupError("nobody sets it")
 
 
 def _dice(order: Ordered, request: ModelRequest) -> random.Random:

@@ -149,7 +149,7 @@ class _Choice:
         awake = Q(state=StepState.SLEEPING) & (Q(due_at__lte=moment) | Q(due_at__isnull=True))
         answered = Q(state=StepState.WAITING) & ~Exists(asked)
         found = list(self._unsettled().filter(lost | awake | answered).order_by("losses", "seq"))
-        if self.workflow.width > 1:
+        if isinstance(self.workflow.pattern, Supervised):
             planned = self._unsettled().filter(state=StepState.READY).order_by("seq")
             found += planned[: self.workflow.width]
         elif self.workflow.recorded and not found:

@@ -1,0 +1,70 @@
+"""What people answer in a trial. Who may answer is the people's side and has no part here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+
+from runs.engine import answers, edits
+from runs.engine.record import now
+from runs.models import Question, Verb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer. `verb`: approve, reject, respond, edit, or expire (nobody answers in time)."""
+
+    verb: str
+    text: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    by: str = "Marta"
+
+
+def approve(*, by: str = "Marta") -> Answer:
+    """Yes, exactly as it is shown; for an error: try again."""
+    return Answer(verb=Verb.APPROVE, by=by)
+
+
+def reject(reason: str, *, by: str = "Marta") -> Answer:
+    """No. An approval is denied and the agent hears the reason; anything else ends the step."""
+    return Answer(verb=Verb.REJECT, text=reason, by=by)
+
+
+def respond(words: str, *, by: str = "Marta") -> Answer:
+    """Neither: the agent is told these words."""
+    return Answer(verb=Verb.RESPOND, text=words, by=by)
+
+
+def edit(values: Mapping[str, Any], *, by: str = "Marta") -> Answer:
+    """Yes, with these values in place of the proposed ones; the others stay. They meet the same contract."""
+    return Answer(verb="edit", values=values, by=by)
+
+
+def expire() -> Answer:
+    """Nobody answers before the question's deadline, which denies it."""
+    return Answer(verb="expire")
+
+
+def give(question_id: int, said: Answer) -> None:
+    """Answer an open question as the engine obeys it. Raises edits.Broken for values that break the contract."""
+    if said.verb == "expire":
+        Question.objects.filter(pk=question_id).update(expires_at=now() - timedelta(seconds=1))
+        answers.expire(question_id)
+        return
+    with transaction.atomic():
+        question = answers.lock(question_id)
+        verb = Verb.APPROVE if said.verb == "edit" else Verb(said.verb)
+        action = _action(question, said) if verb == Verb.APPROVE else None
+        answers.answer(question, verb=verb, answer=action, text=said.text, by=said.by)
+
+
+def _action(question: Question, said: Answer) -> dict[str, Any]:
+    if said.verb != "edit":
+        action: dict[str, Any] = question.action
+        return action
+    present = question.action.get("arguments", question.action.get("value"))
+    return edits.check(question, {**(present if isinstance(present, dict) else {}), **said.values})
