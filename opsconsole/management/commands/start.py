@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import sys
 from argparse import ArgumentParser
@@ -16,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from escalations.expected import IntakeFull, Invalid, Refusal
 from escalations.roles import System
 from escalations.starts import start_run
+from opsconsole.account import account
 from runs import live
 from runs.canonical import digest
 
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         lines = list(_lines(_read(name), many=name == "-" or name.endswith(".jsonl")))
         if not lines:
             raise CommandError(f"{name} holds no input.")
-        actor = System(name=f"command line ({_account()})")
+        actor = System(name=f"command line ({account()})")
         several = len(lines) > 1
         done = 0
         for line in lines:
@@ -119,10 +119,3 @@ def _sentence(why: Refusal) -> str:
     if isinstance(why, Invalid):
         return "; ".join(f"{path or 'input'}: {message}" for path, message in why.errors)
     return why.sentence
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account number without a name, as some containers have
-        return "unnamed account"
