@@ -91,7 +91,7 @@ def _input_problems(workflow: Workflow, start: Start, given: Mapping[str, Any]) 
 
 
 def _folder_problems(start: Folder) -> Iterator[Problem]:
-    if not start.pattern or "/" in start.pattern or start.most_bytes < 1:
+    if not start.pattern.strip() or "/" in start.pattern or start.most_bytes < 1:
         yield (
             "runs.E036",
             f"folder {start.name!r}: pattern {start.pattern!r}, at most {start.most_bytes} bytes",

@@ -118,13 +118,14 @@ class Place:
         return self._opened(name, self._folder)
 
     def waiting(self, pattern: str) -> list[Found]:
-        """What has a name like `pattern`, but does not begin with a dot; what came first is first."""
+        """What has a name like one of `pattern`, but does not begin with a dot; what came first is first."""
+        patterns = pattern.lower().split()
         found = []
         with os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name in (DONE, REFUSED):
                     continue
-                if not fnmatch.fnmatchcase(entry.name, pattern):
+                if not any(fnmatch.fnmatchcase(entry.name.lower(), one) for one in patterns):
                     continue
                 with contextlib.suppress(FileNotFoundError):  # it is being taken away
                     found.append(Found.of(entry.name, entry.stat(follow_symlinks=False)))

@@ -60,8 +60,9 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """Starts a run for every file that is put into a folder and has a name like `pattern` (as a shell matches names).
+    """Starts a run for every file that is put into a folder and has a name like `pattern`.
 
+    The pattern is one as shells have them, or several with a space between; capitals make no difference.
     `input` is a function from the file's path to the run's input; without it the file is a JSON object that is the
     input. It may be called again for the same file, and the file moves to done/ after the start: what the run needs
     of it must be in the input, or put where the run finds it. Larger files than `most_bytes` are refused.

@@ -157,6 +157,4 @@ def _input(start: Webhook, payload: dict[str, Any]) -> Mapping[str, Any]:
     except AWAY:
         raise
     except Exception as error:
-        raise NotUsable(
-            f"No input can be made of this payload: {type(error).__name__}: {told(error)}"
-        ) from error
+        raise NotUsable(f"No input can be made of this payload: {triggers.words(error)}") from error

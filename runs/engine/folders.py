@@ -122,7 +122,7 @@ class _Watch:
             raise
         except Exception as error:
             _log.exception("folder %s of %s: a file could not be started", self._start.name, self._workflow)
-            raise dropped.Later(f"{found.file}: {type(error).__name__}: {told(error)}") from error
+            raise dropped.Later(f"{found.file}: {triggers.words(error)}") from error
         return int(begun.created)
 
     def _input(self, place: Place, found: Found, content: bytes) -> Mapping[str, Any]:
@@ -135,7 +135,7 @@ class _Watch:
         except OSError as error:
             raise dropped.Later(f"{found.file}: {told(error)}") from error
         except Exception as error:
-            raise dropped.Wrong(f"This file makes no input: {type(error).__name__}: {told(error)}") from error
+            raise dropped.Wrong(f"No input can be made of this file: {triggers.words(error)}") from error
 
     def _refuse(self, place: Place, found: Found, why: str) -> None:
         place.refuse(found, why)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from runs.canonical import told
 from runs.cron import Cron, parse
 from runs.engine import starts, triggers
 from runs.engine.record import now
@@ -66,7 +65,7 @@ def _start_due(workflow: str, schedule: Schedule, moment: datetime) -> int:
     except AWAY:
         raise
     except Exception as error:
-        triggers.failed(trigger, f"Due {iso(due)}: {type(error).__name__}: {told(error)}", due=due)
+        triggers.failed(trigger, f"Due {iso(due)}: {triggers.words(error)}", due=due)
         return 0
     return int(begun.created)
 

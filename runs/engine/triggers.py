@@ -16,10 +16,11 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from runs import registry
-from runs.canonical import cut
+from runs.canonical import cut, told
 from runs.engine import starts
 from runs.engine.record import now
 from runs.engine.starts import Started
+from runs.errors import StepError
 from runs.models import Run, Trigger
 from runs.starts_by import Start
 
@@ -101,6 +102,11 @@ def refused(trigger: Trigger, sentence: str, *, times: int = 1) -> None:
     Trigger.objects.filter(pk=trigger.pk).update(
         refused=F("refused") + times, refused_at=Now(), last_refusal=cut(sentence)
     )
+
+
+def words(error: Exception) -> str:
+    """What a workflow's own function said is wrong; with the error's class when it is none of ours."""
+    return told(error) if isinstance(error, StepError) else f"{type(error).__name__}: {told(error)}"
 
 
 def whole_sentence(why: starts.NotStarted) -> str:

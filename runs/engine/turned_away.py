@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from runs.engine import triggers
-from runs.starts_by import Start
+from runs.starts_by import Webhook
 
 WINDOW_SECONDS = 10.0
 _log = logging.getLogger("opsconsole.webhooks")
@@ -25,7 +25,7 @@ class Kind:
     """What was refused and why; `start` is None for a hook that there is not, whatever it was called."""
 
     workflow: str
-    start: Start | None
+    start: Webhook | None
     why: str  # a class of refusals, never a sender's words
 
     @property
@@ -33,20 +33,27 @@ class Kind:
         return f"webhook {self.start.name} of {self.workflow}" if self.start else "an unknown webhook"
 
 
-_more: dict[Kind, int] = {}
+@dataclass(slots=True, eq=False)
+class _Window:
+    """What was refused of one kind since the first was said."""
+
+    more: int = 0
+
+
+_open: dict[Kind, _Window] = {}
 _lock = threading.Lock()
 
 
 def note(kind: Kind) -> None:
     """Count one refusal. Never fails, and waits for the database only once in a window."""
     with _lock:
-        first = kind not in _more
-        _more[kind] = 0 if first else _more[kind] + 1
-    if not first:
-        return
+        if window := _open.get(kind):
+            window.more += 1
+            return
+        window = _open[kind] = _Window()
     _log.warning("%s refused a delivery: %s", kind.says, kind.why)
     _book(kind, 1)
-    timer = threading.Timer(WINDOW_SECONDS, _window_over, [kind])
+    timer = threading.Timer(WINDOW_SECONDS, _over, [kind, window])
     timer.daemon = True
     timer.start()
 
@@ -54,24 +61,32 @@ def note(kind: Kind) -> None:
 def flush() -> None:
     """Write down what was counted so far, and begin anew."""
     with _lock:
-        counted = list(_more)
-    for kind in counted:
-        _end(kind)
+        windows = list(_open.items())
+    for kind, window in windows:
+        _end(kind, window)
 
 
-def _window_over(kind: Kind) -> None:
+def forget() -> None:
+    """Drop what was counted. For tests."""
+    with _lock:
+        _open.clear()
+
+
+def _over(kind: Kind, window: _Window) -> None:
     try:
-        _end(kind)
+        _end(kind, window)
     finally:
         connection.close()  # this thread ends
 
 
-def _end(kind: Kind) -> None:
+def _end(kind: Kind, window: _Window) -> None:
     with _lock:
-        more = _more.pop(kind, 0)
-    if more:
-        _log.warning("%s refused %s more: %s", kind.says, more, kind.why)
-        _book(kind, more)
+        if _open.get(kind) is not window:
+            return
+        del _open[kind]
+    if window.more:
+        _log.warning("%s refused %s more: %s", kind.says, window.more, kind.why)
+        _book(kind, window.more)
 
 
 def _book(kind: Kind, times: int) -> None:

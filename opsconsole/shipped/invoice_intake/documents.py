@@ -1,4 +1,4 @@
-"""Reads one file of a folder that is allowed, and says whether it is UBL or plain text.
+"""Reads one file of a folder that is allowed, and says whether it is UBL or plain text; keeps what was dropped.
 
 Follows no link, leaves no folder, parses nothing. What it refuses is a `DocumentRefused` whose text is the
 sentence the operator reads.
@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -52,6 +53,24 @@ def read(folder: Folder, file: str, *, allowed: Mapping[str, Path]) -> Document:
         size_bytes=len(content),
         text=text,
     )
+
+
+def keep(path: Path) -> str:
+    """A copy of a dropped file in the folder “inbox”, made once; its name there. Raises DocumentRefused, OSError.
+
+    The name holds a digest of the content: whatever becomes of the dropped file, and whatever is dropped under
+    the same name later, a run reads what it was started with.
+    """
+    content = _content(path, path.name)
+    digest = hashlib.sha256(content).hexdigest()[:12]
+    folder = folders()["inbox"]
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / f"{path.stem}-{digest}{path.suffix}"
+    if not kept.exists():
+        aside = folder / f".{digest}.{os.getpid()}.{threading.get_ident()}"
+        aside.write_bytes(content)
+        aside.replace(kept)
+    return kept.name
 
 
 def _content(path: Path, file: str) -> bytes:

@@ -1,5 +1,7 @@
 """The workflow `invoice_intake`: read -> extract -> check -> match -> post. Only wires the other files."""
 
+from pathlib import Path
+
 from opsconsole.shipped.invoice_intake import checks, documents, ledger, matching, plain_text, register, ubl
 from opsconsole.shipped.invoice_intake.contracts import (
     Checked,
@@ -12,6 +14,7 @@ from opsconsole.shipped.invoice_intake.contracts import (
 from opsconsole.shipped.invoice_intake.posting import TOOL
 from runs.definitions import Agent, Ask, ErrorPolicy, Node, Pipeline, Repair, Workflow
 from runs.registry import register as register_workflow
+from runs.starts_by import Folder
 
 
 def read(given: InvoiceFile) -> Document:
@@ -38,6 +41,15 @@ def match(checked: Checked) -> Matched:
 
 def goal(given: InvoiceFile) -> str:
     return given.goal or f"Take in {given.file} from {given.folder}"
+
+
+def dropped(path: Path) -> dict[str, str]:
+    """The input for a file that was put into the watched folder: a run reads its own copy of it."""
+    return {
+        "folder": "inbox",
+        "file": documents.keep(path),
+        "goal": f"Take in {path.name}, which was dropped",
+    }
 
 
 EXTRACTOR = Agent(
@@ -74,6 +86,9 @@ INVOICE_INTAKE = register_workflow(
         title="Invoice intake",
         description="Reads invoice files, checks them, matches purchase orders and posts to the ledger.",
         goal=goal,
+        starts=(
+            Folder(name="dropped", pattern="*.xml *.txt", input=dropped, most_bytes=documents.SIZE_LIMIT),
+        ),
         pattern=Pipeline(
             nodes=(
                 Node(

@@ -1,0 +1,415 @@
+"""Watched folders: real files. Nothing is started twice, nothing is lost, nothing is taken half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+from pytest_django import Settings
+
+from opsconsole import environment
+from runs import bodies
+from runs.dropped import SETTLE_SECONDS
+from runs.engine import failpoints, folders, holds
+from runs.starts_by import Folder
+from runs.triggers import triggers_of
+from tests.factories import at_once
+from tests.starts.conftest import NAME, Register, first_event, names, runs, trigger
+
+pytestmark = pytest.mark.django_db(transaction=True)
+DROPPED = Folder(name="dropped")
+
+
+def look() -> int:
+    """What is there now, looked at when it has lain still for long enough."""
+    return folders.look(time.time() + 2 * SETTLE_SECONDS)
+
+
+def drop(folder: Path, file: str = "order.json", **order: Any) -> Path:
+    path = folder / file
+    path.write_text(json.dumps(order))
+    return path
+
+
+def why(folder: Path, file: str = "order.json") -> str:
+    return (folder / "refused" / f"{file}.why.txt").read_text()
+
+
+def test_a_complete_file_starts_a_run_and_moves_to_done(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    drop(folder, text="from a file")
+    assert look() == 1
+    (run,) = runs()
+    assert bodies.load(run.input)["text"] == "from a file"
+    assert (run.started_by, run.start_key.startswith("folder:dropped:")) == ("folder dropped", True)
+    assert first_event(run)["file"] == "order.json"
+    assert (names(folder), names(folder / "done")) == ([], ["order.json"])
+    assert look() == 0
+    assert trigger().last_run == run
+
+
+def test_a_file_is_left_alone_until_nothing_has_changed_it_for_two_seconds(
+    registered: Register, folder: Path
+) -> None:
+    registered(DROPPED)
+    path = folder / "order.json"
+    with path.open("w") as writer:
+        writer.write('{"text": "half')
+        writer.flush()
+        os.utime(path, (0, 0))  # times that are set, as copying with -p does, make nobody believe it is old
+        assert folders.look() == 0
+        writer.write(' and whole"}')
+    assert folders.look() == 0
+    changed = path.stat().st_ctime
+    assert folders.look(changed + SETTLE_SECONDS - 0.01) == 0
+    assert names(folder) == ["order.json"]
+    assert triggers_of(NAME)[0].last_error == ""  # waiting is no trouble
+    assert folders.look(changed + SETTLE_SECONDS) == 1
+    assert bodies.load(runs()[0].input)["text"] == "half and whole"
+
+
+def test_only_names_like_the_pattern_are_taken_and_hidden_ones_never(
+    registered: Register, folder: Path
+) -> None:
+    registered(Folder(name="dropped", pattern="*.json order-*"))
+    for file in ("a.JSON", "order-1", "b.txt", ".c.json", "d.json.part"):
+        drop(folder, file)
+    assert look() == 2
+    assert names(folder) == [".c.json", "b.txt", "d.json.part"]
+
+
+def test_a_crash_between_start_and_move_starts_no_second_run(
+    registered: Register, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(DROPPED)
+    drop(folder)
+    monkeypatch.setenv("FAILPOINT", "after_start_before_move:raise:1")
+    failpoints._passed.clear()
+    assert look() == 0
+    assert (len(runs()), names(folder)) == (1, ["order.json"])
+    monkeypatch.delenv("FAILPOINT")
+    assert look() == 0
+    assert (len(runs()), names(folder), names(folder / "done")) == (1, [], ["order.json"])
+
+
+def test_a_process_killed_between_start_and_move_starts_no_second_run(
+    registered: Register, folder: Path
+) -> None:
+    registered(DROPPED)
+    drop(folder)
+    killed = _in_another_process(folder, "after_start_before_move:kill")
+    assert killed == -9
+    assert (len(runs()), names(folder)) == (1, ["order.json"])
+    look()
+    assert (len(runs()), names(folder / "done")) == (1, ["order.json"])
+
+
+def _in_another_process(folder: Path, failpoint: str) -> int:
+    """Looks once at the folder, in a process of its own on this test's database; how it ended."""
+    from django.db import connection
+
+    code = (
+        "import django, time; django.setup()\n"
+        "from django.conf import settings; from pathlib import Path\n"
+        f"settings.DATABASES['default']['NAME'] = {connection.settings_dict['NAME']!r}\n"
+        f"settings.WATCHED_FOLDERS = {{'{NAME}/dropped': Path({str(folder)!r})}}\n"
+        "from runs import registry; from runs.engine import folders; from runs.starts_by import Folder\n"
+        "from tests.starts.conftest import workflow\n"
+        "registry.register(workflow(Folder(name='dropped')))\n"
+        "folders.look(time.time() + 60)\n"
+    )
+    env = {**os.environ, "FAILPOINT": failpoint}
+    return subprocess.run([sys.executable, "-c", code], cwd=environment.REPOSITORY, env=env).returncode
+
+
+def test_eight_processes_that_watch_the_same_folder_start_each_file_once(
+    registered: Register, folder: Path
+) -> None:
+    registered(DROPPED)
+    for number in range(20):
+        drop(folder, f"{number}.json", text=f"order {number}")
+    found = at_once(*[look] * 8)
+    assert [one for one in found if isinstance(one, Exception)] == []
+    look()
+    assert len(runs()) == 20
+    assert sorted(names(folder / "done")) == sorted(f"{number}.json" for number in range(20))
+    assert names(folder / "refused") == []
+    assert sum(found) == 20
+
+
+def test_the_same_content_under_the_same_name_is_the_same_start(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    for _ in range(2):
+        drop(folder, text="again")
+        look()
+    drop(folder, text="another")
+    look()
+    assert [bodies.load(run.input)["text"] for run in runs()] == ["again", "another"]
+    assert names(folder / "done") == ["order.2.json", "order.3.json", "order.json"]  # none written over
+
+
+def test_the_same_content_under_another_name_is_another_start(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    drop(folder, "a.json")
+    drop(folder, "b.json")
+    assert look() == 2
+
+
+def test_a_wrong_input_is_refused_with_a_line_for_every_wrong_value(
+    registered: Register, folder: Path
+) -> None:
+    registered(DROPPED)
+    drop(folder, "bad.json", amount="many", colour="red")
+    drop(folder, "good.json")
+    assert look() == 1
+    assert names(folder / "refused") == ["bad.json", "bad.json.why.txt"]
+    lines = why(folder, "bad.json").splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["amount", "colour"]
+    assert trigger().refused == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b'{"text": ', "This is not JSON"),
+        (b"", "This is not JSON"),
+        (b"[1, 2]", "This is not a JSON object."),
+        (b"\xff\xfe\x00", "This is not UTF-8 text."),
+        (b'{"amount": NaN}', "input: Out of range float values are not JSON compliant"),
+        (b"[" * 100_000, "This is not JSON"),
+        (b"x" * 1_000_001, "order.json has 1000001 bytes; at most 1000000 are taken."),
+    ],
+)
+def test_what_is_no_input_is_refused_and_says_so(
+    content: bytes, says: str, registered: Register, folder: Path
+) -> None:
+    registered(DROPPED)
+    (folder / "order.json").write_bytes(content)
+    assert look() == 0
+    assert why(folder).startswith(says)
+    assert (names(folder), runs()) == ([], [])
+    assert triggers_of(NAME)[0].last_error.startswith("Refused: ")
+
+
+def test_a_link_is_refused_and_what_it_points_to_is_left_alone(
+    registered: Register, folder: Path, tmp_path: Path
+) -> None:
+    registered(DROPPED)
+    elsewhere = drop(tmp_path, "secret.json", text="not yours")
+    (folder / "order.json").symlink_to(elsewhere)
+    (folder / "broken.json").symlink_to(tmp_path / "nowhere")
+    assert look() == 0
+    assert why(folder) == "order.json is a link; only real files are taken.\n"
+    assert (folder / "refused" / "order.json").is_symlink()
+    assert elsewhere.exists()
+    assert names(folder) == []
+
+
+def test_a_named_pipe_does_not_make_anybody_wait(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    os.mkfifo(folder / "order.json")
+    assert look() == 0
+    assert why(folder) == "order.json is not an ordinary file.\n"
+
+
+def test_done_that_is_a_link_to_elsewhere_is_not_used(
+    registered: Register, folder: Path, tmp_path: Path
+) -> None:
+    registered(DROPPED)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder / "done").symlink_to(elsewhere)
+    drop(folder)
+    assert look() == 0
+    assert "is no folder (a link does not count there)" in trigger().last_error
+    assert (names(elsewhere), runs()) == ([], [])
+
+
+def test_a_folder_inside_stays_and_is_said_and_the_files_beside_it_are_taken(
+    registered: Register, folder: Path
+) -> None:
+    registered(Folder(name="dropped", pattern="*"))
+    (folder / "many.json").mkdir()
+    drop(folder / "many.json")
+    drop(folder, "one.json")
+    assert look() == 1
+    assert trigger().last_error.startswith("many.json is a folder;")
+    assert (folder / "many.json" / "order.json").exists()
+
+
+@pytest.mark.parametrize(
+    "file", [b"caf\xe9.json", b"a\nb.json", "a\u202eb.json".encode(), b"x" * 230 + b".json"]
+)
+def test_names_that_nobody_can_read_are_refused(file: bytes, registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    path = Path(os.fsdecode(os.path.join(os.fsencode(folder), file)))
+    path.write_text("{}")
+    assert look() == 0
+    refused = [one for one in (folder / "refused").iterdir() if one.name.endswith(".why.txt")]
+    assert "give it another" in refused[0].read_text()
+    assert len(list((folder / "refused").iterdir())) == 2
+    assert names(folder) == []
+
+
+def test_a_readable_name_of_two_hundred_bytes_is_taken(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    drop(folder, "ä" * 97 + "x.json")
+    assert look() == 1
+    assert len(runs()[0].start_key) <= 200
+
+
+@pytest.fixture
+def as_nobody(folder: Path) -> Iterator[None]:
+    """The console may do everything when it is root: then it is somebody else for this test."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.parents[:3]):
+        path.chmod(path.stat().st_mode | 0o011)
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_stays_and_is_said(
+    registered: Register, folder: Path, as_nobody: None
+) -> None:
+    registered(DROPPED)
+    drop(folder, "a.json").chmod(0)
+    drop(folder, "b.json")
+    assert look() == 1
+    assert trigger().last_error == "a.json cannot be opened: Permission denied."
+    (folder / "a.json").chmod(0o600)
+    assert look() == 1
+    assert trigger().last_error == ""
+
+
+def test_nothing_is_started_from_a_folder_that_cannot_be_written(
+    registered: Register, folder: Path, as_nobody: None
+) -> None:
+    registered(DROPPED)
+    drop(folder)
+    folder.chmod(0o500)
+    assert look() == 0
+    assert "must be able to read and to write it" in trigger().last_error
+    assert runs() == []
+    folder.chmod(0o700)
+    assert look() == 1
+
+
+def test_a_missing_folder_is_said_until_it_is_there(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    folder.rmdir()
+    assert look() == 0
+    assert "is not there: make it, or correct WATCHED_FOLDERS" in trigger().last_error
+    folder.mkdir()
+    assert look() == 0
+    assert trigger().last_error == ""
+
+
+def test_a_stop_leaves_the_files_where_they_are(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    drop(folder)
+    with transaction.atomic():
+        control, _ = holds.engage("stop", "workflow", NAME, by="Marta")
+    assert look() == 0
+    assert "is stopped by Marta" in trigger().last_error
+    assert (names(folder), names(folder / "refused")) == (["order.json"], [])
+    with transaction.atomic():
+        holds.release(control.pk, by="Marta", reason="over")
+    assert look() == 1
+
+
+def test_a_full_intake_takes_as_many_as_fit_and_the_oldest_first(
+    registered: Register, folder: Path, settings: Settings
+) -> None:
+    registered(DROPPED)
+    for file in ("z.json", "a.json", "m.json"):
+        drop(folder, file)
+        time.sleep(0.02)  # so that the file system's clock tells them apart
+    settings.RUNS_INTAKE_LIMIT = 2
+    assert look() == 2
+    assert names(folder) == ["m.json"]
+    assert "the limit is 2" in trigger().last_error
+    settings.RUNS_INTAKE_LIMIT = 10
+    assert look() == 1
+
+
+def test_a_function_makes_the_input_and_what_it_refuses_is_refused(
+    registered: Register, folder: Path
+) -> None:
+    def given(path: Path) -> dict[str, Any]:
+        return {"text": path.name, "amount": int(path.read_text())}
+
+    registered(Folder(name="dropped", pattern="*.txt", input=given))
+    (folder / "good.txt").write_text("7")
+    (folder / "bad.txt").write_text("seven")
+    assert look() == 1
+    assert bodies.load(runs()[0].input)["amount"] == 7
+    assert why(folder, "bad.txt").startswith("No input can be made of this file: ValueError: invalid literal")
+
+
+def test_a_file_that_changes_while_it_is_looked_at_stays(registered: Register, folder: Path) -> None:
+    def given(path: Path) -> dict[str, Any]:
+        if path.read_text() == "first":
+            path.write_text("second")
+        return {"text": path.read_text()}
+
+    registered(Folder(name="dropped", pattern="*.txt", input=given))
+    (folder / "order.txt").write_text("first")
+    assert look() == 0
+    assert names(folder) == ["order.txt"]
+    assert look() == 1
+    assert [bodies.load(run.input)["text"] for run in runs()] == ["second"]
+
+
+def test_a_newer_file_that_took_the_name_is_not_moved_away_unread(registered: Register, folder: Path) -> None:
+    newer = folder / ".newer"
+
+    def goal(order: Any) -> str:  # between the reading and the move
+        if newer.exists():
+            newer.rename(folder / "order.json")
+        return str(order.text)
+
+    registered(DROPPED, goal=goal)
+    drop(folder, text="older")
+    drop(folder, ".newer", text="newer")
+    assert look() == 1
+    assert names(folder) == ["order.json"]
+    assert look() == 1
+    assert [bodies.load(run.input)["text"] for run in runs()] == ["older", "newer"]
+
+
+def test_a_workflow_that_fails_at_one_file_goes_on_with_the_others(
+    registered: Register, folder: Path
+) -> None:
+    def goal(order: Any) -> str:
+        return f"{100 // order.amount}"
+
+    registered(DROPPED, goal=goal)
+    drop(folder, "a.json", amount=0)
+    drop(folder, "b.json", amount=5)
+    assert look() == 1
+    assert names(folder) == ["a.json"]
+    assert trigger().last_error.startswith("a.json: ZeroDivisionError")
+
+
+def test_a_start_without_a_folder_in_the_settings_is_not_set_up(
+    registered: Register, settings: Settings
+) -> None:
+    settings.WATCHED_FOLDERS = {}
+    registered(DROPPED)
+    assert look() == 0
+    (seen,) = triggers_of(NAME)
+    assert (seen.ready, seen.last_error.startswith("Not set up: ")) == (False, True)
