@@ -58,6 +58,12 @@ PAGES: dict[str, May] = {
     "start-choose": PEOPLE,
     "start": PEOPLE,
     "run-people": PEOPLE,
+    # Workflows
+    "workflows": PEOPLE,
+    "workflows-list": PEOPLE,
+    "workflow": PEOPLE,
+    "workflow-version": PEOPLE,
+    "workflow-versions": PEOPLE,
     # Controls, and the acts on them
     "controls": PEOPLE,
     "controls-held": PEOPLE,

@@ -104,7 +104,7 @@ def pattern(workflow: Workflow) -> str:
     """The pattern in a sentence."""
     match workflow.pattern:
         case Pipeline(nodes=nodes):
-            return f"{_count(len(nodes), 'node')}, one after the other"
+            return f"{len(nodes)} nodes, one after the other" if len(nodes) > 1 else "1 node"
         case Orchestrated(nodes=nodes, edges=edges):
             return (
                 f"{_count(len(nodes), 'node')}; {_count(len(edges), 'rule')} over outputs decide what follows"
@@ -129,7 +129,7 @@ def join(rule: Join) -> str:
         case float(share):
             return f"joined when {math.ceil(share * 100)} % are done, {rest}"
         case number:
-            return f"joined when {number} are done, {rest}"
+            return f"joined when {number} {'is' if number == 1 else 'are'} done, {rest}"
 
 
 def stations(workflow: Workflow) -> tuple[Station, ...]:
@@ -310,7 +310,7 @@ def _link(link: Policy, task: bool) -> str:
             between = f", {duration(base)} to {duration(cap)} apart" if cap else ""
             return f"retry {_times(times)}{between}"
         case Repair(times=times):
-            return f"let it answer again {_times(times)}"
+            return f"let it try again {_times(times)}, told what was wrong"
         case Fallback(models=models):
             return ", then ".join(f"model {model}" for model in models)
         case Another(agent=agent):

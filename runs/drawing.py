@@ -13,6 +13,7 @@ from runs.definitions import END, Agent, Node, Orchestrated, Supervised, Workflo
 from runs.graph import Box, Drawing
 
 PAD = 9  # between the workers and the frame round them
+HEAD = 18  # above it, for what it says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,15 @@ class Sketch:
     drawing: Drawing
     fan: Fan | None
     ends: bool
+
+    @property
+    def top(self) -> int:
+        """Where the drawing begins: above zero there is room for the frame's words."""
+        return -HEAD if self.fan else 0
+
+    @property
+    def height(self) -> int:
+        return self.drawing.height - self.top
 
     @property
     def boxes(self) -> tuple[Box, ...]:

@@ -21,6 +21,7 @@ class Wanted:
 
     state: str = ""  # a state, or HELD
     workflow: str = ""
+    version: int | None = None
     team: str = ""
     held_by: int | None = None  # a control
     text: str = ""
@@ -33,6 +34,7 @@ class Wanted:
         return cls(
             state=query.get("state", ""),
             workflow=plain(query.get("workflow", "")),
+            version=number(query.get("version", "")),
             team=plain(query.get("team", "")),
             held_by=number(query.get("held_by", "")),
             text=query.get("q", "").strip().replace("\x00", "")[:200],
@@ -84,6 +86,8 @@ def _matching(wanted: Wanted) -> QuerySet[Run]:
         rows = rows.filter(state=wanted.state)
     if wanted.workflow:
         rows = rows.filter(workflow=wanted.workflow)
+    if wanted.version is not None:
+        rows = rows.filter(version=wanted.version)
     if wanted.team:
         rows = rows.filter(team__name=wanted.team)
     if wanted.held_by is not None:

@@ -38,6 +38,11 @@ class Passage:
     takes: Side | None
     same: bool
 
+    @property
+    def written(self) -> bool:
+        """Whether a contract is written out here, not only named."""
+        return any(side is not None and side.first for side in (self.gives, self.takes))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plain:

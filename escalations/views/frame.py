@@ -19,7 +19,7 @@ from escalations.roles import Act, Role, name_of, roles_of
 from runs.engine import holds
 from runs.models import Control, ControlKind
 
-PLACES = ("inbox", "runs", "controls", "interventions")
+PLACES = ("inbox", "runs", "workflows", "controls", "interventions")
 
 
 class Frame:
