@@ -181,10 +181,18 @@ class _Choice:
         else:
             self._continue(step, last)
 
+    def _first_attempt(self, step: Step) -> None:
+        self._attempt(step, 1, "")
+
     def _new_attempt(self, step: Step, *, note: str = "") -> None:
+        number = (step.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+        self._take(step)
+        self._attempt(step, number, note)
+
+    def _attempt(self, step: Step, number: int, note: str) -> None:
+        """Make an attempt of a step that is taken."""
         stand_in_ = stand_in(self.workflow.node(step.node).errors, step.by)
         work = stand_in_.work or self.workflow.node(step.node).work
-        number = (step.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
         agent = work.name if isinstance(work, Agent) else ""
         attempt = Attempt.objects.create(
             step=step,
@@ -205,13 +213,16 @@ class _Choice:
         move_attempt(attempt, AttemptState.RUNNING)
         attempt.fence, attempt.worker = self.run.fence, self.worker
         attempt.save()
+        self._take(step)
         self._claim(step, attempt, stand_in(self.workflow.node(step.node).errors, attempt.by))
         event(self.run, "went on", step=step, number=attempt.number)
 
-    def _claim(self, step: Step, attempt: Attempt, stand_in_: StandIn) -> None:
+    def _take(self, step: Step) -> None:
         move_step(step, StepState.RUNNING)
         step.fence, step.due_at = self.run.fence, None
         step.save()
+
+    def _claim(self, step: Step, attempt: Attempt, stand_in_: StandIn) -> None:
         self.claims.append(
             Claimed(
                 run=self.run,
@@ -279,7 +290,7 @@ class _Choice:
             case routing.Go(visits=visits, drop=dropped):
                 drop(self.closing, dropped, self.moment)
                 self._visit(visits)
-                return True
+                return any(visit.parent for visit in visits)  # tasks are taken up as there is room
             case routing.Finish(output=output):
                 finish(self.closing, output, self.moment)
             case routing.Fail(reason=reason):
@@ -312,13 +323,14 @@ class _Choice:
                 seq=seq,
                 node=visit.node,
                 state=StepState.READY if visit.parent else StepState.RUNNING,
+                fence=0 if visit.parent else self.run.fence,
                 input=bodies.store(visit.input),
                 parent_id=visit.parent,
                 place=visit.place,
             )
             event(self.run, "step", step=step, node=step.node, seq=step.seq)
             if not visit.parent:
-                self._new_attempt(step)
+                self._first_attempt(step)
 
 
 def _changed(node: str) -> str:
