@@ -181,9 +181,6 @@ class _Choice:
         else:
             self._continue(step, last)
 
-    def _first_attempt(self, step: Step) -> None:
-        self._attempt(step, 1, "")
-
     def _new_attempt(self, step: Step, *, note: str = "") -> None:
         number = (step.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
         self._take(step)
@@ -330,7 +327,7 @@ class _Choice:
             )
             event(self.run, "step", step=step, node=step.node, seq=step.seq)
             if not visit.parent:
-                self._first_attempt(step)
+                self._attempt(step, 1, "")
 
 
 def _changed(node: str) -> str:
