@@ -62,6 +62,10 @@ def _chosen(whole: Schema, schema: Schema, value: Any) -> Schema:
         options = schema.get("anyOf") or schema.get("oneOf")
         if not options:
             return schema
+        number = next((one for one in options if one.get("type") == "number"), None)
+        if isinstance(value, str) and number is not None:  # how pydantic describes a Decimal
+            schema = {**number, "type": "string", "format": "decimal"}
+            continue
         fitting = [one for one in options if "$ref" in one or one.get("type") == _kind(value)]
         schema = fitting[0] if fitting else {}
     return {}
@@ -168,7 +172,8 @@ def _other_amount(text: str, schema: Schema, dice: random.Random) -> str | None:
     tries.append(str(value + places))
     dice.shuffle(tries)
     pattern = schema.get("pattern", "")
-    return next((one for one in tries if one != text and re.search(pattern, one)), None)
+    fitting = [one for one in tries if re.search(pattern, one) and _within(float(one), schema)]
+    return next((one for one in fitting if one != text), None)
 
 
 def broken(schema: Schema, value: Any, dice: random.Random) -> Any:

@@ -84,7 +84,8 @@ _by_setting: dict[str, Ordered] = {}
 
 @contextlib.contextmanager
 def misbehaving(who: Wanted, *, seed: int = 0, lapse: float = 1.0) -> Iterator[None]:
-    """While inside, these agents (by name, or all that ask this model) misbehave in this process, in every thread.
+    """While inside, these misbehave in this process, in every thread: an agent by its name, all that ask a model by its
+    name, or AGENT@MODEL.
 
     Of nested scopes the inner one counts. Raises ValueError for an unknown misbehaviour.
     """
@@ -134,10 +135,16 @@ def asked(request: ModelRequest) -> Ordered | None:
     kind = request.parameters.get("misbehave")
     if kind is not None:
         return _by_parameters(request, kind)
-    model = request.model.removeprefix("scripted/")
+    # A trial's copy of a definition puts its own provider before the model's name.
+    models = {
+        request.model,
+        request.model.removeprefix("scripted/"),
+        request.model.removeprefix("simulated/"),
+    }
+    keys = [*(f"{request.agent}@{model}" for model in sorted(models)), request.agent, *sorted(models)]
     with _lock:
         places = [*reversed(_scopes), _by_setting]
-    return next((place[key] for place in places for key in (request.agent, model) if key in place), None)
+    return next((place[key] for place in places for key in keys if key in place), None)
 
 
 def _by_parameters(request: ModelRequest, kind: Any) -> Ordered:

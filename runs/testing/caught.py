@@ -20,6 +20,7 @@ class Asked(Protocol):
     """The part of a question that is looked at."""
 
     kind: str
+    title: str
 
 
 Happened = tuple[str, str, Mapping[str, Any]]  # kind, place, data
@@ -48,7 +49,8 @@ def caught(
                 found.append(_followed(str(data.get("by", "")), failed.pop(place)))
             case "asked":
                 asked = questions.get(data["question"])
-                found.append(_asked(asked.kind if asked else "error", failed.pop(place, "")))
+                failed.pop(place, None)
+                found.append(_asked(asked) if asked else "escalation")
             case "failed" if "deadline" in str(data.get("reason", "")):
                 found.append(DEADLINE)
             case "failed" | "task failed":
@@ -95,5 +97,9 @@ def _followed(by: str, error_class: str) -> str:
     return {"recoverable": "retry policy", "data": "repair"}.get(error_class, "error policy")
 
 
-def _asked(kind: str, error_class: str) -> str:
-    return "approval" if kind == "approval" else f"escalation: {kind}"
+def _asked(asked: Asked) -> str:
+    if asked.kind == "approval":
+        return "approval"
+    if "no edge out of" in asked.title:
+        return "bound of an edge" if "used up" in asked.title else "no edge"
+    return f"escalation: {asked.kind}"

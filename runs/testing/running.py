@@ -217,8 +217,8 @@ class _Run:
         return self.answers[self.used - 1]
 
     def _none_left(self, run: Run) -> None:
-        left = 0 if callable(self.answers) else len(self.answers) - self.used
-        if left:
+        given = self.used if callable(self.answers) else len(self.answers)
+        if given > self.used:
             raise AnswerLeftOver(
-                f"{left} of {len(self.answers)} answers were not asked for.\n{self._told(run.pk)}"
+                f"{given - self.used} of {given} answers were not asked for.\n{self._told(run.pk)}"
             )

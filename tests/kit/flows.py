@@ -147,6 +147,11 @@ def not_more(claim: Claim, proposal: Proposal) -> None:
         raise DataError(f"{proposal.amount} is more than the {claim.amount} claimed", where="amount")
 
 
+def exactly(claim: Claim, proposal: Proposal) -> None:
+    if proposal.amount != claim.amount:
+        raise DataError(f"{proposal.amount} is not the {claim.amount} claimed", where="amount")
+
+
 PATIENT = ErrorPolicy(
     recoverable=Retry(times=2, base_seconds=600.0, cap_seconds=3600.0),
     data=Repair(times=1, then=Ask(deadline_seconds=300)),

@@ -1,0 +1,260 @@
+"""Every misbehaviour at every agent of a workflow, one trial each, and what caught it. Acts on nothing.
+
+A good run comes first: what it asks people is approved, and only what differs from it counts as caught. Whether people
+would see what is wrong in a card is judged by its evidence: nothing marked as wrong is nothing caught.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from runs.agents.misbehaviour import Misbehaviour
+from runs.canonical import canonical
+from runs.definitions import Agent, Workflow
+from runs.testing.faults import NeverSettled
+from runs.testing.running import run_workflow
+from runs.testing.said import Answer, approve, reject
+from runs.testing.stand_ins import agents_of
+from runs.testing.trial import Trial, TrialCall, TrialEscalation
+
+MOST_SAMPLES = 8
+_OF_PROVIDERS = (
+    Misbehaviour.UNAVAILABLE,
+    Misbehaviour.RATE_LIMITED,
+    Misbehaviour.SLOW,
+    Misbehaviour.NEVER_RETURNS,
+)
+NOT_CAUGHT = "NOT CAUGHT"
+NOTHING = "nothing to spoil"
+NOT_REACHED = "not reached by the samples"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that goes wrong: how, and who does it."""
+
+    misbehaviour: Misbehaviour
+    agents: tuple[Agent, ...]
+    seed: int
+    note: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.misbehaviour} ({self.note})" if self.note else str(self.misbehaviour)
+
+    @property
+    def who(self) -> str:
+        return " + ".join(agent.name for agent in self.agents)
+
+    @property
+    def orders(self) -> dict[str, Misbehaviour]:
+        """A provider's trouble is that of one model: a fallback has its own."""
+        if self.misbehaviour in _OF_PROVIDERS:
+            return {f"{agent.name}@{agent.model}": self.misbehaviour for agent in self.agents}
+        return {agent.name: self.misbehaviour for agent in self.agents}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """How one case went. `caught`: True, False, or None when there was nothing to catch."""
+
+    misbehaviour: str
+    agent: str
+    caught: bool | None
+    what: str
+    ended: str = ""
+    model_calls: int = 0
+    cost_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Good:
+    """A run without any misbehaviour, and the input it had. `stable`: a second one gave the same output."""
+
+    given: Mapping[str, Any]
+    trial: Trial
+    stable: bool
+
+    def reaches(self, agent: Agent) -> bool:
+        return any(call.kind == "model" and call.name == agent.name for call in self.trial.calls)
+
+
+def check(
+    workflow: Workflow,
+    samples: Sequence[Mapping[str, Any]],
+    *,
+    seed: int = 0,
+    only: Sequence[Misbehaviour] = (),
+    at: Sequence[str] = (),
+    seconds: float = 60.0,
+) -> Iterator[Row]:
+    """One row a case, as they are done. `only` and `at` narrow to misbehaviours and agents."""
+    good = [_good(workflow, given, seconds) for given in samples[:MOST_SAMPLES]]
+    for case in cases(workflow, seed):
+        if only and case.misbehaviour not in only:
+            continue
+        if at and not set(at) & {agent.name for agent in case.agents}:
+            continue
+        yield _row(workflow, case, good, seconds)
+
+
+def cases(workflow: Workflow, seed: int) -> Iterator[Case]:
+    """Each misbehaviour at each agent; invented facts are told by two agents that follow each other."""
+    agents = agents_of(workflow)
+    even = seed - seed % 2
+    for agent in agents:
+        for kind in Misbehaviour:
+            match kind:
+                case Misbehaviour.AGREED_INVENTION:
+                    continue
+                case Misbehaviour.WRONG_ARGUMENT:
+                    yield Case(misbehaviour=kind, agents=(agent,), seed=even, note="breaks its contract")
+                    yield Case(misbehaviour=kind, agents=(agent,), seed=even + 1, note="keeps it")
+                case _:
+                    yield Case(misbehaviour=kind, agents=(agent,), seed=seed)
+    for together in pairwise(agents) if len(agents) > 1 else [tuple(agents)] if agents else []:
+        yield Case(misbehaviour=Misbehaviour.AGREED_INVENTION, agents=tuple(together), seed=seed)
+
+
+def _good(workflow: Workflow, given: Mapping[str, Any], seconds: float) -> Good:
+    first, second = (
+        run_workflow(workflow, given, answers=_approve_approvals, act=False, seconds=seconds)
+        for _ in range(2)
+    )
+    return Good(given=given, trial=first, stable=first.output == second.output)
+
+
+def _approve_approvals(asked: TrialEscalation) -> Answer | None:
+    return approve() if asked.kind == "approval" else None
+
+
+def _row(workflow: Workflow, case: Case, good: Sequence[Good], seconds: float) -> Row:
+    base = _fitting(case, good)
+    if base is None:
+        return Row(misbehaviour=case.label, agent=case.who, caught=None, what=NOT_REACHED)
+    people = _People(base.trial)
+    try:
+        bad = run_workflow(
+            workflow,
+            base.given,
+            answers=people.answer,
+            misbehave=case.orders,
+            seed=case.seed,
+            act=False,
+            seconds=seconds,
+        )
+    except NeverSettled as why:
+        what = f"{NOT_CAUGHT}: {str(why).splitlines()[0]}"
+        return Row(misbehaviour=case.label, agent=case.who, caught=False, what=what, ended="never")
+    caught, what = judged(case, base, bad, people.unexpected)
+    return Row(
+        misbehaviour=case.label,
+        agent=case.who,
+        caught=caught,
+        what=what,
+        ended=bad.state,
+        model_calls=sum(1 for call in bad.calls if call.kind == "model"),
+        cost_micros=bad.cost_micros,
+    )
+
+
+def _fitting(case: Case, good: Sequence[Good]) -> Good | None:
+    """The first sample that comes to these agents; one whose run is done before one that waits."""
+    ordered = sorted(good, key=lambda one: one.trial.state != "done")
+    return next((one for one in ordered if all(one.reaches(agent) for agent in case.agents)), None)
+
+
+@dataclass(slots=True)
+class _People:
+    """People who approve what the good run asked too and what is not marked as wrong, and refuse everything else."""
+
+    good: Trial
+    unexpected: list[TrialEscalation] = field(default_factory=list)
+
+    def answer(self, asked: TrialEscalation) -> Answer:
+        if any(_looks_alike(asked, one) for one in self.good.escalations):
+            return approve()
+        self.unexpected.append(asked)
+        return reject("Refused by check_workflow: the good run did not ask this.")
+
+
+def _looks_alike(asked: TrialEscalation, known: TrialEscalation) -> bool:
+    """The same card but for its words and values: no other evidence is marked as wrong."""
+    return (
+        asked.kind == known.kind == "approval" and asked.tool == known.tool and asked.failed == known.failed
+    )
+
+
+def judged(
+    case: Case, base: Good, bad: Trial, unexpected: Sequence[TrialEscalation]
+) -> tuple[bool | None, str]:
+    """Whether it was caught, and what caught it or how far it came."""
+    found = [one for one in bad.caught_by if one not in base.trial.caught_by]
+    if any(one.kind == "approval" for one in unexpected) and "approval" not in found:
+        found.append("approval")
+    strange = _strange_actions(base.trial, bad)
+    if found:
+        after = f", after {_counted(strange)} that the good run does not do" if strange else ""
+        alike = ", approved because the cards look alike" if strange and _more_cards(base.trial, bad) else ""
+        return True, " -> ".join(found) + after + alike
+    if _same_words(case, base.trial, bad) and case.misbehaviour != Misbehaviour.SLOW:
+        return None, NOTHING
+    return False, f"{NOT_CAUGHT}: {_how_far(case, base, bad, strange)}"
+
+
+def _strange_actions(good: Trial, bad: Trial) -> Counter[str]:
+    """Actions of the bad run that the good one does not have, by tool."""
+
+    def actions(trial: Trial) -> Counter[tuple[str, str]]:
+        return Counter((one.name, canonical(one.arguments)) for one in trial.tools if one.acts)
+
+    found: Counter[str] = Counter()
+    for (name, _), count in (actions(bad) - actions(good)).items():
+        found[name] += count
+    return found
+
+
+def _more_cards(good: Trial, bad: Trial) -> bool:
+    approved = [sum(1 for one in trial.escalations if one.answer == "approve") for trial in (good, bad)]
+    return approved[1] > approved[0]
+
+
+def _counted(actions: Counter[str]) -> str:
+    return ", ".join(f"{count} x {name}" for name, count in sorted(actions.items()))
+
+
+def _same_words(case: Case, good: Trial, bad: Trial) -> bool:
+    names = {agent.name for agent in case.agents}
+    return _said(good, names) == _said(bad, names)
+
+
+def _said(trial: Trial, names: set[str]) -> list[Any]:
+    return [_words(call) for call in trial.calls if call.kind == "model" and call.name in names]
+
+
+def _words(call: TrialCall) -> Any:
+    answer = call.answer or {}
+    asked = [(one["name"], one["arguments"]) for one in answer.get("tool_calls", ())]
+    return call.error, answer.get("text"), answer.get("output"), asked
+
+
+def _how_far(case: Case, base: Good, bad: Trial, strange: Counter[str]) -> str:
+    reached = [_counted(strange)] if strange else []
+    if bad.output != base.trial.output:
+        reached.append("the output" if base.stable else "the output (which differs from run to run anyway)")
+    shown = [one for one in bad.escalations if one.title not in {e.title for e in base.trial.escalations}]
+    seen = "; a person was shown it, with nothing marked as wrong" if shown else ""
+    if reached:
+        return f"reached {' and '.join(reached)}{seen}"
+    if case.misbehaviour == Misbehaviour.SLOW:
+        return "the late answer was taken"
+    more = bad.tokens - base.trial.tokens
+    return (
+        f"the output is the same, for {more:,} tokens more{seen}"
+        if more > 0
+        else f"the output is the same{seen}"
+    )
