@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,12 @@ from django.db import transaction
 from pytest_django import Settings
 
 from escalations.models import JournalEntry
+from opsconsole.celery import app
 from runs import bodies
 from runs.engine import holds, schedules
-from runs.starts_by import Schedule
+from runs.models import Trigger
+from runs.starts_by import Folder, Schedule
+from runs.tasks import look_at_triggers
 from runs.triggers import triggers_of
 from tests.factories import at_once
 from tests.starts.conftest import NAME, Register, first_event, runs, trigger, utc
@@ -176,3 +180,16 @@ def test_what_screens_are_told_of_a_schedule(registered: Register) -> None:
     assert (seen.kind, seen.name, seen.says) == ("schedule", "daily", "0 6 * * * (UTC)")
     assert (seen.next_at, seen.last_run, seen.last_error) == (utc(2026, 11, 3, 6), runs()[0].pk, "")
     assert triggers_of("no such workflow") == []
+
+
+def test_beat_ticks_the_look_at_triggers_and_the_task_looks_at_both(
+    registered: Register, tmp_path: Path, settings: Settings
+) -> None:
+    assert app.conf.beat_schedule["look at triggers"]["task"] == look_at_triggers.name
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    settings.WATCHED_FOLDERS = {f"{NAME}/dropped": folder}
+    registered(DAILY, Folder(name="dropped"))
+    look_at_triggers()
+    assert {row.kind for row in Trigger.objects.filter(workflow=NAME)} == {"schedule", "folder"}
+    assert (folder / "done").is_dir()

@@ -1,0 +1,1 @@
+"""An app that a real console is given in a test: one workflow with a webhook."""
