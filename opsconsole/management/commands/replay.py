@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
+import signal
 import sys
+import threading
 import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -100,7 +104,7 @@ class Command(BaseCommand):
         """Take in every line, and wait. Raises CommandError."""
         fed = Fed()
         try:
-            with Player(SLOW_THREADS if speed else THREADS, self._progress) as player:
+            with _interruptible(), Player(SLOW_THREADS if speed else THREADS, self._progress) as player:
                 good = (line for line in lines.lines(path) if self._good(line, fed))
                 for line in islice(good, limit):
                     self._take_in(player, line, known, speed, fed)
@@ -187,6 +191,21 @@ class Command(BaseCommand):
 
     def _say(self, sentence: str) -> None:
         self.stderr.write(sentence, style_func=lambda text: text)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Both signals end the command in order, also where a shell has started it in the background."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, signal.default_int_handler) for one in signals]
+    try:
+        yield
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
 
 
 def _summary(found: Totals) -> str:
