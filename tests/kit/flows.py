@@ -13,7 +13,6 @@ from runs.agents.simulated import calls, says, simulated
 from runs.definitions import (
     END,
     Agent,
-    Another,
     Approval,
     Ask,
     Check,
@@ -21,9 +20,7 @@ from runs.definitions import (
     Edge,
     Effect,
     EffectGate,
-    End,
     ErrorPolicy,
-    Fallback,
     Join,
     Node,
     Orchestrated,
@@ -34,7 +31,6 @@ from runs.definitions import (
     Retry,
     Supervised,
     Tool,
-    Verify,
     Workflow,
 )
 from runs.errors import DataError
@@ -274,6 +270,3 @@ def advised() -> Workflow:
         goal=lambda proposal: proposal.reason,
         pattern=Pipeline(nodes=(Node(name="ask", work=payer, takes=Proposal, gives=Advice),)),
     )
-
-
-__all__ = ["Another", "End", "Fallback", "Verify"]
