@@ -166,9 +166,11 @@ class _Settlement:
                 end_step(self.closing, step, StepState.FAILED, reason, self.moment)
 
     def _again(self, step: Step, attempt: Attempt, verdict: TryAgain) -> None:
-        """Another attempt after a while. Without a new note the next is told what this one was told."""
+        """Another attempt after a while. Without a new note the next is told what this one was told; somebody
+        else begins afresh."""
         self.run.retries += 1
-        step.note = verdict.note or attempt.note
+        afresh = verdict.by is not None and not verdict.by.startswith("model:")
+        step.note = "" if afresh else verdict.note or attempt.note
         step.by = attempt.by if verdict.by is None else verdict.by
         left = max(0.0, (self.run.deadline_at - self.moment).total_seconds())
         sleep(step, self.moment + timedelta(seconds=min(verdict.after_seconds, left)))

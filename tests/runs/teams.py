@@ -29,6 +29,7 @@ from runs.definitions import (
     Pipeline,
     Plan,
     RefusedOutput,
+    Repair,
     RepairStep,
     Rest,
     Results,
@@ -121,6 +122,29 @@ SEEN: set[int] = set()  # threads that were performing tasks
 TOGETHER = threading.Barrier(2)
 
 
+class Crowd:
+    """How many were inside at once, at most. Whoever comes in stays until as many are there as may be, or 0.3 s."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self.most = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._inside += 1
+            self.most = max(self.most, self._inside)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._inside > 2, timeout=0.3)
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._inside -= 1
+
+
+CROWD = Crowd()
+
+
 PAY = dataclasses.replace(tool(), approval=lambda payment, _: Approval(reason=f"{payment.amount} is money"))
 
 
@@ -144,6 +168,9 @@ def _chore(chore: Chore) -> Counted:
             assert GO.wait(20)
         case "meets":
             TOGETHER.wait(20)
+        case "counts":
+            with CROWD:
+                pass
     return Counted(done=1, words=f"{chore.number} {chore.does}")
 
 
@@ -188,6 +215,7 @@ def supervised(name: str, **more: Any) -> Workflow:
 CHORES = registry.register(supervised("chores", most_tasks=60))
 CHORES_MOST = registry.register(supervised("chores_most", join=Join(need=0.5)))
 CHORES_FIRST = registry.register(supervised("chores_first", join=Join(need=1, rest=Rest.END)))
+CHORES_TWO_BY_TWO = registry.register(supervised("chores_two_by_two", width=2))
 CHORES_ONE_BY_ONE = registry.register(supervised("chores_one_by_one", width=1))
 
 
@@ -319,6 +347,9 @@ ADDING = registry.register(
         data=RepairStep(by=_mend),
         reasoning=Verify(by=_verify),
     )
+)
+ADDING_TOLD = registry.register(
+    adding("adding_told", data=Repair(then=Another(agent=agent("second_adder"))), reasoning=Ask())
 )
 ADDING_ANOTHER = registry.register(
     adding(

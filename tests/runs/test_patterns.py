@@ -98,6 +98,12 @@ def test_tasks_are_performed_side_by_side(runtime: Runtime) -> None:
 
 
 def test_no_more_tasks_than_the_width_are_performed_at_once(runtime: Runtime) -> None:
+    run = advanced(start("chores_two_by_two", does=["counts"] * 6), runtime)
+    assert output(run)["done"] == 6
+    assert teams.CROWD.most == 2
+
+
+def test_a_width_of_one_is_one_after_the_other(runtime: Runtime) -> None:
     run = start("chores_one_by_one", does=["done"] * 4)
     advanced(run, runtime)
     begun = list(Event.objects.filter(run=run, kind__in=["attempt", "step done"]).order_by("seq"))
@@ -259,6 +265,15 @@ def test_another_agent_does_the_step_afresh(runtime: Runtime, plan: str) -> None
     assert output(run) == {"total": 3, "by": "second"}
     agents = run.steps.get().attempts.order_by("number").values_list("agent", flat=True)
     assert list(agents) == ["adder", "second_adder"]
+
+
+def test_who_begins_afresh_is_not_told_what_the_first_one_did_wrong(runtime: Runtime) -> None:
+    run = advanced(start("adding_told", plan="broken"), runtime)
+    assert output(run)["by"] == "second"
+    notes = list(run.steps.get().attempts.order_by("number").values_list("agent", "note"))
+    assert [agent for agent, _ in notes] == ["adder", "adder", "second_adder"]
+    assert "not accepted at total" in notes[1][1]
+    assert notes[2][1] == ""
 
 
 # delegates

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runs.canonical import canonical, digest, plain
-from runs.definitions import Ask, End, ErrorPolicy, Repair, Retry
+from runs.definitions import Agent, Another, Ask, End, ErrorPolicy, Fallback, Repair, Retry
 from runs.engine.record import IllegalMove, move_attempt, move_run, move_step
 from runs.errors import ErrorClass, RecoverableError, classify
 from runs.models import Attempt, AttemptState, CallState, Run, RunState, Step, StepState
 from runs.models.run import FINAL, MOVES, may_move
 from runs.models.step import ATTEMPT_MOVES, CALL_MOVES, STEP_MOVES
 from runs.routing import Finish, Go, Visited, route
-from runs.verdicts import Escalate, Failure, Stop, TryAgain, judge
+from runs.verdicts import Escalate, Failure, Stop, TryAgain, Verdict, judge
 from tests.runs import flows
 
 
@@ -179,3 +179,48 @@ def test_plain_text_can_be_kept_by_postgresql(text: str) -> None:
 def test_numbers_that_json_lacks_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         canonical({"x": float("nan")})
+
+
+CHAIN = Retry(
+    times=2,
+    base_seconds=1.0,
+    then=Fallback(
+        models=("simulated/b", "simulated/c"),
+        then=Another(
+            agent=Agent(name="other", model="simulated/o", prompt="", prompt_version="1"),
+            then=Repair(times=2, then=End()),
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("tries", "wanted"),
+    [
+        (0, TryAgain(after_seconds=0.5)),
+        (1, TryAgain(after_seconds=1.0)),
+        (2, TryAgain(after_seconds=0.0, by="model:simulated/b")),
+        (3, TryAgain(after_seconds=0.0, by="model:simulated/c")),
+        (4, TryAgain(after_seconds=0.0, by="agent:other")),
+        (7, Stop(reason="no (a recoverable error, tried 8 times)")),
+    ],
+)
+def test_each_link_of_a_chain_is_used_up_before_the_next(tries: int, wanted: Verdict) -> None:
+    policy = ErrorPolicy(recoverable=CHAIN)
+    failure = Failure(error_class=ErrorClass.RECOVERABLE, message="no")
+    assert judge(policy, failure, tries=tries, budget_left=9, jitter=0.5) == wanted
+
+
+def test_a_chain_goes_to_its_end_when_the_run_has_no_retries_left() -> None:
+    failure = Failure(error_class=ErrorClass.RECOVERABLE, message="no")
+    verdict = judge(ErrorPolicy(recoverable=CHAIN), failure, tries=1, budget_left=0, jitter=0.5)
+    assert isinstance(verdict, Stop)
+    assert "the run's retries are used up" in verdict.reason
+
+
+def test_a_repair_in_a_chain_is_told_what_was_wrong() -> None:
+    failure = Failure(error_class=ErrorClass.RECOVERABLE, message="no", where="total")
+    verdict = judge(ErrorPolicy(recoverable=CHAIN), failure, tries=5, budget_left=9, jitter=0.5)
+    assert isinstance(verdict, TryAgain)
+    assert verdict.by is None
+    assert "at total: no" in verdict.note
