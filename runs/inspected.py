@@ -71,10 +71,11 @@ class Turn:
 
 
 def turns(request: Any) -> tuple[Turn, ...]:
-    """A model request as the agent reads it, in order: prompt and messages. Empty for anything else."""
+    """A model request as the agent reads it, in order: prompt and messages. Empty for anything else, and for a
+    recorded call whose context was not recorded."""
     if not isinstance(request, dict) or not isinstance(request.get("messages"), list):
         return ()
-    found = [Turn(who="prompt", said=request.get("prompt", ""))]
+    found = [Turn(who="prompt", said=request["prompt"])] if request.get("prompt") else []
     for message in request["messages"]:
         if not isinstance(message, dict):
             continue
