@@ -87,6 +87,8 @@ INSTALLED_APPS = [
     "escalations",
     "runs",
     "opsconsole.shipped.invoice_intake",
+    "opsconsole.shipped.refund_desk",
+    "opsconsole.shipped.dependency_review",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

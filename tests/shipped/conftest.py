@@ -13,3 +13,10 @@ def book(settings: Any, tmp_path: Path) -> ledger.Ledger:
     """An empty ledger of the test's own."""
     settings.INVOICE_LEDGER = tmp_path / "ledger.jsonl"
     return ledger.current()
+
+
+@pytest.fixture(autouse=True)
+def _own_books(settings: Any, tmp_path: Path) -> None:
+    """Empty books of the refund desk, the test's own."""
+    settings.REFUND_BOOK = tmp_path / "refunds.jsonl"
+    settings.REFUND_OUTBOX = tmp_path / "outbox.jsonl"
