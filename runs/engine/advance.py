@@ -38,7 +38,10 @@ class _Crew:
 
     def advance(self) -> Nothing:
         with self._runtime.looking():
-            todo = self._take_off(claim(self._run_id, worker=self._runtime.name))
+            claims = claim(self._run_id, worker=self._runtime.name)
+            if isinstance(claims, Nothing) and claims.why == "final":
+                self._runtime.cut_run(self._run_id, "the run is final")
+            todo = self._take_off(claims)
         while todo or self._going:
             alone = len(todo) == 1 and not self._going
             todo = self._perform(*todo[0]) if alone else self._beside(todo)
@@ -58,7 +61,8 @@ class _Crew:
         except Exception:
             # Nobody knows how far the run is: all of it is let go, and found again when its lease has run out.
             _log.exception("step %s could not be settled", claimed.step.pk)
-            self._runtime.cut_run(self._run_id, "a step beside it could not be settled")
+            why = "a step beside it could not be settled"
+            self._runtime.cut_run(self._run_id, why, fence=claimed.fence)
             return []
         finally:
             connection.close()
@@ -73,7 +77,7 @@ class _Crew:
             self._runtime.land(flight)
             following = settle(claimed, outcome)
             if isinstance(following, Nothing) and following.why in ("final", "taken", "gone"):
-                self._runtime.cut_run(self._run_id, f"the run is {following.why}")
+                self._runtime.cut_run(self._run_id, f"the run is {following.why}", fence=claimed.fence)
             return self._take_off(following)
 
     def _take_off(self, claims: Next) -> list[Airborne]:
@@ -83,4 +87,6 @@ class _Crew:
         return [(claimed, self._fly(claimed)) for claimed in claims]
 
     def _fly(self, claimed: Claimed) -> Flight:
-        return self._runtime.take_off(self._run_id, claimed.run.workflow, claimed.fence, claimed.left())
+        return self._runtime.take_off(
+            self._run_id, claimed.run.workflow, claimed.fence, claimed.left(), claimed.step.pk
+        )

@@ -136,7 +136,7 @@ class _Choice:
                 return True  # routing says so too, and asks
             if step.state == StepState.WAITING:
                 settled = self._answered(step) or settled
-            elif step.losses > POISON_AFTER:
+            elif step.losses >= POISON_AFTER:
                 _poison(self.closing, step)
             elif self._room(step):
                 self._begin(step)
@@ -285,9 +285,10 @@ class _Choice:
             return False
         match route:
             case routing.Go(visits=visits, drop=dropped):
-                drop(self.closing, dropped, self.moment)
+                self._drop(dropped)
                 self._visit(visits)
-                return any(visit.parent for visit in visits)  # tasks are taken up as there is room
+                # tasks are taken up as there is room, which what was dropped has made
+                return bool(dropped) or any(visit.parent for visit in visits)
             case routing.Finish(output=output):
                 finish(self.closing, output, self.moment)
             case routing.Fail(reason=reason):
@@ -295,6 +296,11 @@ class _Choice:
             case routing.Wait():
                 pass
         return False
+
+    def _drop(self, steps: Sequence[int]) -> None:
+        """End what is not needed any more, also when this turn has just taken it up."""
+        drop(self.closing, steps, self.moment)
+        self.claims = [one for one in self.claims if one.step.pk not in steps]
 
     def _history(self) -> list[routing.Visited]:
         steps = self.run.steps.select_related("output").order_by("seq")

@@ -31,7 +31,8 @@ NOT_NEEDED = "not needed any more"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
-    """Nothing to perform now, and why: waits, held, final, taken, later, others (they go on at the same run)."""
+    """Nothing to perform now, and why: waits, held, final, taken, later, others (they go on at the same run),
+    dropped (this step is not needed any more)."""
 
     why: str
 

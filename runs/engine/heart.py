@@ -16,7 +16,8 @@ from django.db.models.functions import Now
 
 from runs.engine import holds
 from runs.live import CONTROLS_CHANNEL
-from runs.models import Control, ControlReceipt, Worker
+from runs.models import Control, ControlReceipt, Step, Worker
+from runs.models.step import SETTLED_STEPS
 
 _EXTEND = """
     UPDATE runs_run SET lease_until = clock_timestamp() + %(lease)s, due_at = clock_timestamp() + %(lease)s
@@ -85,6 +86,13 @@ def extend_leases(worker: str, flights: dict[int, int]) -> set[int]:
         cursor.execute(_EXTEND, values)
         cursor.execute(_MINE, values)
         return {row[0] for row in cursor.fetchall()}
+
+
+def settled(steps: set[int]) -> set[int]:
+    """Those of these steps that have their outcome already."""
+    if not steps:
+        return set()
+    return set(Step.objects.filter(pk__in=steps, state__in=SETTLED_STEPS).values_list("pk", flat=True))
 
 
 def engaged_controls() -> list[Control]:

@@ -18,8 +18,8 @@ from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now
 from runs.errors import ErrorClass
-from runs.models import Call, CallKind, CallState, Hold, Question, QuestionState, Run, Verb
-from runs.models.step import CALL_MOVES
+from runs.models import Call, CallKind, CallState, Hold, Question, QuestionState, Run, Step, Verb
+from runs.models.step import CALL_MOVES, SETTLED_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +72,19 @@ def _check(run: Run | None, claimed: Claimed) -> None:
         raise Refused("another worker holds this run", lost=True)
     if run.lease_until is None or run.lease_until <= now():
         raise Refused("the lease ran out", lost=True)
+    _check_step(claimed)
     controls = holds.covering(run_id=run.pk, workflow=run.workflow)
     if controls:
         control = controls[0]
         raise Refused(f"{control.kind} of {control.scope_name} by {control.engaged_by}")
     if run.hold != Hold.NONE:
         raise Refused(f"the run is held ({run.hold})")
+
+
+def _check_step(claimed: Claimed) -> None:
+    """A run may go on without a step that is under way: what others did was enough."""
+    if Step.objects.filter(pk=claimed.step.pk, state__in=SETTLED_STEPS).exists():
+        raise Refused("this step is not needed any more", lost=True)
 
 
 def _check_approval(claimed: Claimed, wanted: Wanted, question_id: int) -> None:
@@ -193,6 +200,7 @@ def refuse(claimed: Claimed, wanted: Wanted, *, response: Any, why: str) -> Call
         run = lock_run(claimed.run.pk)
         if run is None or run.fence != claimed.fence:
             raise Refused("another worker holds this run", lost=True)
+        _check_step(claimed)
         call = _write(claimed, wanted)
         call.state = CallState.REFUSED
         call.response = bodies.store(response)

@@ -47,8 +47,11 @@ async def _contained(work: Coroutine[Any, Any, T]) -> T:
 class Flight:
     """One step that this process is performing. `cut` may come from another thread at any moment."""
 
-    def __init__(self, runtime: Runtime, run_id: int, workflow: str, fence: int, seconds_left: float) -> None:
+    def __init__(
+        self, runtime: Runtime, run_id: int, workflow: str, fence: int, seconds_left: float, step_id: int
+    ) -> None:
         self.run_id = run_id
+        self.step_id = step_id
         self.workflow = workflow
         self.fence = fence
         self.until = time.monotonic() + seconds_left
@@ -187,12 +190,14 @@ class Runtime:
             with self._flights_lock:
                 self._between.pop(me, None)
 
-    def take_off(self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf) -> Flight:
+    def take_off(
+        self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf, step_id: int = 0
+    ) -> Flight:
         """Register a step as being performed here, so that its run's lease is extended and stops can cut it.
 
         `seconds_left` is what the run's deadline leaves; past it the lease is extended no more.
         """
-        flight = Flight(self, run_id, workflow, fence, seconds_left)
+        flight = Flight(self, run_id, workflow, fence, seconds_left, step_id)
         with self._flights_lock:
             self._flights.add(flight)
         return flight
@@ -210,10 +215,13 @@ class Runtime:
         finally:
             self.land(flight)
 
-    def cut_run(self, run_id: int, why: str) -> None:
-        """Give up whatever is performed of a run here: it is over, or nobody can say how far it is."""
+    def cut_run(self, run_id: int, why: str, *, fence: float = math.inf) -> None:
+        """Give up whatever is performed of a run here: it is over, or nobody can say how far it is.
+
+        `fence`: only what was claimed under this fence or an older one; this process may hold the run anew.
+        """
         for flight in self.in_flight():
-            if flight.run_id == run_id:
+            if flight.run_id == run_id and flight.fence <= fence:
                 flight.cut(why, lost=True)
 
     def beside(self) -> ThreadPoolExecutor:
@@ -242,8 +250,16 @@ class Runtime:
         for flight in flights:
             if flight.run_id not in kept or flight.fence < fences.get(flight.run_id, 0):
                 flight.cut("the lease is gone", lost=True)
+        self._cut_dropped(flights)
         self._beat_ok = time.monotonic()
         self._obey(heart.engaged_controls())
+
+    def _cut_dropped(self, flights: list[Flight]) -> None:
+        """A step that is not needed any more is not worth its call."""
+        dropped = heart.settled({flight.step_id for flight in flights})
+        for flight in flights:
+            if flight.step_id in dropped:
+                flight.cut("this step is not needed any more", lost=True)
 
     def _give_up_overdue(self, flights: list[Flight]) -> None:
         """A step that goes on past its run's deadline may never end: its lease runs out, and another worker ends

@@ -17,6 +17,7 @@ from runs.canonical import plain
 from runs.engine import failpoints, gate, questions
 from runs.engine.choose import Claimed, Next, claim_next
 from runs.engine.endings import (
+    NOT_NEEDED,
     Closing,
     Nothing,
     ask_at,
@@ -31,6 +32,7 @@ from runs.engine.outcomes import Asked, Cut, Failed, Lost, Outcome, Output
 from runs.engine.record import announce_run, event, lock_run, move_attempt, now
 from runs.errors import ErrorClass
 from runs.models import Attempt, AttemptState, Call, QuestionKind, Run, Step, StepState
+from runs.models.step import SETTLED_STEPS
 from runs.verdicts import Escalate, Stop, TryAgain, judge
 
 CUT_SECONDS = 1.0  # before a call that was cut, with no control in force any more, is tried again
@@ -43,16 +45,19 @@ def settle(claimed: Claimed, outcome: Outcome) -> Next:
         run = lock_run(claimed.run.pk)
         if run is None:
             return Nothing(why="gone")
-        if isinstance(outcome, Lost) or run.fence != claimed.fence or run.final:
+        if run.fence != claimed.fence or run.final:
             return _void(run, claimed, outcome)
+        step = Step.objects.select_related("input").get(pk=claimed.step.pk)
+        if isinstance(outcome, Lost) or step.state in SETTLED_STEPS:
+            return _void(run, claimed, outcome, dropped=step.state in SETTLED_STEPS)
         closing = Closing(run)
-        claimed_next = _Settlement(closing=closing, claimed=claimed, moment=now()).apply(outcome)
+        claimed_next = _Settlement(closing=closing, claimed=claimed, moment=now()).apply(step, outcome)
         closing.close()
     failpoints.hit("after_commit_before_wake")
     return claimed_next
 
 
-def _void(run: Run, claimed: Claimed, outcome: Outcome) -> Nothing:
+def _void(run: Run, claimed: Claimed, outcome: Outcome, *, dropped: bool = False) -> Nothing:
     """Too late: kept for the record, never applied (law L2)."""
     digest = bodies.store(outcome.value).digest if isinstance(outcome, Output) else ""
     event(
@@ -63,10 +68,12 @@ def _void(run: Run, claimed: Claimed, outcome: Outcome) -> Nothing:
         present=run.fence,
         outcome=type(outcome).__name__.lower(),
         body=digest,
-        why=_why_void(run, outcome),
+        why=NOT_NEEDED if dropped else _why_void(run, outcome),
     )
     run.save(update_fields=["event_seq"])
     announce_run(run)
+    if dropped:
+        return Nothing(why="dropped")
     return Nothing(why="final" if run.final else "taken")
 
 
@@ -88,8 +95,7 @@ class _Settlement:
     def run(self) -> Run:
         return self.closing.run
 
-    def apply(self, outcome: Outcome) -> Next:
-        step = Step.objects.select_related("input").get(pk=self.claimed.step.pk)
+    def apply(self, step: Step, outcome: Outcome) -> Next:
         attempt = Attempt.objects.get(pk=self.claimed.attempt.pk)
         step.losses = 0
         match outcome:

@@ -84,7 +84,7 @@ def test_a_step_that_takes_its_worker_down_again_and_again_asks_a_person(
     fleet: Fleet, broker: Broker, sink: SinkProcess
 ) -> None:
     run = start(workflows.CHAIN.name)
-    for number in range(4):
+    for number in range(3):
         doomed = fleet.agents(f"doomed{number}", threads=1, failpoint="after_claim:kill", **_HINTS_ONLY)
         broker.hint(run.pk)
         doomed.wait_killed()
