@@ -52,6 +52,12 @@ def test_the_same_moment_looked_at_again_starts_nothing(registered: Register) ->
     assert len(runs()) == 1
 
 
+def test_the_next_moment_knows_that_the_one_before_was_started(registered: Register) -> None:
+    seen_first(registered)
+    assert [schedules.look(utc(2026, 11, day, 6, 0, 1)) for day in (2, 3, 4)] == [1, 1, 1]
+    assert [first_event(run)["missed"] for run in runs()] == [0, 0, 0]
+
+
 def test_eight_beats_at_once_start_one_run(registered: Register) -> None:
     seen_first(registered)
     found = at_once(*[lambda: schedules.look(utc(2026, 11, 2, 6, 0, 1))] * 8)
