@@ -46,6 +46,17 @@ def calls(request: ModelRequest, tool: str, arguments: Mapping[str, Any], *, tex
     return ModelReply(model=request.model, text=text, tool_calls=(call,), usage=usage)
 
 
+def given(request: ModelRequest) -> Any:
+    """What the agent was given to work on, as data: its first message."""
+    return json.loads(request.messages[0].text)
+
+
+def answer(request: ModelRequest) -> Any:
+    """What the last call was answered, as data; None when the agent has not called anything yet."""
+    answers = [message.text for message in request.messages if message.role == "tool"]
+    return json.loads(answers[-1]) if answers else None
+
+
 async def ask(request: ModelRequest) -> ModelReply:
     """The provider: think for a moment, then answer by the rule. The pause is settable and cancellable."""
     rule = _rules.get(request.agent)
