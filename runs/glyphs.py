@@ -22,6 +22,7 @@ _GLYPHS = {
     "person": ("person", "hand"),
     "ahead": ("ahead", "idle"),
     "ready": ("ahead", "idle"),
+    "not needed": ("ahead", "idle"),
 }
 
 

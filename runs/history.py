@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from django.db.models import Max
 
-from runs import graph, registry, timeline
-from runs.definitions import Agent, Workflow
-from runs.glyphs import glyph
-from runs.graph import Box, Drawing
-from runs.models import Attempt, Call, Event, Question, Run, Step
+from runs import course, registry, timeline
+from runs.course import NOT_NEEDED, Course, Went
+from runs.models import Attempt, Call, Event, Question, QuestionState, Run, Step
 from runs.timeline import Asked, Called, Held, Timeline, Tried, Visited
 
 EVENTS = 200  # a page
@@ -22,7 +19,7 @@ EVENTS = 200  # a page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Everything that happened in a run, loaded once for all its drawings."""
+    """Everything that happened in a run, loaded once for all its drawings. `dropped`: steps that were not needed."""
 
     run: Run
     steps: tuple[Step, ...]
@@ -31,6 +28,7 @@ class History:
     questions: dict[int, list[Question]]
     loose_questions: tuple[Question, ...]
     holds: tuple[Held, ...]
+    dropped: Set[int]
 
     @property
     def newest_attempt(self) -> int | None:
@@ -38,89 +36,77 @@ class History:
         return max((one.pk for many in self.attempts.values() for one in many), default=None)
 
     @property
-    def open_question(self) -> Question | None:
+    def open_questions(self) -> tuple[Waits, ...]:
+        """Every question of this run that a person can answer now, the first to run out first."""
+        by_id = {step.pk: step for step in self.steps}
         everything = [*self.loose_questions, *(one for many in self.questions.values() for one in many)]
-        return next((one for one in everything if one.state == "open"), None)
+        found = [
+            Waits(question=one, at=label(by_id[one.step_id]) if one.step_id in by_id else "")
+            for one in everything
+            if one.state == QuestionState.OPEN
+        ]
+        return tuple(sorted(found, key=lambda one: (one.question.expires_at, one.question.pk)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """A box of the workflow's drawing with what happened there. state: done, here, ahead."""
+class Waits:
+    """An open question, and the step it is about as people name it."""
 
-    box: Box
-    name: str
-    under: str
-    state: str
-    glyph: str
-    tone: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """A line of the drawing, and whether the run went along it."""
-
-    path: str
-    tip: str
-    went: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The workflow's drawing. `said` says the same in words."""
-
-    drawing: Drawing
-    places: tuple[Place, ...]
-    ways: tuple[Way, ...]
-    said: str
+    question: Question
+    at: str
 
 
 def history(run: Run) -> History:
-    """Four queries, however long the run is. Every step has an attempt: they are made together."""
-    attempts = list(
-        Attempt.objects.filter(step__run=run).select_related("step").order_by("step__seq", "number")
-    )
-    calls = Call.objects.filter(run=run).defer("parameters").order_by("pk")
+    """Five queries, however long the run is."""
+    steps = Step.objects.filter(run=run).order_by("seq")
+    attempts = Attempt.objects.filter(step__run=run).order_by("step_id", "number")
+    calls = Call.objects.filter(run=run).order_by("pk")
     questions = list(Question.objects.filter(run=run).defer("action", "evidence", "words").order_by("pk"))
-    events = Event.objects.filter(run=run, kind__in=("held", "resumed")).order_by("seq")
+    told = list(Event.objects.filter(run=run, kind__in=("held", "resumed", "dropped")).order_by("seq"))
     return History(
         run=run,
-        steps=tuple({attempt.step_id: attempt.step for attempt in attempts}.values()),
-        attempts=_by(attempts, "step_id"),
-        calls=_by(calls, "attempt_id"),
+        steps=tuple(steps.defer("note")),
+        attempts=_by(attempts.only("step_id", "number", "state", "started_at", "finished_at"), "step_id"),
+        calls=_by(calls.only(*_OF_A_CALL), "attempt_id"),
         questions=_by((one for one in questions if one.step_id), "step_id"),
         loose_questions=tuple(one for one in questions if not one.step_id),
-        holds=_holds(events),
+        holds=_holds(one for one in told if one.kind != "dropped"),
+        dropped=frozenset(one.step_id for one in told if one.kind == "dropped" and one.step_id),
     )
 
 
-def waterfall(past: History, now: datetime) -> Timeline:
-    """The timeline of a run. Nodes nobody has come to yet stand below."""
+_OF_A_CALL = ("attempt_id", "name", "kind", "state", "permitted_at", "finished_at", "cost_micros")
+
+
+def label(step: Step) -> str:
+    """A step as people name it: its node; under a plan also which task, counted from 1."""
+    return f"{step.node}, task {step.place + 1}" if step.parent_id else step.node
+
+
+def waterfall(past: History, now: datetime, unfolded: int | None = None) -> Timeline:
+    """The timeline of a run. Nodes nobody has come to yet stand below. `unfolded`: the step whose plan is shown
+    with all its tasks."""
     run = past.run
+    workflow = registry.workflow(run.workflow, run.version)
     return timeline.timeline(
         begin=run.created_at,
         end=run.finished_at,
         now=now,
         visits=[_visited(past, step) for step in past.steps],
-        ahead=[] if run.final else _ahead(past),
+        ahead=course.ahead(workflow, past.steps) if workflow and not run.final else [],
         holds=past.holds,
+        unfolded=unfolded,
     )
 
 
-def plan(past: History) -> Plan | None:
-    """The drawing of the run's workflow; None when that version is not installed."""
-    workflow = registry.workflow(past.run.workflow, past.run.version)
+def taken(past: History) -> Course | None:
+    """The run on the drawing of its workflow; None when that version is not installed or has no drawing."""
+    run = past.run
+    workflow = registry.workflow(run.workflow, run.version)
     if workflow is None:
         return None
-    names = [node.name for node in workflow.nodes]
-    ways = list(pairwise(names))
-    drawing = graph.layout(names, ways)
-    visits = [step.node for step in past.steps]
-    went = set(pairwise(visits))
-    places = tuple(_place(past, workflow, box) for box in drawing.boxes)
-    lines = tuple(
-        Way(path=line.path, tip=line.tip, went=(line.source, line.target) in went) for line in drawing.lines
-    )
-    return Plan(drawing=drawing, places=places, ways=lines, said=_said(past, places))
+    tries = {step: len(attempts) for step, attempts in past.attempts.items()}
+    return course.course(workflow, Went(state=run.state, steps=past.steps, tries=tries, dropped=past.dropped))
 
 
 def events(run: Run, after: int) -> tuple[list[Event], int | None]:
@@ -165,13 +151,16 @@ def _held(event: Event, end: datetime | None) -> Held:
 
 
 def _visited(past: History, step: Step) -> Visited:
+    tries = past.attempts.get(step.pk, [])
     return Visited(
         id=step.pk,
-        node=step.node,
-        state=step.state,
-        begin=step.started_at,
+        node=label(step),
+        state=NOT_NEEDED if step.pk in past.dropped else step.state,
+        begin=tries[0].started_at if tries else step.started_at,  # a task stands planned for a while
         end=step.finished_at,
-        tries=tuple(_tried(past, attempt) for attempt in past.attempts.get(step.pk, ())),
+        parent=step.parent_id,
+        begun=bool(tries),
+        tries=tuple(_tried(past, attempt) for attempt in tries),
         questions=tuple(_asked(question) for question in past.questions.get(step.pk, ())),
     )
 
@@ -208,52 +197,3 @@ def _asked(question: Question) -> Asked:
         begin=question.asked_at,
         end=question.answered_at,
     )
-
-
-def _ahead(past: History) -> list[str]:
-    workflow = registry.workflow(past.run.workflow, past.run.version)
-    visited = {step.node for step in past.steps}
-    return [node.name for node in workflow.nodes if node.name not in visited] if workflow else []
-
-
-def _place(past: History, workflow: Workflow, box: Box) -> Place:
-    visits = [step for step in past.steps if step.node == box.name]
-    node = workflow.node(box.name)
-    who = node.work.name if isinstance(node.work, Agent) else "function"
-    if not visits:
-        return Place(box=box, name=box.name, under=who, state="ahead", glyph="ahead", tone="idle")
-    last = visits[-1]
-    drawing, tone = glyph(last.state)
-    here = last.pk == past.steps[-1].pk and not past.run.final
-    return Place(
-        box=box,
-        name=box.name,
-        under=_under(past, last, who),
-        state="here" if here else "done",
-        glyph=drawing,
-        tone="sound" if last.state == "done" else tone,
-    )
-
-
-def _under(past: History, step: Step, who: str) -> str:
-    tries = len(past.attempts.get(step.pk, ()))
-    if step.answered_by:
-        return f"by {step.answered_by}"
-    if step.state == "waiting":
-        return "waits for a person"
-    if step.state in ("failed", "ended"):
-        return str(step.state)
-    return f"{who}, {tries} attempts" if tries > 1 else who
-
-
-def _said(past: History, places: Sequence[Place]) -> str:
-    """The drawing in words, for those who do not see it."""
-    done = [place.name for place in places if place.state == "done"]
-    here = [f"{place.name} ({place.under})" for place in places if place.state == "here"]
-    ahead = [place.name for place in places if place.state == "ahead"]
-    parts = [
-        f"{words}: {', '.join(names)}"
-        for words, names in (("behind", done), ("now at", here), ("ahead", ahead))
-        if names
-    ]
-    return f"{past.run.workflow} v{past.run.version}. {'; '.join(parts)}."

@@ -5,11 +5,13 @@ Positions are percent of the drawing's width. Reads no database and makes no mar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 MOST_ROWS = 240  # beyond this the list of events is the better place to look
+MOST_TASKS = 12  # of a plan; the rest is one row that counts them
 _NARROWEST = 0.5  # percent; below that a bar could not be seen
 _TICKS = 5
 _GOOD = ("done", "running", "asked")  # states of an attempt that need no row of their own
@@ -55,7 +57,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visited:
-    """A step with its attempts and questions, oldest first."""
+    """A step with its attempts and questions, oldest first. `parent`: the step whose plan it is a task of; `begun`:
+    whether anybody has worked on it."""
 
     id: int
     node: str
@@ -64,6 +67,8 @@ class Visited:
     end: datetime | None
     tries: tuple[Tried, ...] = ()
     questions: tuple[Asked, ...] = ()
+    parent: int | None = None
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line. `about` says what it is about: step, attempt, call, question, held, ahead; `id` which one."""
+    """One line. `about` says what it is about: step, attempt, call, question, more, held, ahead; `id` which one.
+
+    A "more" row stands for the tasks of step `id` that have no row; `folds` says that they can be folded again.
+    """
 
     about: str
     id: int
@@ -104,6 +112,8 @@ class Row:
     at: datetime | None = None
     cost_micros: int | None = None
     href_attempt: int | None = None  # which attempt the inspector shows for a step
+    task: bool = False
+    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +144,16 @@ def timeline(
     visits: Sequence[Visited],
     ahead: Sequence[str] = (),
     holds: Sequence[Held] = (),
+    unfolded: int | None = None,
 ) -> Timeline:
-    """The waterfall of a run from `begin` to `end`, or to `now` while it goes on."""
+    """The waterfall of a run from `begin` to `end`, or to `now` while it goes on.
+
+    Tasks stand under the step that planned them, at most MOST_TASKS of a plan; of step `unfolded` all of them.
+    """
     scale = _Scale(begin=begin, end=max(end or now, begin + timedelta(seconds=1)))
-    rows = [row for visit in visits for row in _visit_rows(visit, scale)]
+    tree = _Tree(scale=scale, tasks=_by_parent(visits), unfolded=unfolded)
+    known = {visit.id for visit in visits}
+    rows = list(tree.rows([visit for visit in visits if visit.parent not in known]))
     rows += [_hold_row(hold, scale) for hold in holds]
     shown, left_out = rows[:MOST_ROWS], max(0, len(rows) - MOST_ROWS)
     shown += [Row(about="ahead", id=0, level=0, label=node, state="ahead") for node in ahead]
@@ -149,6 +165,14 @@ def timeline(
         waited=_waited(visits, scale),
         left_out=left_out,
     )
+
+
+def _by_parent(visits: Sequence[Visited]) -> dict[int, list[Visited]]:
+    found: dict[int, list[Visited]] = {}
+    for visit in visits:
+        if visit.parent is not None:
+            found.setdefault(visit.parent, []).append(visit)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,48 +199,109 @@ class _Scale:
         return max(0.0, ((end or self.end) - begin).total_seconds())
 
 
-def _visit_rows(visit: Visited, scale: _Scale) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    """Steps and the tasks below them, as rows."""
+
+    scale: _Scale
+    tasks: Mapping[int, Sequence[Visited]]
+    unfolded: int | None
+
+    def rows(self, tops: Sequence[Visited]) -> Iterator[Row]:
+        """Steps in order. Of many that are only planned the first few have a row."""
+        planned = [visit for visit in tops if not visit.begun]
+        for visit in [visit for visit in tops if visit.begun] + planned[:MOST_TASKS]:
+            yield _step_row(visit, 0, self.scale)
+            yield from _below(visit, 0, self.scale)
+            yield from self._plan(visit, 1)
+        if len(planned) > MOST_TASKS:
+            yield _more_row(0, 0, planned[MOST_TASKS:])
+
+    def _plan(self, planner: Visited, level: int) -> Iterator[Row]:
+        tasks = self.tasks.get(planner.id, ())
+        whole = planner.id == self.unfolded
+        shown = tasks if whole else _telling(tasks)
+        many = len(tasks) > MOST_TASKS
+        for task in shown:
+            yield _step_row(task, level, self.scale)
+            yield from _open(task, level, self.scale) if many else _below(task, level, self.scale)
+            yield from self._plan(task, min(level + 1, 2))
+        seen = {task.id for task in shown}
+        rest = [task for task in tasks if task.id not in seen]
+        if rest:
+            yield _more_row(planner.id, level, rest)
+        elif whole and len(tasks) > MOST_TASKS:
+            yield Row(about="more", id=planner.id, level=level, label="show fewer", state="", folds=True)
+
+
+def _telling(tasks: Sequence[Visited]) -> Sequence[Visited]:
+    """The tasks that get a row, in the plan's order: first what waits, failed or goes on, then by place."""
+    if len(tasks) <= MOST_TASKS:
+        return tasks
+    first = sorted(tasks, key=lambda task: _URGENT.get(task.state, len(_URGENT)))[:MOST_TASKS]
+    chosen = {task.id for task in first}
+    return [task for task in tasks if task.id in chosen]
+
+
+_URGENT = {"waiting": 0, "failed": 1, "running": 2, "sleeping": 3}
+
+
+def _more_row(planner: int, level: int, rest: Sequence[Visited]) -> Row:
+    counts = Counter("planned" if task.state == "ready" else task.state for task in rest)
+    words = ", ".join(f"{number} {state}" for state, number in counts.most_common())
+    return Row(about="more", id=planner, level=level, label=f"… and {len(rest)} more: {words}", state="")
+
+
+def _step_row(visit: Visited, level: int, scale: _Scale) -> Row:
     calls = [call for attempt in visit.tries for call in attempt.calls]
     waits = [scale.bar("wait", asked.begin, asked.end) for asked in visit.questions]
-    yield Row(
+    begun = [scale.bar("step", visit.begin, visit.end)] if visit.begun else []
+    return Row(
         about="step",
         id=visit.id,
-        level=0,
+        level=level,
         label=visit.node,
         state=visit.state,
-        bars=(
-            scale.bar("step", visit.begin, visit.end),
-            *(_call_bar(call, scale) for call in calls),
-            *waits,
-        ),
+        bars=(*begun, *(_call_bar(call, scale) for call in calls), *waits),
         marks=tuple(scale.x(asked.end) for asked in visit.questions if asked.end and asked.by),
-        seconds=scale.length(visit.begin, visit.end),
+        seconds=scale.length(visit.begin, visit.end) if visit.begun else None,
         cost_micros=_cost(calls),
         href_attempt=visit.tries[-1].id if visit.tries else None,
+        task=visit.parent is not None,
     )
-    yield from _below(visit, scale)
 
 
-def _below(visit: Visited, scale: _Scale) -> Iterator[Row]:
-    """Attempts, calls and questions of a step, in the order of their times. A lone good attempt has no row."""
+def _below(visit: Visited, base: int, scale: _Scale) -> Iterator[Row]:
+    """Attempts, calls and questions of a step, in the order of their times. A lone good attempt has no row.
+
+    The calls of a task have none either: its own row shows them, and the inspector lists them.
+    """
+    task = visit.parent is not None
     several = len(visit.tries) > 1 or any(one.state not in _GOOD for one in visit.tries)
     found: list[tuple[datetime, int, Row]] = []
     for attempt in visit.tries:
         if several:
-            found.append((attempt.begin, 0, _attempt_row(attempt, scale)))
-        level = 2 if several else 1
-        found += [(call.begin, 1, _call_row(call, level, scale)) for call in attempt.calls]
+            found.append((attempt.begin, 0, _attempt_row(attempt, base + 1, scale)))
+        level = base + (2 if several else 1)
+        if not task:
+            found += [(call.begin, 1, _call_row(call, level, scale)) for call in attempt.calls]
     for asked in visit.questions:
-        found.append((asked.end or scale.end, -1, _asked_row(asked, scale)))  # what it allowed comes after it
+        row = _asked_row(asked, base + 1, scale)
+        found.append((asked.end or scale.end, -1, row))  # what it allowed comes after it
     return (row for _, _, row in sorted(found, key=lambda one: one[:2]))
 
 
-def _attempt_row(attempt: Tried, scale: _Scale) -> Row:
+def _open(visit: Visited, base: int, scale: _Scale) -> Iterator[Row]:
+    """Of one task among many only the question that a person can answer now."""
+    return (_asked_row(asked, base + 1, scale) for asked in visit.questions if asked.end is None)
+
+
+def _attempt_row(attempt: Tried, level: int, scale: _Scale) -> Row:
     kind = "step" if attempt.state in _GOOD else "bad"
     return Row(
         about="attempt",
         id=attempt.id,
-        level=1,
+        level=level,
         label=f"attempt {attempt.number}",
         state=attempt.state,
         bars=(scale.bar(kind, attempt.begin, attempt.end),),
@@ -243,11 +328,11 @@ def _call_bar(call: Called, scale: _Scale) -> Bar:
     return scale.bar(kind, call.begin, call.end)
 
 
-def _asked_row(asked: Asked, scale: _Scale) -> Row:
+def _asked_row(asked: Asked, level: int, scale: _Scale) -> Row:
     return Row(
         about="question",
         id=asked.id,
-        level=1,
+        level=level,
         label=_answer(asked),
         state="waiting" if asked.end is None else "person" if asked.by else "expired",
         bars=(scale.bar("wait", asked.begin, asked.end),),
@@ -283,7 +368,14 @@ def _cost(calls: Sequence[Called]) -> int | None:
 
 
 def _waited(visits: Sequence[Visited], scale: _Scale) -> float:
-    return sum(scale.length(asked.begin, asked.end) for visit in visits for asked in visit.questions)
+    """Seconds in which at least one question was open: what waits side by side counts once."""
+    open_at = sorted((asked.begin, asked.end or scale.end) for visit in visits for asked in visit.questions)
+    total, reached = 0.0, None
+    for begin, end in open_at:
+        start = begin if reached is None else max(begin, reached)
+        total += max(0.0, (end - start).total_seconds())
+        reached = end if reached is None else max(reached, end)
+    return total
 
 
 def _ticks(scale: _Scale) -> tuple[Tick, ...]:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from runs import text as texts
 from runs.glyphs import glyph
+from runs.timeline import Timeline
 
 register = template.Library()
 
@@ -196,6 +197,15 @@ def state_glyph(name: str, size: int = 14) -> SafeString:
     """A state's glyph alone, where its word stands beside it."""
     drawing, tone = glyph(name)
     return format_html('<span class="is" data-s="{}">{}</span>', tone, icon(drawing, size))
+
+
+@register.simple_tag
+def gridlines(timeline: Timeline) -> SafeString:
+    """The upright lines behind every row of a timeline, made once for all of them."""
+    lines = [("grid", tick.x) for tick in timeline.ticks]
+    if timeline.now is not None:
+        lines.append(("now", timeline.now))
+    return format_html_join("", '<line class="{0}" x1="{1}%" x2="{1}%" y1="-4" y2="22"/>', lines)
 
 
 @register.filter

@@ -19,6 +19,8 @@ from runs.listing import Wanted, number
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
 
+MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox has all
+
 
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
@@ -42,7 +44,7 @@ def listed(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run. `attempt` or `call` choose what the inspector shows, `after` the page of events."""
     found = _found(run_id)
-    context = _moving_context(found)
+    context = _moving_context(request, found)
     past: History = context["past"]
     context |= _inspector_context(request, found, past.newest_attempt) | _events_context(request, found)
     return render(request, "runs/run.html", context | {"place": "runs"})
@@ -51,7 +53,7 @@ def run(request: HttpRequest, run_id: int) -> HttpResponse:
 @require_safe
 def moving(request: HttpRequest, run_id: int) -> HttpResponse:
     """What changes while a run goes on: drawing and timeline, with head and figures beside them."""
-    context = _moving_context(_found(run_id)) | {"inspected": None}
+    context = _moving_context(request, _found(run_id)) | {"inspected": None}
     parts = [render_to_string("runs/_moving.html", context, request)]
     for name in ("runs/_head.html", "runs/_figures.html"):
         parts.append(render_to_string(name, context | {"oob": True}, request))
@@ -106,15 +108,21 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _moving_context(found: Run) -> dict[str, Any]:
+def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     past = history.history(found)
     now = timezone.now()
+    unfolded = number(request.GET.get("plan", ""))
+    waits = past.open_questions
     return {
         "run": found,
         "past": past,
-        "plan": history.plan(past),
-        "timeline": history.waterfall(past, now),
-        "waits_for": past.open_question,
+        "definition": registry.workflow(found.workflow, found.version),
+        "course": history.taken(past),
+        "timeline": history.waterfall(past, now, unfolded),
+        "unfolded": unfolded,
+        "waits_for": waits[0].question if len(waits) == 1 else None,
+        "waits": waits[:MOST_ASKED],
+        "all_waits": len(waits),
         "now": now,
     }
 

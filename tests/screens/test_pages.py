@@ -22,7 +22,7 @@ from tests.screens.reading import Page, read
 pytestmark = pytest.mark.django_db(transaction=True)
 ROLES = ("operator", "admin", "auditor")
 MOST_QUERIES = 12
-OF_A_RUN = 2  # more: its page shows history, inspector and events at once
+OF_A_RUN = 3  # more: its page shows history, inspector and events at once
 WHILE_HELD = 8  # more: the banner says of every worker whether it has confirmed
 
 
