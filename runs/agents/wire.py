@@ -122,7 +122,12 @@ def _model(endpoint: Endpoint, name: str, http: httpx2.AsyncClient) -> Model[Any
     key = endpoint.key or "none"
     if endpoint.kind is Kind.ANTHROPIC:
         claude = anthropic.AsyncAnthropic(
-            api_key=key, auth_token=None, base_url=endpoint.url, http_client=http, max_retries=0
+            api_key=key,
+            base_url=endpoint.url,
+            http_client=http,
+            max_retries=0,
+            # The client sends the key as a bearer token; gateways may know only the older header.
+            default_headers={} if endpoint.official else {"X-Api-Key": key},
         )
         return AnthropicModel(name, provider=AnthropicProvider(anthropic_client=claude))
     client = openai.AsyncOpenAI(api_key=key, base_url=endpoint.url, http_client=http, max_retries=0)
@@ -245,7 +250,7 @@ def _reply(
     """
     words = endpoint.hidden(response.text or "")
     calls = [part for part in response.parts if isinstance(part, parts.ToolCallPart)]
-    usage = _usage(request, response, words + "".join(part.args_as_json_str() for part in calls))
+    usage = _usage(request, response, words + "".join(map(_raw, calls)))
     try:
         _check_ended(endpoint, response, words, calls)
         answers = [_output(endpoint, request, part) for part in calls if part.tool_name == names.output]
@@ -277,8 +282,13 @@ def _check_ended(
         raise _error(endpoint, Fault(kind=faults.Kind.UNREADABLE, words="it holds no text and no call"))
 
 
+def _raw(part: parts.ToolCallPart) -> str:
+    """The arguments as the provider sent them; the library's own text hides what is no JSON."""
+    return part.args if isinstance(part.args, str) else json.dumps(part.args or {})
+
+
 def _output(endpoint: Endpoint, request: ModelRequest, part: parts.ToolCallPart) -> Any:
-    value = shapes.read_output(endpoint.hidden(part.args_as_json_str()))
+    value = shapes.read_output(endpoint.hidden(_raw(part)))
     return shapes.unwrapped(request.output_schema, value)
 
 
@@ -291,7 +301,7 @@ def _spoken(request: ModelRequest, words: str) -> Any:
 
 def _call(endpoint: Endpoint, names: shapes.Names, part: parts.ToolCallPart) -> ToolCall:
     name = names.ours(part.tool_name)
-    arguments = shapes.read_arguments(endpoint.hidden(part.args_as_json_str()), name)
+    arguments = shapes.read_arguments(endpoint.hidden(_raw(part)), name)
     return ToolCall(id=part.tool_call_id, name=name, arguments=arguments)
 
 

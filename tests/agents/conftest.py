@@ -4,7 +4,7 @@ the other."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,12 @@ SCHEMA = {
     "required": ["words"],
     "additionalProperties": False,
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loaded() -> None:
+    """Loading takes longer than a lease on a busy machine, and nobody extends leases here."""
+    providers._load()
 
 
 @pytest.fixture
@@ -69,15 +75,3 @@ def request(model: str = "local/tiny", **more: Any) -> ModelRequest:
 def asked(model: str = "local/tiny", **more: Any) -> ModelReply:
     """The checked reply to one request."""
     return door.checked(asyncio.run(door.ask(request(model, **more))))
-
-
-@pytest.fixture
-def failing() -> Callable[..., Exception]:
-    """The error of a request that must fail."""
-
-    def fails(model: str = "local/tiny", **more: Any) -> Exception:
-        with pytest.raises(Exception) as raised:  # noqa: PT011
-            asked(model, **more)
-        return raised.value
-
-    return fails

@@ -124,6 +124,7 @@ class ModelServer:
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self.script: deque[Reply] = deque()
+        self.asked = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="model-server")
         self._thread.start()
@@ -166,6 +167,7 @@ class ModelServer:
             seen = Seen(path=head[0].split(" ")[1], headers=headers, body=json.loads(body or b"{}"))
             reply = self.script.popleft() if len(self.script) > 1 else self.script[0]
             self.seen.append(seen)
+            self.asked.set()
             await reply(Line(seen, reader, writer))
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

@@ -1,0 +1,210 @@
+"""Whole runs against a real server: what is on record, what goes to a person, what a stop cuts."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import transaction
+from pytest_django import Settings
+
+from runs import bodies
+from runs.agents import door
+from runs.engine import starts
+from runs.engine.advance import advance
+from runs.engine.outcomes import CutInFlight
+from runs.engine.runtime import Runtime
+from runs.models import Attempt, Body, Call, Event, Question, Run
+from tests.agents import flows  # noqa: F401  (registers the workflows)
+from tests.agents.conftest import KEY, request
+from tests.agents.model_server import ModelServer, answer, silence
+from tests.agents.replies import MODEL, OUTPUT, claude, completion, error, output
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _prices(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.MODEL_PRICES = {"local/": (1_000_000, 2_000_000, 500_000), "claude/": (3_000_000, 4_000_000, 0)}
+    monkeypatch.setattr("random.random", lambda: 0.0)  # back-off: at once
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    runtime = Runtime(f"agents-{uuid.uuid4().hex[:8]}", "agents")
+    yield runtime
+    runtime._end_loop()
+
+
+def ran(runtime: Runtime, workflow: str = "counting") -> Run:
+    """A run, advanced until it waits or is final."""
+    with transaction.atomic():
+        run = starts.start(workflow, {"text": "one two three"}, start_key=uuid.uuid4().hex, by="test").run
+    for _ in range(10):
+        if advance(run.pk, runtime).why != "later":
+            break
+    return Run.objects.get(pk=run.pk)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "tool", "last", "cost"),
+    [
+        (
+            "counting",
+            answer(body=completion("I look.", [("words_count", {"text": "one two three"})])),
+            answer(body=output({"words": 3})),
+            2 * (120 + 60),
+        ),
+        (
+            "counting_claude",
+            answer(body=claude("I look.", [("words_count", {"text": "one two three"})])),
+            answer(body=claude(calls=[(OUTPUT, {"words": 3})])),
+            2 * (360 + 120),
+        ),
+    ],
+)
+def test_a_run_with_a_tool_call_leaves_everything_on_record(
+    server: ModelServer, runtime: Runtime, workflow: str, tool: Any, last: Any, cost: int
+) -> None:
+    server.says(tool, last)
+    run = ran(runtime, workflow)
+    assert run.state == "done"
+    assert run.output is not None
+    assert bodies.load(run.output) == {"words": 3}
+    calls = list(Call.objects.filter(run=run).order_by("pk"))
+    assert [(call.kind, call.state) for call in calls] == [
+        ("model", "done"),
+        ("tool", "done"),
+        ("model", "done"),
+    ]
+    first = calls[0]
+    assert (first.model_returned, first.tokens_in, first.tokens_out) == (MODEL, 120, 30)
+    assert not first.simulated
+    assert (run.tokens_in, run.tokens_out, run.cost_micros) == (240, 60, cost)
+    assert len(server.seen) == 2
+    assert '"words":3' in str(server.seen[1].body).replace(" ", "").replace("\\", "").replace("'", '"')
+
+
+def test_an_output_that_breaks_its_contract_is_repaired_once_and_then_goes_to_a_person(
+    server: ModelServer, runtime: Runtime
+) -> None:
+    server.says(answer(body=output({"words": "many"})))
+    run = ran(runtime)
+    assert run.state == "waiting"
+    question = Question.objects.get(run=run, state="open")
+    assert "words" in str(question.__dict__)
+    assert len(server.seen) == 2
+    assert "not accepted" in str(server.seen[1].body["messages"])
+    assert Attempt.objects.filter(step__run=run).count() == 2
+    assert run.tokens_in == 240
+
+
+def test_a_repaired_output_lets_the_run_go_on(server: ModelServer, runtime: Runtime) -> None:
+    server.says(answer(body=completion("There are three.")), answer(body=output({"words": 3})))
+    assert ran(runtime).state == "done"
+
+
+def test_an_overloaded_provider_is_asked_again_by_the_engine_alone(
+    server: ModelServer, runtime: Runtime
+) -> None:
+    server.says(
+        answer(503, error("Overloaded.")), answer(429, error("Slow.")), answer(body=output({"words": 3}))
+    )
+    run = ran(runtime)
+    assert run.state == "done"
+    states = list(Call.objects.filter(run=run).order_by("pk").values_list("state", "error_class"))
+    assert states == [("failed", "recoverable"), ("failed", "recoverable"), ("done", "")]
+    assert len(server.seen) == 3
+
+
+def test_another_model_takes_over_where_the_policy_names_one(server: ModelServer, runtime: Runtime) -> None:
+    server.says(answer(503, error("Overloaded.")), answer(body=claude(calls=[(OUTPUT, {"words": 3})])))
+    run = ran(runtime, "hurried")
+    assert run.state == "done"
+    assert [seen.path.partition("?")[0] for seen in server.seen] == ["/v1/chat/completions", "/v1/messages"]
+
+
+def test_a_wrong_key_goes_to_a_person_after_one_request(server: ModelServer, runtime: Runtime) -> None:
+    server.says(answer(401, error(f"Incorrect API key provided: {KEY}.")))
+    run = ran(runtime)
+    assert run.state == "waiting"
+    assert len(server.seen) == 1
+    assert "MODEL_KEY_LOCAL" in Call.objects.get(run=run).error
+
+
+def test_what_a_useless_reply_used_is_booked(server: ModelServer, runtime: Runtime) -> None:
+    server.says(answer(body=completion(refusal="I will not do that.")))
+    run = ran(runtime)
+    assert (run.tokens_in, run.tokens_out, run.cost_micros) == (120, 30, 180)
+
+
+def test_estimated_usage_is_on_record_as_estimated(server: ModelServer, runtime: Runtime) -> None:
+    server.says(answer(body=output({"words": 3}, usage=None)))
+    run = ran(runtime)
+    reply = Call.objects.select_related("response").get(run=run).response
+    assert reply is not None
+    assert bodies.load(reply)["usage"]["estimated"] is True
+    assert run.cost_micros > 0
+
+
+def test_a_model_without_a_price_is_not_asked(
+    server: ModelServer, runtime: Runtime, settings: Settings
+) -> None:
+    settings.MODEL_PRICES = {}
+    run = ran(runtime)
+    assert run.state == "waiting"
+    assert server.seen == []
+
+
+def test_no_key_is_anywhere_in_the_database(server: ModelServer, runtime: Runtime) -> None:
+    server.says(
+        answer(500, error(f"Bearer {KEY}")),
+        answer(body=completion(f"The key is {KEY}.", [("words_count", {"text": KEY})])),
+        answer(body=output({"words": 3})),
+    )
+    run = ran(runtime)
+    assert run.state == "done"
+    for model in (Body, Call, Event, Attempt, Question, Run):
+        for row in model.objects.values():
+            assert KEY not in str(row)
+
+
+def test_a_cut_reaches_the_server_at_once(
+    server: ModelServer, runtime: Runtime, record_property: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty calls, cut in flight: the time from the cut to the closed connection, as the server sees it."""
+    server.says(silence)
+    took = [_cut_once(server, runtime, place) for place in range(20)]
+    p50 = statistics.median(took) * 1000
+    record_property("cut_to_closed_p50_ms", round(p50, 1))
+    with capsys.disabled():
+        print(f"\ncut to closed connection: p50 {p50:.1f} ms, max {max(took) * 1000:.1f} ms")
+    assert p50 < 250
+    assert len(server.seen) == 20
+
+
+def _cut_once(server: ModelServer, runtime: Runtime, place: int) -> float:
+    server.asked.clear()
+    ended: list[BaseException] = []
+    with runtime.fly(place + 1, "counting", 1) as flight:
+
+        def wait() -> None:
+            try:
+                flight.wait(door.ask(request("local/tiny")), 30.0)
+            except CutInFlight as cut:
+                ended.append(cut)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert server.asked.wait(10)
+        began = time.monotonic()
+        flight.cut("stop of everything by test")
+        thread.join(5)
+    assert len(ended) == 1
+    assert server.seen[-1].gone.wait(5)
+    return server.seen[-1].gone_at - began
