@@ -31,6 +31,7 @@ from runs.recorded.toolsets import Toolsets
 from runs.recorded.trace import Trace
 
 LOOK_SECONDS = 0.2
+MOST_GOING = 100  # runs at once: the queue is for others too
 STALLED_SECONDS = 300.0  # without any event of any run; a recorded pause is at most 90 s long
 LEAVE_SECONDS = 10.0
 _log = logging.getLogger("opsconsole.replay")
@@ -82,6 +83,9 @@ class Player:
     def take_in(self, actor: Actor, trace: Trace, toolsets: Toolsets, speed: float) -> Started:
         """Take in one recorded run, once there is room for it. Raises Refusal, Stalled."""
         waiting = _Patience()
+        while len(self._runs) >= MOST_GOING and (seen := self.look()).going >= MOST_GOING:
+            waiting.check(seen)
+            time.sleep(LOOK_SECONDS)
         while True:
             try:
                 started = take_in_recording(actor=actor, trace=trace, toolsets=toolsets, speed=speed)
@@ -91,10 +95,16 @@ class Player:
                     raise Stalled(full.sentence) from full
                 waiting.check(seen)
                 time.sleep(LOOK_SECONDS)
-                continue
-            self._runs.add(started.run.pk)
-            self._play(started.run.pk)
-            return started
+            else:
+                self._add(started.run)
+                return started
+
+    def _add(self, run: Run) -> None:
+        if run.final:
+            self._final += 1
+            return
+        self._runs.add(run.pk)
+        self._play(run.pk)
 
     def wait(self) -> Seen:
         """Until every run has settled. Raises Stalled."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 
 from runs.canonical import plain
-from runs.models import Hold, Run, RunState, Step
+from runs.models import Hold, Run, RunState, Step, StepState
 from runs.models.run import ACTIVE
 
 PAGE = 50
@@ -62,7 +62,8 @@ def number(text: str) -> int | None:
 
 def page(wanted: Wanted, size: int = PAGE) -> Page:
     """One query; no counting of what is not shown. Each run has `place`, the node it is at."""
-    place = Step.objects.filter(run=OuterRef("pk")).order_by("-seq").values("node")[:1]
+    begun = Step.objects.filter(run=OuterRef("pk")).exclude(state=StepState.READY)
+    place = begun.order_by("-seq").values("node")[:1]
     rows = _matching(wanted).select_related("team").annotate(place=Subquery(place)).order_by("-pk")
     found = list(rows[: size + 1])
     return Page(runs=tuple(found[:size]), next=found[size - 1].pk if len(found) > size else None)

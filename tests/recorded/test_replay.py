@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -271,3 +272,14 @@ def test_the_sample_adds_up_exactly_twice(capsys: Captured) -> None:
     assert Step.objects.count() == found["steps"]
     assert Call.objects.count() == found["model_calls"] + found["tool_calls"]
     assert not Escalation.objects.exists()
+
+
+def test_the_command_works_as_the_readme_shows_it(tmp_path: Path, capsys: Captured) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    shown = re.search(r"manage\.py replay (\S+) (--json)", readme)
+    assert shown
+    plain = written(tmp_path, conversation())
+    packed = tmp_path / shown[1]
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    call_command("replay", str(packed), shown[2])
+    assert json.loads(capsys.readouterr().out)["completed"] == 1

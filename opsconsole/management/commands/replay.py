@@ -107,7 +107,8 @@ class Command(BaseCommand):
             with _interruptible(), Player(SLOW_THREADS if speed else THREADS, self._progress) as player:
                 good = (line for line in lines.lines(path) if self._good(line, fed))
                 for line in islice(good, limit):
-                    self._take_in(player, line, known, speed, fed)
+                    if not self._take_in(player, line, known, speed, fed):
+                        break
                 if not fed.runs and not fed.refused:
                     raise CommandError(f"{path} holds no recorded run that can be read.")
                 return fed, self._settled(player)
@@ -142,19 +143,25 @@ class Command(BaseCommand):
             self._say(f"line {line.number}: {wrong}")
         return not wrong
 
-    def _take_in(self, player: Player, line: Line, known: Toolsets, speed: float, fed: Fed) -> None:
+    def _take_in(self, player: Player, line: Line, known: Toolsets, speed: float, fed: Fed) -> bool:
+        """False when no more can be taken in."""
         assert line.trace is not None
         try:
             started = player.take_in(System(name=f"replay ({account()})"), line.trace, known, speed)
         except Invalid as why:  # on record with other content
             fed.bad += 1
             self._say(f"line {line.number}: {why.errors[0][1]}")
-        except (Refusal, Stalled) as why:
+        except Refusal as why:
             fed.refused += 1
-            self._say(f"line {line.number}: {getattr(why, 'sentence', why)}")
+            self._say(f"line {line.number}: {why.sentence}")
+        except Stalled as why:
+            fed.refused += 1
+            self._say(f"line {line.number} and what follows: {why}")
+            return False
         else:
             fed.runs.append(started.run.pk)
             fed.created += started.created
+        return True
 
     def _toolsets(self, file: Path, given: Path | None) -> Toolsets:
         path = given or file.with_name("toolsets.json")
