@@ -46,7 +46,7 @@ def _start(trace: Trace, toolsets: Toolsets, speed: float, by: str) -> Started:
     workflow = registry.workflow(family.name_of(trace.workflow), 1)
     if workflow is None:
         raise LookupError("the family of recorded workflows is not there")
-    because = {"recorded": trace.source.name, "items": len(trace.items)}
+    because = {"recorded": trace.source.name, "steps": len(trace.items)}
     given = recording(trace, speed)
     started = starts.begin(workflow, given, start_key=trace.run_id, by=by, because=because)
     if started.created:

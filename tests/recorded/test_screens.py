@@ -84,7 +84,7 @@ def test_hostile_texts_are_shown_and_never_obeyed(page: Client, runtime: Runtime
 
 def test_the_workflows_page_stands_with_recorded_runs_about(page: Client, runtime: Runtime) -> None:
     played(taken_in(conversation()), runtime)
-    assert text(page, "/workflows")
+    assert "recorded:shop" in text(page, reverse("workflows"))
 
 
 def test_a_long_recording_has_a_page_of_few_queries(
