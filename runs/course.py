@@ -48,6 +48,7 @@ class Way:
     path: str
     tip: str
     went: bool
+    says: str = ""
     label: tuple[Written, ...] = ()
 
 
@@ -93,7 +94,13 @@ def course(workflow: Workflow, went: Went) -> Course | None:
     gone = _gone(workflow, went)
     places = tuple(_place(box, told[box.name]) for box in drawn.boxes)
     ways = tuple(
-        Way(path=line.path, tip=line.tip, went=(line.source, line.target) in gone, label=line.label)
+        Way(
+            path=line.path,
+            tip=line.tip,
+            went=(line.source, line.target) in gone,
+            says=line.says,
+            label=line.label,
+        )
         for line in drawn.drawing.lines
     )
     return Course(
