@@ -20,3 +20,10 @@ def _own_books(settings: Any, tmp_path: Path) -> None:
     """Empty books of the refund desk, the test's own."""
     settings.REFUND_BOOK = tmp_path / "refunds.jsonl"
     settings.REFUND_OUTBOX = tmp_path / "outbox.jsonl"
+
+
+@pytest.fixture(autouse=True)
+def _own_reports(settings: Any, tmp_path: Path) -> None:
+    """No accepted licences and no reports of the dependency review but the test's own."""
+    settings.ACCEPTED_LICENCES = tmp_path / "licences.jsonl"
+    settings.DEPENDENCY_REPORTS = tmp_path / "reports"
