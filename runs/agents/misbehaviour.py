@@ -14,7 +14,7 @@ import hashlib
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runs.agents import bending
@@ -66,6 +66,13 @@ _SENTENCES = {
 }
 
 
+@dataclass(slots=True)
+class Spoilt:
+    """How many replies have really become other than they would have been, or late, or errors."""
+
+    replies: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
     """A misbehaviour that somebody asked for. `lapse` is how long a second of waiting takes here, in seconds: a
@@ -74,6 +81,7 @@ class Ordered:
     kind: Misbehaviour
     seed: int = 0
     lapse: float = 1.0
+    spoilt: Spoilt = field(default_factory=Spoilt, compare=False, repr=False)
 
 
 Wanted = Mapping[str, "Misbehaviour | str | Ordered"]
@@ -83,24 +91,27 @@ _by_setting: dict[str, Ordered] = {}
 
 
 @contextlib.contextmanager
-def misbehaving(who: Wanted, *, seed: int = 0, lapse: float = 1.0) -> Iterator[None]:
+def misbehaving(who: Wanted, *, seed: int = 0, lapse: float = 1.0) -> Iterator[Spoilt]:
     """While inside, these misbehave in this process, in every thread: an agent by its name, all that ask a model by its
     name, or AGENT@MODEL.
 
-    Of nested scopes the inner one counts. Raises ValueError for an unknown misbehaviour.
+    Of nested scopes the inner one counts. Gives a count of the replies it spoils. Raises ValueError for an unknown
+    misbehaviour.
     """
-    scope = {name: _ordered(kind, seed, lapse) for name, kind in who.items()}
+    spoilt = Spoilt()
+    orders = {name: _ordered(kind, seed) for name, kind in who.items()}
+    scope = {name: replace(order, lapse=lapse, spoilt=spoilt) for name, order in orders.items()}
     with _lock:
         _scopes.append(scope)
     try:
-        yield
+        yield spoilt
     finally:
         with _lock:
-            _scopes.remove(scope)
+            _scopes[:] = [one for one in _scopes if one is not scope]
 
 
-def _ordered(kind: Misbehaviour | str | Ordered, seed: int, lapse: float = 1.0) -> Ordered:
-    return kind if isinstance(kind, Ordered) else Ordered(kind=named(kind), seed=seed, lapse=lapse)
+def _ordered(kind: Misbehaviour | str | Ordered, seed: int) -> Ordered:
+    return kind if isinstance(kind, Ordered) else Ordered(kind=named(kind), seed=seed)
 
 
 def named(name: str) -> Misbehaviour:
@@ -160,6 +171,28 @@ async def bent(order: Ordered, request: ModelRequest, good: Callable[[], ModelRe
 
     Raises RecoverableError and TimeoutError as a provider does that is away, busy or too slow.
     """
+    if order.kind not in _CHANGES:
+        _count(order)
+        return await _troubled(order, request, good)
+    kept: list[ModelReply] = []
+
+    def once() -> ModelReply:
+        kept[:] = kept or [good()]  # a script gives each reply once
+        return kept[0]
+
+    reply = _CHANGES[order.kind](order, request, once)
+    if not kept or reply != kept[0]:
+        _count(order)
+    return replace(reply, usage=_counted(reply))
+
+
+def _count(order: Ordered) -> None:
+    with _lock:
+        order.spoilt.replies += 1
+
+
+async def _troubled(order: Ordered, request: ModelRequest, good: Callable[[], ModelReply]) -> ModelReply:
+    """What a provider in trouble does."""
     match order.kind:
         case Misbehaviour.UNAVAILABLE:
             raise RecoverableError("503 Service Unavailable (simulated)")
@@ -171,10 +204,7 @@ async def bent(order: Ordered, request: ModelRequest, good: Callable[[], ModelRe
         case Misbehaviour.SLOW:
             await asyncio.sleep(SLOW_SECONDS * (0.5 + _dice(order, request).random()) * order.lapse)
             return good()
-        case Misbehaviour.NEVER_RETURNS:
-            return await _never(order, request)
-    reply = _CHANGES[order.kind](order, request, good)
-    return replace(reply, usage=_counted(reply))
+    return await _never(order, request)
 
 
 async def _never(order: Ordered, request: ModelRequest) -> ModelReply:

@@ -19,7 +19,7 @@ from runs.testing.faults import NeverSettled
 from runs.testing.running import run_workflow
 from runs.testing.said import Answer, approve, reject
 from runs.testing.stand_ins import agents_of
-from runs.testing.trial import Trial, TrialCall, TrialEscalation
+from runs.testing.trial import Trial, TrialEscalation
 
 MOST_SAMPLES = 8
 _OF_PROVIDERS = (
@@ -31,6 +31,7 @@ _OF_PROVIDERS = (
 NOT_CAUGHT = "NOT CAUGHT"
 NOTHING = "nothing to spoil"
 NOT_REACHED = "not reached by the samples"
+_NONE = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +74,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Good:
-    """A run without any misbehaviour, and the input it had. `stable`: a second one gave the same output."""
+    """A run without any misbehaviour, another one like it, and the input they had. What differs between the two (a
+    number, a time) differs from run to run anyway and says nothing."""
 
     given: Mapping[str, Any]
     trial: Trial
-    stable: bool
+    again: Trial
 
     def reaches(self, agent: Agent) -> bool:
         return any(call.kind == "model" and call.name == agent.name for call in self.trial.calls)
@@ -125,7 +127,7 @@ def _good(workflow: Workflow, given: Mapping[str, Any], seconds: float) -> Good:
         run_workflow(workflow, given, answers=_approve_approvals, act=False, seconds=seconds)
         for _ in range(2)
     )
-    return Good(given=given, trial=first, stable=first.output == second.output)
+    return Good(given=given, trial=first, again=second)
 
 
 def _approve_approvals(asked: TrialEscalation) -> Answer | None:
@@ -196,26 +198,29 @@ def judged(
     found = [one for one in bad.caught_by if one not in base.trial.caught_by]
     if any(one.kind == "approval" for one in unexpected) and "approval" not in found:
         found.append("approval")
-    strange = _strange_actions(base.trial, bad)
+    strange = _strange_actions(base, bad)
     if found:
         after = f", after {_counted(strange)} that the good run does not do" if strange else ""
         alike = ", approved because the cards look alike" if strange and _more_cards(base.trial, bad) else ""
         return True, " -> ".join(found) + after + alike
-    if _same_words(case, base.trial, bad) and case.misbehaviour != Misbehaviour.SLOW:
+    if not bad.spoilt:
         return None, NOTHING
     return False, f"{NOT_CAUGHT}: {_how_far(case, base, bad, strange)}"
 
 
-def _strange_actions(good: Trial, bad: Trial) -> Counter[str]:
+def _strange_actions(base: Good, bad: Trial) -> Counter[str]:
     """Actions of the bad run that the good one does not have, by tool."""
-
-    def actions(trial: Trial) -> Counter[tuple[str, str]]:
-        return Counter((one.name, canonical(one.arguments)) for one in trial.tools if one.acts)
-
+    loose = {name for name, _ in _actions(base.again, set()) - _actions(base.trial, set())}
     found: Counter[str] = Counter()
-    for (name, _), count in (actions(bad) - actions(good)).items():
+    for (name, _), count in (_actions(bad, loose) - _actions(base.trial, loose)).items():
         found[name] += count
     return found
+
+
+def _actions(trial: Trial, loose: set[str]) -> Counter[tuple[str, str]]:
+    """What was done, and how often; of the tools in `loose` only how often."""
+    done = [one for one in trial.tools if one.acts]
+    return Counter((one.name, "" if one.name in loose else canonical(one.arguments)) for one in done)
 
 
 def _more_cards(good: Trial, bad: Trial) -> bool:
@@ -227,25 +232,28 @@ def _counted(actions: Counter[str]) -> str:
     return ", ".join(f"{count} x {name}" for name, count in sorted(actions.items()))
 
 
-def _same_words(case: Case, good: Trial, bad: Trial) -> bool:
-    names = {agent.name for agent in case.agents}
-    return _said(good, names) == _said(bad, names)
+def _other_output(base: Good, bad: Trial) -> bool:
+    """Whether the output differs where two good ones do not."""
+    good, again, other = (dict(_flat(one.output)) for one in (base.trial, base.again, bad))
+    places = good.keys() | again.keys() | other.keys()
+    return any(good.get(at, _NONE) != other.get(at, _NONE) for at in places if good.get(at) == again.get(at))
 
 
-def _said(trial: Trial, names: set[str]) -> list[Any]:
-    return [_words(call) for call in trial.calls if call.kind == "model" and call.name in names]
-
-
-def _words(call: TrialCall) -> Any:
-    answer = call.answer or {}
-    asked = [(one["name"], one["arguments"]) for one in answer.get("tool_calls", ())]
-    return call.error, answer.get("text"), answer.get("output"), asked
+def _flat(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, (*path, key))
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from _flat(item, (*path, place))
+    else:
+        yield path, value
 
 
 def _how_far(case: Case, base: Good, bad: Trial, strange: Counter[str]) -> str:
     reached = [_counted(strange)] if strange else []
-    if bad.output != base.trial.output:
-        reached.append("the output" if base.stable else "the output (which differs from run to run anyway)")
+    if _other_output(base, bad):
+        reached.append("the output")
     shown = [one for one in bad.escalations if one.title not in {e.title for e in base.trial.escalations}]
     seen = "; a person was shown it, with nothing marked as wrong" if shown else ""
     if reached:

@@ -80,10 +80,10 @@ def run_workflow(
         stood = Stood({**(recorded_tools(recorded) if recorded else {}), **(tools or {})}, act=act)
         accepted: list[Accepted] = []
         copy = copy_for(workflow, scripts, stood, accepted, width=None if side_by_side else 1)
-        with _in_place(copy), _quickly(), misbehaving(misbehave or {}, seed=seed, lapse=LAPSE):
+        with _in_place(copy), _quickly(), misbehaving(misbehave or {}, seed=seed, lapse=LAPSE) as spoilt:
             replies.use(scripts)
             run_id = _Run(copy, scripts, stood, answers, seconds).to_the_end(given)
-            return trial.read(run_id, accepted=accepted, unused=scripts.left())
+            return trial.read(run_id, accepted=accepted, unused=scripts.left(), spoilt=spoilt.replies)
     finally:
         replies.use(None)
         _one.release()
@@ -189,7 +189,7 @@ class _Run:
         )
 
     def _told(self, run_id: int) -> str:
-        return trial.read(run_id, accepted=[], unused={}).told()
+        return trial.read(run_id).told()
 
     def _wake(self, run: Run) -> bool:
         """Let back-off be over. True when the run is due now."""

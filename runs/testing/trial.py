@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,7 @@ class Trial:
     tokens: int
     caught_by: tuple[str, ...]
     unused: Mapping[str, int]  # replies of scripts that nobody asked for, by agent
+    spoilt: int  # replies that a misbehaviour has really changed
 
     @property
     def tools(self) -> tuple[TrialCall, ...]:
@@ -120,7 +121,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= 300 else f"{text[:299]}…"
 
 
-def read(run_id: int, *, accepted: list[Accepted], unused: Mapping[str, int]) -> Trial:
+def read(
+    run_id: int,
+    *,
+    accepted: Sequence[Accepted] = (),
+    unused: Mapping[str, int] | None = None,
+    spoilt: int = 0,
+) -> Trial:
     """The trial of a run, from its rows alone."""
     run = Run.objects.select_related("output").get(pk=run_id)
     steps = list(Step.objects.filter(run=run).select_related("output").order_by("seq"))
@@ -142,7 +149,8 @@ def read(run_id: int, *, accepted: list[Accepted], unused: Mapping[str, int]) ->
         cost_micros=run.cost_micros,
         tokens=run.tokens_in + run.tokens_out,
         caught_by=caught([(one.kind, one.place, one.data) for one in events], questions, accepted),
-        unused=dict(unused),
+        unused=dict(unused or {}),
+        spoilt=spoilt,
     )
 
 

@@ -75,7 +75,7 @@ def test_two_agents_that_send_each_other_round_end_at_the_bound_of_an_edge() -> 
 @database
 def test_an_invented_tool_is_refused_and_a_person_asked() -> None:
     trial = tried("kit_payer", Misbehaviour.INVENTED_TOOL)
-    trial.expect(state="ended", caught_by=("unknown tool", "escalation: error"), tools=())
+    trial.expect(state="ended", caught_by=("unknown tool", "escalation: error"), tools=(), spoilt=1)
     trial = tried("kit_proposer", Misbehaviour.INVENTED_TOOL)  # one that has no tools at all
     trial.expect(state="ended", caught_by=("unknown tool", "escalation: error"))
 
@@ -386,6 +386,12 @@ def test_a_call_on_record_stays_what_it_was_when_the_misbehaviour_ends() -> None
 def test_an_agent_without_a_rule_is_said_before_any_misbehaviour() -> None:
     with pytest.raises(DataError, match="No rule for the simulated agent 'nobody'"):
         asyncio.run(ask(_request(agent="nobody")))
+
+
+@database
+def test_what_cannot_be_spoilt_is_counted_as_not_spoilt() -> None:
+    tried("kit_proposer", Misbehaviour.WRONG_ARGUMENT).expect(state="done", spoilt=0, caught_by=())
+    assert tried("kit_proposer", Misbehaviour.GROWING_CONTEXT).spoilt == 1
 
 
 @database

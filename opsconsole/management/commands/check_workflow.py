@@ -22,7 +22,7 @@ from runs.agents.misbehaviour import Misbehaviour
 from runs.canonical import canonical
 from runs.definitions import Workflow
 from runs.errors import wrong_values
-from runs.testing.checking import Row, check
+from runs.testing.checking import Row, cases, check
 from runs.testing.faults import TrialFault
 from runs.testing.stand_ins import agents_of
 
@@ -34,6 +34,8 @@ class Command(BaseCommand):
         "Run a workflow against every misbehaviour at each of its agents and print what caught it. "
         "Nothing real happens: tools that act only answer, and the runs go into a database that is dropped."
     )
+
+    _widths: tuple[int, ...] = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("workflow")
@@ -65,6 +67,14 @@ class Command(BaseCommand):
         _check_agents(found, options["agent"])
         if seed < 0 or options["seconds"] <= 0:
             raise CommandError("--seed is 0 or more, and --seconds more than 0.")
+        all_cases = list(cases(found, seed))
+        self._widths = (
+            max(len(one.label) for one in all_cases) + 2,
+            max(len(one.who) for one in all_cases) + 2,
+            9,
+            7,
+            9,
+        )
         if not options["json"]:
             self._begin(found, len(samples))
         try:
@@ -90,14 +100,18 @@ class Command(BaseCommand):
         self.stdout.write(f"{workflow.name} v{workflow.version}, {samples} input{'s'[: samples != 1]}.")
         self.stdout.write(_about_tools(workflow))
         self.stdout.write("")
-        self.stdout.write(_line(_HEADS))
+        self.stdout.write(self._line(_HEADS))
+
+    def _line(self, cells: Sequence[str]) -> str:
+        fixed = "".join(f"{cell:<{width}}" for cell, width in zip(cells, self._widths, strict=False))
+        return f"{fixed}{cells[-1]}"
 
     def _said(self, row: Row, as_json: bool) -> Row:
         """Each row as soon as it is known: a check may take a while."""
         if not as_json:
             cost = f"{row.cost_micros / 1_000_000:.4f}"
             self.stdout.write(
-                _line((row.misbehaviour, row.agent, row.ended, str(row.model_calls), cost, row.what))
+                self._line((row.misbehaviour, row.agent, row.ended, str(row.model_calls), cost, row.what))
             )
             self.stdout.flush()
         return row
@@ -183,9 +197,3 @@ def _about_tools(workflow: Workflow) -> str:
         f" {', '.join(blank)}: no rehearse= in the definition, so a bare 'done' is answered." if blank else ""
     )
     return f"Tools that act are not performed, they only answer: {', '.join(sorted(tools))}.{more}"
-
-
-def _line(cells: Sequence[str]) -> str:
-    widths = (38, 26, 8, 6, 9)
-    fixed = "".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False))
-    return f"{fixed}{cells[-1]}"

@@ -25,6 +25,11 @@ def find(key: str) -> dict[str, Any] | None:
     return _result(entry) if entry else None
 
 
+def rehearse(invoice: PostInvoice) -> dict[str, Any]:
+    """What `post` would return, for trials: nothing is written."""
+    return {"entry": 1, "posted_at": "not posted: this is a trial"}
+
+
 def sentence(invoice: PostInvoice) -> str:
     """The action in one line. The payee is named from our file, never from the agent's words."""
     amount = f"{written(invoice.amount)} {invoice.currency}"
@@ -47,4 +52,5 @@ TOOL = Tool(
     egress=True,
     approval=asks_for,
     find=find,
+    rehearse=rehearse,
 )

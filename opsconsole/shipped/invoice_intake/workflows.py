@@ -52,6 +52,12 @@ def dropped(path: Path) -> dict[str, str]:
     }
 
 
+def samples() -> list[dict[str, str]]:
+    """One that is posted at once, one as UBL, one whose amount a person looks at, one whose note talks to the agent."""
+    names = ("02-northgate.txt", "03-halden.xml", "01-norrland.xml", "33-cascade.txt")
+    return [{"folder": "samples", "file": name} for name in names]
+
+
 EXTRACTOR = Agent(
     name="extractor",
     model="simulated/extractor-1",
@@ -86,6 +92,7 @@ INVOICE_INTAKE = register_workflow(
         title="Invoice intake",
         description="Reads invoice files, checks them, matches purchase orders and posts to the ledger.",
         goal=goal,
+        samples=samples,
         starts=(
             Folder(name="dropped", pattern="*.xml *.txt", input=dropped, most_bytes=documents.SIZE_LIMIT),
         ),
