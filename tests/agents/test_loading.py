@@ -32,6 +32,7 @@ async def tick():
         gap, last = max(gap, now - last), now
 async def main():
     ticking = asyncio.create_task(tick())
+    await asyncio.sleep(0)
     began = time.monotonic()
     await door.ask(ModelRequest(model="local/tiny", agent="a", prompt="p", prompt_version="1",
                                 messages=(Message(role="user", text="m"),), seconds_left=60))
