@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from pytest_django import Settings
 
 from runs import registry
@@ -70,6 +72,20 @@ def folder(tmp_path: Path, settings: Settings) -> Path:
     place.mkdir()
     settings.WATCHED_FOLDERS = {f"{NAME}/dropped": place}
     return place
+
+
+@contextlib.contextmanager
+def database_away() -> Iterator[None]:
+    """Nobody answers where this thread looks for the database."""
+    connection.close()
+    kept = dict(connection.settings_dict)
+    connection.settings_dict.update(HOST="127.0.0.1", PORT="9", OPTIONS={"connect_timeout": 1})
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.clear()
+        connection.settings_dict.update(kept)
 
 
 def trigger() -> Trigger:

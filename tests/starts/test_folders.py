@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -12,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from pytest_django import Settings
 
 from opsconsole import environment
+from opsconsole.management.commands import prepare
 from runs import bodies
 from runs.dropped import SETTLE_SECONDS
 from runs.engine import failpoints, folders, holds
 from runs.starts_by import Folder
 from runs.triggers import triggers_of
 from tests.factories import at_once
-from tests.starts.conftest import NAME, Register, first_event, names, runs, trigger
+from tests.starts.conftest import NAME, Register, database_away, first_event, names, runs, trigger
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DROPPED = Folder(name="dropped")
@@ -345,6 +347,38 @@ def test_a_full_intake_takes_as_many_as_fit_and_the_oldest_first(
     assert "the limit is 2" in trigger().last_error
     settings.RUNS_INTAKE_LIMIT = 10
     assert look() == 1
+
+
+def test_without_a_database_the_files_stay(registered: Register, folder: Path) -> None:
+    registered(DROPPED)
+    drop(folder)
+    with database_away(), pytest.raises(OperationalError):
+        look()
+    assert names(folder) == ["order.json"]
+    assert look() == 1
+
+
+def test_a_database_that_goes_away_in_the_middle_leaves_the_file(registered: Register, folder: Path) -> None:
+    away = contextlib.ExitStack()
+
+    def given(path: Path) -> dict[str, Any]:
+        if path.read_text() == "first":
+            away.enter_context(database_away())
+        return {"text": path.read_text()}
+
+    registered(Folder(name="dropped", pattern="*.txt", input=given))
+    (folder / "order.txt").write_text("first")
+    with away, pytest.raises(OperationalError):
+        look()
+    assert (names(folder), runs()) == (["order.txt"], [])
+
+
+def test_a_watched_folder_among_our_own_data_is_made_and_no_other(tmp_path: Path, settings: Settings) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    prepare._make_if_ours(tmp_path / "data" / "invoices" / "dropped")
+    prepare._make_if_ours(tmp_path / "elsewhere")
+    assert (tmp_path / "data" / "invoices" / "dropped").is_dir()
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_function_makes_the_input_and_what_it_refuses_is_refused(

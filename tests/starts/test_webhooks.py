@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.test import Client
 from pytest_django import Settings
 from standardwebhooks import Webhook as Signature
@@ -19,7 +19,16 @@ from runs.engine import holds, turned_away
 from runs.starts_by import Webhook
 from runs.triggers import triggers_of
 from tests.factories import at_once
-from tests.starts.conftest import NAME, OTHER_SECRET, SECRET, Register, first_event, runs, trigger
+from tests.starts.conftest import (
+    NAME,
+    OTHER_SECRET,
+    SECRET,
+    Register,
+    database_away,
+    first_event,
+    runs,
+    trigger,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOOK = Webhook(name="orders")
@@ -281,16 +290,9 @@ def test_without_a_database_the_sender_is_asked_to_come_back(
     registered: Register, settings: Settings
 ) -> None:
     registered(HOOK)
-    connection.close()
-    kept = dict(connection.settings_dict)
-    connection.settings_dict.update(HOST="127.0.0.1", PORT="9", OPTIONS={"connect_timeout": 1})
-    try:
+    with database_away():
         status, _, response = deliver()
         assert send(BODY, {})[0] == 401  # who has not signed never gets as far as the database
-    finally:
-        connection.close()
-        connection.settings_dict.clear()
-        connection.settings_dict.update(kept)
     assert (status, response["Retry-After"]) == (503, "30")
     assert deliver()[0] == 202
 
