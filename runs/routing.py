@@ -142,6 +142,7 @@ def _by_rules(workflow: Workflow, machine: Orchestrated, run_input: Any, history
     edge = _edge(machine, trail, history)
     given = plain(edge.hand(trail)) if edge.hand else history[-1].output
     if edge.target == END:
+        canonical(given)  # what cannot be kept is said here, where a person is asked
         return Finish(output=given)
     _must_meet(workflow.node(edge.target), given, edge)
     return Go(visits=(Visit(node=edge.target, input=given),))

@@ -14,9 +14,10 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from runs import bodies, registry, routing
 from runs.canonical import told
 from runs.definitions import Agent, Node, Pipeline, Recorded, Supervised, Workflow
-from runs.engine import contracts, holds, questions
+from runs.engine import askings, contracts, holds, questions
 from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
 from runs.engine.record import event, move_attempt, move_run, move_step, now
+from runs.errors import ContractBroken
 from runs.models import (
     Attempt,
     AttemptState,
@@ -29,12 +30,11 @@ from runs.models import (
     StepState,
     Verb,
 )
-from runs.models.step import SETTLED_STEPS
+from runs.models.step import ATTEMPT_MOVES, SETTLED_STEPS
 from runs.verdicts import StandIn, stand_in
 
 POISON_AFTER = 3  # a step that lost its worker so often is not claimed again without a person
 SUSPECT_AFTER = 2  # from then on it is performed alone, so that its neighbours are not blamed for it
-MISSING_DEADLINE_SECONDS = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +134,25 @@ class _Choice:
                 break
             if not self.workflow.has(step.node):
                 return True  # routing says so too, and asks
-            if step.state == StepState.WAITING:
-                settled = self._answered(step) or settled
-            elif step.losses >= POISON_AFTER:
-                _poison(self.closing, step)
-            elif self._room(step):
-                self._begin(step)
+            try:
+                settled = self._take_up_one(step) or settled
+            except LookupError as error:  # a stand-in that its error policy does not name any more
+                self._stuck(step, told(error), askings.gone(step, error))
         return settled
+
+    def _take_up_one(self, step: Step) -> bool:
+        if step.state == StepState.WAITING:
+            return self._answered(step)
+        if step.losses >= POISON_AFTER:
+            self._stuck(step, "worker lost", askings.poison(step, step.losses))
+        elif self._room(step):
+            self._begin(step)
+        return False
+
+    def _stuck(self, step: Step, error: str, asking: questions.Asking) -> None:
+        """Ask about one step; the others go on."""
+        _end_attempt(step, error)
+        ask_at(self.closing, step, asking)
 
     def _can_go_on(self) -> list[Step]:
         moment, fence = self.moment, self.run.fence
@@ -247,10 +259,9 @@ class _Choice:
             end_step(self.closing, step, StepState.ENDED, question.answer_text or "denied", self.moment)
             return True
         if question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE:
-            self._person_output(step, question)
-            return True
+            return self._person_output(step, question)
         if self._room(step):
-            step.losses = 0
+            step.losses, step.by = 0, ""  # a person begins anew: with the node's own work
             self._new_attempt(step, note=question.answer_text)
         return False
 
@@ -259,11 +270,16 @@ class _Choice:
             self._begin(step)
         return False
 
-    def _person_output(self, step: Step, question: Question) -> None:
-        """The value a person gave is the step's output; it meets the contract like any other."""
+    def _person_output(self, step: Step, question: Question) -> bool:
+        """The value a person gave is the step's output; it meets the contract like any other, or is asked for again."""
         value = (question.answer or {}).get("value")
-        checked = contracts.checked(self.workflow, step, value, by_person=True)
+        try:
+            checked = contracts.checked(self.workflow, step, value, by_person=True)
+        except ContractBroken as error:
+            ask_at(self.closing, step, askings.given_again(step, value, error))
+            return False
         settle_step(self.run, step, checked, self.moment, by=question.answered_by)
+        return True
 
     # what comes next
 
@@ -281,7 +297,7 @@ class _Choice:
         except (InterfaceError, OperationalError):
             raise
         except Exception as error:  # a rule that fails, or no rule that holds
-            ask_loose(self.closing, _cannot_go_on(self.run, error), self.moment)
+            ask_loose(self.closing, askings.undecided(self.run, error), self.moment)
             return False
         match route:
             case routing.Go(visits=visits, drop=dropped):
@@ -336,6 +352,14 @@ class _Choice:
                 self._attempt(step, 1, "")
 
 
+def _end_attempt(step: Step, error: str) -> None:
+    attempt = step.attempts.order_by("-number").first()
+    if attempt and AttemptState.FAILED in ATTEMPT_MOVES[attempt.state]:
+        move_attempt(attempt, AttemptState.FAILED)
+        attempt.error, attempt.error_class, attempt.finished_at = error, "unforeseen", now()
+        attempt.save()
+
+
 def _changed(node: str) -> str:
     return f"its definition has changed under the same version: there is no node {node}"
 
@@ -362,49 +386,11 @@ def denied_before(run: Run) -> str | None:
     return last.answer_text or "denied"
 
 
-def _cannot_go_on(run: Run, error: Exception) -> questions.Asking:
-    return questions.Asking(
-        kind=QuestionKind.ERROR,
-        title=f"Run {run.pk} cannot go on: {told(error)}",
-        reason="what comes next could not be decided",
-        action={"error_class": "unforeseen", "error": told(error), "where": ""},
-        group=f"{run.workflow} cannot go on",
-        priority=70,
-    )
-
-
 def _missing(closing: Closing, reason: str, moment: datetime) -> Nothing:
-    run = closing.run
-    asking = questions.Asking(
-        kind=QuestionKind.MISSING,
-        title=f"{run.workflow} v{run.version} is not installed as the run knows it",
-        reason=reason,
-        action={"workflow": run.workflow, "version": run.version},
-        group=f"missing {run.workflow} v{run.version}",
-        priority=70,
-        deadline_seconds=MISSING_DEADLINE_SECONDS,
-    )
-    return ask_loose(closing, asking, moment)
+    return ask_loose(closing, askings.missing(closing.run, reason), moment)
 
 
 def quarantine(closing: Closing, error: Exception, moment: datetime) -> Nothing:
     """Park a run that cannot be claimed as it is. It is looked at again when a person says so, or ended."""
     move_run(closing.run, RunState.RUNNING)
-    return ask_loose(closing, _cannot_go_on(closing.run, error), moment)
-
-
-def _poison(closing: Closing, step: Step) -> None:
-    attempt = step.attempts.order_by("-number").first()
-    if attempt and attempt.state == AttemptState.RUNNING:
-        move_attempt(attempt, AttemptState.FAILED)
-        attempt.error, attempt.error_class, attempt.finished_at = "worker lost", "unforeseen", now()
-        attempt.save()
-    asking = questions.Asking(
-        kind=QuestionKind.ERROR,
-        title=f"{step.node} lost its worker {POISON_AFTER} times",
-        reason="the step was quarantined, so that it cannot take down another worker",
-        action={"error_class": "unforeseen", "error": "worker lost", "where": step.node},
-        group=f"worker lost at {step.node}",
-        priority=70,
-    )
-    ask_at(closing, step, asking)
+    return ask_loose(closing, askings.undecided(closing.run, error), moment)

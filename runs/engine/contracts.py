@@ -23,9 +23,14 @@ def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = Fal
     """
     node = workflow.node(step.node)
     output = as_contract(node.gives, value, spare=0 if by_person else SPARE)
+    check_bounds(workflow, step, output)
+    return output
+
+
+def check_bounds(workflow: Workflow, step: Step, output: BaseModel) -> None:
+    """Whether a plan keeps to the bounds of its pattern, whoever made it. Raises ContractBroken."""
     if isinstance(output, Plan) and isinstance(workflow.pattern, Supervised):
         routing.check_plan(workflow.pattern, output, _depth(step))
-    return output
 
 
 def accepted(claimed: Claimed, value: Any) -> BaseModel:

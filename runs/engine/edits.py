@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from runs import registry
 from runs.canonical import SPARE, canonical, plain
 from runs.definitions import Tool
-from runs.errors import wrong_values
+from runs.engine import contracts
+from runs.errors import ContractBroken, wrong_values
 from runs.models import Question, QuestionKind
 
 
@@ -43,7 +44,19 @@ def check(question: Question, raw: Mapping[str, Any]) -> dict[str, Any]:
     checked = parse(contract, raw)
     if tool is not None:
         return {"tool": tool.name, "arguments": plain(checked), "sentence": plain(tool.sentence(checked))}
+    _check_bounds(question, checked)
     return {**question.action, "value": plain(checked)}
+
+
+def _check_bounds(question: Question, checked: BaseModel) -> None:
+    """A plan that a person wrote keeps to the same bounds as a supervisor's."""
+    workflow = registry.workflow(question.run.workflow, question.run.version)
+    if workflow is None or question.step is None:
+        return
+    try:
+        contracts.check_bounds(workflow, question.step, checked)
+    except ContractBroken as error:
+        raise Broken([(error.where, error.message)]) from error
 
 
 def parse(contract: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Min
@@ -27,6 +28,8 @@ from runs.models.step import SETTLED_STEPS
 from runs.signals import question_asked, question_closed
 
 NOT_NEEDED = "not needed any more"
+LOOK_AGAIN = timedelta(seconds=10)
+_log = logging.getLogger("opsconsole.endings")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +164,17 @@ def withdraw(closing: Closing, asked: Any, moment: datetime) -> None:
 def rest(run: Run, moment: datetime) -> Nothing:
     """Where a run comes to rest when nothing more of it can be claimed now. The caller saves it."""
     unsettled = run.steps.exclude(state__in=SETTLED_STEPS)
-    if unsettled.filter(state=StepState.RUNNING, fence=run.fence).exists():
+    if _performed(run):
         return Nothing(why="others")
     if hold_back(run, moment):
         return Nothing(why="held")
     run.due_at = unsettled.filter(state=StepState.SLEEPING).aggregate(due=Min("due_at"))["due"]
     waits = run.questions.filter(state=QuestionState.OPEN).exists()
+    if run.due_at is None and not waits:
+        _log.error(
+            "run %s has nothing to wait for", run.pk
+        )  # a defect of ours: it must not be left like that
+        run.due_at = moment + LOOK_AGAIN
     move_run(run, RunState.SLEEPING if run.due_at and not waits else RunState.WAITING)
     let_go(run)
     return Nothing(why="waits" if waits else "later")
@@ -176,12 +184,22 @@ def hold_back(run: Run, moment: datetime) -> bool:
     """Put a locked, leased run that a control covers back, marked, when nothing of it is performed any more."""
     if not covered(run, moment):
         return False
-    if run.steps.filter(state=StepState.RUNNING, fence=run.fence).exists():
-        return True
+    leave(run, moment)
+    return True
+
+
+def leave(run: Run, moment: datetime) -> Nothing:
+    """Leave a run to whoever looks next, when nothing of it is performed any more."""
+    if _performed(run):
+        return Nothing(why="others")
     move_run(run, RunState.READY)
     run.due_at = moment
     let_go(run)
-    return True
+    return Nothing(why="later")
+
+
+def _performed(run: Run) -> bool:
+    return run.steps.filter(state=StepState.RUNNING, fence=run.fence).exists()
 
 
 def covered(run: Run, moment: datetime) -> bool:

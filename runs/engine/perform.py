@@ -21,14 +21,7 @@ from runs.recorded.items import Item
 def perform(claimed: Claimed, flight: Flight) -> Outcome:
     """Perform a claimed attempt and say how it ended. Never raises."""
     try:
-        given = _given(claimed)
-    except ValidationError as error:
-        return failed(broken(error, "input"))
-    except (InterfaceError, OperationalError) as error:
-        return _nobody_knows(error)
-    connection.close()  # nothing of the database is held while work goes on
-    try:
-        return _performed(claimed, flight, given)
+        return _performed(claimed, flight, _given(claimed))
     except Park as park:
         return Asked(asking=park.asking)
     except (CutInFlight, Refused) as cut:
@@ -49,9 +42,10 @@ def _given(claimed: Claimed) -> BaseModel:
     """What the work is given: the step's input, or for a repair or a verifier what was refused."""
     raw = bodies.load(claimed.step.input)
     if not claimed.stand_in.refused:
-        return claimed.node.takes.model_validate_json(canonical(raw))
-    last = claimed.step.attempts.select_related("rejected_output").filter(number__lt=claimed.attempt.number)
-    failed = last.order_by("-number").first()
+        return _input(claimed, raw)
+    before = claimed.step.attempts.select_related("rejected_output").filter(number__lt=claimed.attempt.number)
+    # Not its own earlier attempts: one that could not be made now is made again from the same.
+    failed = before.exclude(by=claimed.attempt.by).order_by("-number").first()
     return RefusedOutput(
         input=raw,
         output=bodies.load(failed.rejected_output) if failed and failed.rejected_output else None,
@@ -60,7 +54,15 @@ def _given(claimed: Claimed) -> BaseModel:
     )
 
 
+def _input(claimed: Claimed, raw: Any) -> BaseModel:
+    try:
+        return claimed.node.takes.model_validate_json(canonical(raw))
+    except ValidationError as error:
+        raise broken(error, "input") from error
+
+
 def _performed(claimed: Claimed, flight: Flight, given: BaseModel) -> Outcome:
+    connection.close()  # nothing of the database is held while work goes on
     work = claimed.work
     if isinstance(work, Agent):
         return agent_turns.perform(claimed, flight, work, given)

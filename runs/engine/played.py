@@ -83,7 +83,7 @@ def _ask(claimed: Claimed, flight: Flight, item: Item) -> None:
         prompt="",
         prompt_version="recorded",
         messages=(Message(role="user", text=item.input),) if item.input else (),
-        parameters={"item": item.index, "context_tokens": item.context_tokens},
+        parameters={name: value for name, value in _figures(item).items() if value not in (None, "")},
         seconds_left=claimed.left(),
     )
     try:
@@ -91,6 +91,17 @@ def _ask(claimed: Claimed, flight: Flight, item: Item) -> None:
             models_asked.ask(claimed, flight, request, Counter())
     except provider.ProviderFailed:
         return  # on record as the failed call it was
+
+
+def _figures(item: Item) -> dict[str, Any]:
+    """What was recorded beside the reply, for whoever looks into the call."""
+    return {
+        "item": item.index,
+        "context_tokens": item.context_tokens,
+        "tokens": item.tokens_source,
+        "latency_s": item.latency_s,
+        "at": item.ts,
+    }
 
 
 def _call(claimed: Claimed, item: Item) -> None:

@@ -5,12 +5,13 @@ One transaction: gate, run row, outcome, events, next claims, and the questions'
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from runs import bodies
 from runs.canonical import plain
@@ -23,6 +24,7 @@ from runs.engine.endings import (
     ask_at,
     covered,
     end_step,
+    leave,
     let_step_go,
     rest,
     settle_step,
@@ -35,11 +37,25 @@ from runs.models import Attempt, AttemptState, Call, QuestionKind, Run, Step, St
 from runs.models.step import SETTLED_STEPS
 from runs.verdicts import Escalate, Stop, TryAgain, judge
 
+_log = logging.getLogger("opsconsole.settle")
 CUT_SECONDS = 1.0  # before a call that was cut, with no control in force any more, is tried again
 
 
 def settle(claimed: Claimed, outcome: Outcome) -> Next:
-    """Record how a claimed attempt ended; returns the next claims of the same run, if there are any."""
+    """Record how a claimed attempt ended; returns the next claims of the same run, if there are any.
+
+    When what comes next cannot be claimed, the outcome is recorded all the same: claiming says why, and asks.
+    """
+    try:
+        return _settled(claimed, outcome)
+    except (InterfaceError, OperationalError):
+        raise
+    except Exception:
+        _log.exception("step %s is settled without what comes next", claimed.step.pk)
+        return _settled(claimed, outcome, onward=False)
+
+
+def _settled(claimed: Claimed, outcome: Outcome, *, onward: bool = True) -> Next:
     with transaction.atomic():
         gate.shared()
         run = lock_run(claimed.run.pk)
@@ -51,7 +67,8 @@ def settle(claimed: Claimed, outcome: Outcome) -> Next:
         if isinstance(outcome, Lost) or step.state in SETTLED_STEPS:
             return _void(run, claimed, outcome, dropped=step.state in SETTLED_STEPS)
         closing = Closing(run)
-        claimed_next = _Settlement(closing=closing, claimed=claimed, moment=now()).apply(step, outcome)
+        settlement = _Settlement(closing=closing, claimed=claimed, moment=now(), onward=onward)
+        claimed_next = settlement.apply(step, outcome)
         closing.close()
     failpoints.hit("after_commit_before_wake")
     return claimed_next
@@ -90,6 +107,7 @@ class _Settlement:
     closing: Closing
     claimed: Claimed
     moment: datetime
+    onward: bool = True  # whether what comes next is claimed with it
 
     @property
     def run(self) -> Run:
@@ -116,6 +134,8 @@ class _Settlement:
             return Nothing(why="final")
         if covered(self.run, self.moment):
             return rest(self.run, self.moment)
+        if not self.onward:
+            return leave(self.run, self.moment)
         return claim_next(self.closing, worker=self.claimed.worker, moment=self.moment, settled=step)
 
     def _done(self, step: Step, attempt: Attempt, value: Any) -> None:

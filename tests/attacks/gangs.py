@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,20 +13,28 @@ from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import simulated
 from runs.definitions import (
+    END,
     Agent,
     Ask,
+    Edge,
     Effect,
     EffectGate,
     End,
     ErrorPolicy,
+    Fallback,
     Join,
     Node,
+    Orchestrated,
+    Pipeline,
     Plan,
+    RefusedOutput,
+    RepairStep,
     Rest,
     Results,
     Retry,
     Supervised,
     Tool,
+    Verify,
     Workflow,
 )
 from tests.attacks.rogues import TOOL
@@ -55,7 +64,8 @@ class Told(BaseModel):
 
 
 def forget() -> None:
-    for told in (PLANS, DOES, BEHAVES, GATHERS, HOLDS):
+    everything: tuple[dict[str, Any], ...] = (PLANS, DOES, BEHAVES, GATHERS, HOLDS, ACCEPTS, MENDS)
+    for told in everything:
         told.clear()
 
 
@@ -153,3 +163,77 @@ def gang(name: str, *, deadline_seconds: float = 24 * 3600.0, **more: Any) -> Wo
 GANG = gang("gang")
 FIRST_OF_GANG = gang("first_of_gang", join=Join(need=1, rest=Rest.END), width=2)
 MOST_OF_GANG = gang("most_of_gang", join=Join(need=0.5))
+
+
+class Claim(BaseModel):
+    """What is handed through a chain of an error policy."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    does: str
+
+
+ACCEPTS: dict[str, Callable[[Claim, Told], Any]] = {}
+MENDS: dict[str, Callable[[RefusedOutput], Any]] = {}
+
+
+def _accept(claim: Claim, told: Told) -> None:
+    if claim.does in ACCEPTS:
+        ACCEPTS[claim.does](claim, told)
+
+
+def mend(refused: RefusedOutput) -> Told:
+    told: Told = MENDS[refused.input["does"]](refused)
+    return told
+
+
+def one_of(name: str, **policy: Any) -> Workflow:
+    """One agent with an `accept`, and an error policy to try."""
+    node = Node(
+        name="say",
+        work=an_agent("errand_boy"),
+        takes=Claim,
+        gives=Told,
+        accept=_accept,
+        errors=ErrorPolicy(**policy),
+    )
+    return registry.register(
+        Workflow(
+            name=name,
+            version=1,
+            team="Testers",
+            goal=lambda claim: claim.does,
+            pattern=Pipeline(nodes=(node,)),
+        )
+    )
+
+
+QUICK = Retry(times=1, base_seconds=0.0)
+MENDED = one_of("mended", data=RepairStep(by=mend), reasoning=Verify(by=mend), recoverable=QUICK)
+FALLEN = one_of(
+    "fallen",
+    recoverable=Fallback(models=("simulated/errand_boy-b", "simulated/errand_boy-c"), then=Ask()),
+)
+PLAIN_CLAIM = one_of("plain_claim")
+
+
+class Endless(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    number: float
+
+
+def _never_a_number(claim: Claim) -> Endless:
+    return Endless(number=1.0)
+
+
+ENDLESS = registry.register(
+    Workflow(
+        name="endless",
+        version=1,
+        team="Testers",
+        goal=lambda claim: claim.does,
+        pattern=Orchestrated(
+            nodes=(Node(name="number", work=_never_a_number, takes=Claim, gives=Endless),),
+            edges=(Edge(source="number", target=END, hand=lambda trail: Endless(number=math.nan)),),
+        ),
+    )
+)
