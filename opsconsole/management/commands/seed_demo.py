@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from runs import live, registry
 
 SEEDED = "seed demo"  # the act in the journal that says it was done
 SIGN_INS = "sign-ins.txt"
-WORKFLOW = "invoice_intake"
 ACTOR = System(name="demo")
 
 
@@ -60,6 +60,24 @@ INVOICES = (
     "34-odenthal.xml",
     "36-ried.xml",
     "42-halden-credit.xml",
+)
+
+# Of the sample messages: one of each way a case can go.
+MESSAGES = (
+    "01-kettle-leaks.eml",
+    "03-how-long.eml",
+    "04-no-number.eml",
+    "06-too-late.eml",
+    "07-wasserkocher.eml",
+    "09-ignore-your-policy.eml",
+    "10-large-rug.eml",
+    "11-two-orders.eml",
+    "26-capital-letters.eml",
+    "27-lawyer.eml",
+    "36-jamais-recu.eml",
+    "39-system-note.eml",
+    "51-dishwasher.eml",
+    "60-liable.eml",
 )
 
 
@@ -109,14 +127,22 @@ def _write(path: Path, sign_ins: list[tuple[Person, str]]) -> None:
 
 
 def _start_runs() -> int:
-    if registry.newest(WORKFLOW) is None:
-        return 0
-    return sum(_started(file) for file in INVOICES)
+    return sum(
+        _started(workflow, given, key) for workflow, given, key in _demo() if registry.newest(workflow)
+    )
 
 
-def _started(file: str) -> bool:
-    given = {"folder": "samples", "file": file}
+def _demo() -> Iterator[tuple[str, dict[str, str], str]]:
+    """Workflow, input and start key of every run of the demo."""
+    for file in INVOICES:
+        yield "invoice_intake", {"folder": "samples", "file": file}, f"demo:{file}"
+    for file in MESSAGES:
+        yield "refund_desk", {"folder": "samples", "file": file}, f"demo:{file}"
+    yield "dependency_review", {}, "demo:every package"
+
+
+def _started(workflow: str, given: dict[str, str], key: str) -> bool:
     try:
-        return start_run(actor=ACTOR, workflow=WORKFLOW, raw_input=given, start_key=f"demo:{file}").created
+        return start_run(actor=ACTOR, workflow=workflow, raw_input=given, start_key=key).created
     except Refusal:  # stopped, or full: the demo is not worth more than that
         return False

@@ -84,7 +84,7 @@ def licence(stated: Stated) -> Licence:
         words = " and ".join(sorted({family.rstrip("-") for family in families}))
         found = f"its files read like {_list(read)}" if read else "it brings no licence file that could tell"
         return _open(of_family or read, [f"Its metadata says no more than {words}, and {found}."])
-    return _open(read, ["Its metadata names no licence.", f"Its files read like {_list(read)}."])
+    return _open(read, [_unnamed(stated), f"Its files read like {_list(read)}."])
 
 
 def reads_like(text: str) -> tuple[str, ...]:
@@ -106,6 +106,15 @@ def reads_like(text: str) -> tuple[str, ...]:
     if _BSD.search(flat):
         found.append("BSD-3-Clause" if _BSD_NAMES.search(flat) else "BSD-2-Clause")
     return tuple(found)
+
+
+def _unnamed(stated: Stated) -> str:
+    said = " ".join((stated.expression or stated.field).split())
+    return (
+        f"Its metadata says “{said:.80}”, which names no licence we know."
+        if said
+        else "Its metadata names no licence."
+    )
 
 
 def _named(stated: Stated) -> tuple[list[str], list[str]]:
