@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, When
 
 from runs.canonical import plain
 from runs.models import Hold, Run, RunState, Step, StepState
@@ -61,9 +61,11 @@ def number(text: str) -> int | None:
 
 
 def page(wanted: Wanted, size: int = PAGE) -> Page:
-    """One query; no counting of what is not shown. Each run has `place`, the node it is at."""
+    """One query; no counting of what is not shown. Each run has `place`, the node it is at: of several at once one
+    that waits for a person, else the newest."""
     begun = Step.objects.filter(run=OuterRef("pk")).exclude(state=StepState.READY)
-    place = begun.order_by("-seq").values("node")[:1]
+    waits = Case(When(state=StepState.WAITING, then=0), default=1)
+    place = begun.order_by(waits, "-seq").values("node")[:1]
     rows = _matching(wanted).select_related("team").annotate(place=Subquery(place)).order_by("-pk")
     found = list(rows[: size + 1])
     return Page(runs=tuple(found[:size]), next=found[size - 1].pk if len(found) > size else None)

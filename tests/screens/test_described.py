@@ -16,6 +16,7 @@ from runs.definitions import (
     Fallback,
     Join,
     Node,
+    Orchestrated,
     Pipeline,
     Policy,
     Repair,
@@ -144,6 +145,10 @@ def test_a_contract_is_written_out_where_it_first_stands_and_named_elsewhere() -
     assert len(first) == len(set(first)) == len({side.contract.name for side in sides})
 
 
+assert isinstance(DESK_1.pattern, Orchestrated)
+RULES = DESK_1.pattern
+
+
 def changed(**more: Any) -> tuple[Difference, ...]:
     return differences.between(DESK_1, replace(DESK_1, version=2, **more)).shown
 
@@ -160,7 +165,7 @@ def test_a_changed_bound_shows_before_and_after() -> None:
 
 def test_a_new_node_is_said_once_and_not_fact_by_fact() -> None:
     nodes = (*DESK_1.nodes, Node(name="thanks", work=mend, takes=Draft, gives=Draft))
-    found = changed(pattern=replace(DESK_1.pattern, nodes=nodes))
+    found = changed(pattern=replace(RULES, nodes=nodes))
     assert [one for one in found if "thanks" in one.about] == [
         Difference(about="node thanks", before="", after="there")
     ]
@@ -175,7 +180,7 @@ class Tighter(BaseModel):
 
 def test_a_changed_contract_is_said_field_by_field() -> None:
     first = replace(DESK_1.nodes[0], takes=Tighter)
-    found = changed(pattern=replace(DESK_1.pattern, nodes=(first, *DESK_1.nodes[1:])))
+    found = changed(pattern=replace(RULES, nodes=(first, *DESK_1.nodes[1:])))
     about = {one.about: (one.before, one.after) for one in found}
     assert about["node triage: takes"] == ("Message", "Tighter")
     assert about["node triage: takes channel"] == (
@@ -188,9 +193,7 @@ def test_a_changed_contract_is_said_field_by_field() -> None:
 def test_a_changed_prompt_is_seen_even_under_the_same_version_of_it() -> None:
     work = replace(patterns.WRITER, prompt="Something else.")
     nodes = tuple(replace(one, work=work) if one.name == "draft" else one for one in DESK_1.nodes)
-    assert [one.about for one in changed(pattern=replace(DESK_1.pattern, nodes=nodes))] == [
-        "node draft: prompt"
-    ]
+    assert [one.about for one in changed(pattern=replace(RULES, nodes=nodes))] == ["node draft: prompt"]
 
 
 def test_the_width_and_depth_of_a_fan_out_are_said() -> None:

@@ -59,6 +59,37 @@ def test_a_very_long_workflow_is_drawn_without_recursion() -> None:
     assert len(layout(names, list(pairwise(names))).lines) == 2999
 
 
+def test_what_a_way_says_has_room_and_no_label_stands_on_another() -> None:
+    names = ["triage", "deny", "refund", "reply"]
+    says = {
+        ("triage", "deny"): "outside policy",
+        ("triage", "refund"): "within policy, and the customer is known to us",
+        ("refund", "reply"): "paid",
+        ("deny", "reply"): "told",
+        ("reply", "triage"): "asked again, at most 3×",
+    }
+    drawing = layout(names, list(says), says=says)
+    labels = [one for line in drawing.lines for one in line.label]
+    assert {line.says for line in drawing.lines} == set(says.values())
+    assert all(line.label for line in drawing.lines)
+    assert all(10 < label.x < drawing.width and 0 < label.y < drawing.height for label in labels)
+    for one, other in combinations(labels, 2):
+        assert abs(one.y - other.y) >= 11 or one.right <= other.left or other.right <= one.left
+    assert any(label.text.endswith("…") for label in labels)
+    assert layout(names, list(says)).width < drawing.width
+
+
+def test_a_way_back_passes_no_box_that_stands_below_its_ends() -> None:
+    names = ["start", "one", "two", "last"]
+    forward = [("start", "one"), ("start", "two"), ("one", "last"), ("two", "last")]
+    drawing = layout(names, [*forward, ("one", "start"), ("last", "one")])
+    at = {box.name: box for box in drawing.boxes}
+    under = at["two"] if at["two"].y > at["one"].y else at["one"]
+    for line in drawing.lines:
+        for x in (int(one) for one in re.findall(r"[MH](\d+)(?: \d+)?V", line.path)):
+            assert not under.x < x < under.x + under.width or under.name in (line.source, line.target)
+
+
 _names = st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1)
 
 
@@ -67,7 +98,7 @@ _names = st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1)
 def test_any_graph_has_every_place_once_and_every_known_way(
     names: list[str], ways: list[tuple[str, str]]
 ) -> None:
-    drawing = layout(names, ways)
+    drawing = layout(names, ways, says=dict.fromkeys(ways, "when it holds"))
     assert sorted(box.name for box in drawing.boxes) == sorted(names)
     assert all(_apart(one, other) for one, other in combinations(drawing.boxes, 2))
     known = [way for way in ways if set(way) <= set(names)]

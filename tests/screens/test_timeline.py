@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.timeline import MOST_ROWS, Asked, Called, Held, Tried, Visited, timeline
+from runs.timeline import MOST_ROWS, MOST_TASKS, Asked, Called, Held, Row, Timeline, Tried, Visited, timeline
 
 BEGIN = datetime(2026, 11, 21, 14, 18, tzinfo=UTC)
 
@@ -131,6 +131,100 @@ def test_a_run_of_thousands_of_calls_is_cut_and_says_so() -> None:
     )
     assert len(drawn.rows) == MOST_ROWS
     assert drawn.left_out == 1001 - MOST_ROWS
+
+
+def task(number: int, state: str = "done", *, parent: int = 1, asked: tuple[Asked, ...] = ()) -> Visited:
+    begun = state not in ("ready", "not needed")
+    return Visited(
+        id=100 * parent + number,
+        node=f"look, task {number + 1}",
+        state=state,
+        begin=at(number),
+        end=at(number + 1) if state in ("done", "failed", "not needed") else None,
+        tries=(tried(1000 * parent + number, "done", number, number + 1),) if begun else (),
+        questions=asked,
+        parent=parent,
+        begun=begun,
+    )
+
+
+def planned(*tasks: Visited, unfolded: int | None = None, after: tuple[Visited, ...] = ()) -> Timeline:
+    plan = Visited(id=1, node="plan", state="done", begin=at(0), end=at(1), tries=(tried(1, "done", 0, 1),))
+    return timeline(begin=BEGIN, end=None, now=at(100), visits=[plan, *after, *tasks], unfolded=unfolded)
+
+
+def said(drawn: Timeline) -> list[tuple[int, str]]:
+    return [(row.level, row.label) for row in drawn.rows]
+
+
+def test_tasks_stand_under_the_step_that_planned_them_in_the_plans_order() -> None:
+    after = Visited(id=2, node="report", state="done", begin=at(50), end=at(60))
+    drawn = planned(task(0), task(1), after=(after,))
+    assert said(drawn) == [(0, "plan"), (1, "look, task 1"), (1, "look, task 2"), (0, "report")]
+    assert all(row.task for row in drawn.rows if row.level)
+
+
+def test_a_wide_plan_is_folded_into_a_few_rows_and_one_that_counts_the_rest() -> None:
+    drawn = planned(
+        *(task(number) for number in range(MOST_TASKS)), *(task(n, "ready") for n in range(12, 46))
+    )
+    assert len(drawn.rows) == 1 + MOST_TASKS + 1
+    assert drawn.rows[-1] == Row(about="more", id=1, level=1, label="… and 34 more: 34 planned", state="")
+
+
+def test_what_waits_failed_or_goes_on_has_a_row_before_what_is_done() -> None:
+    waits = Asked(id=3, state="open", verb="", by="", begin=at(48), end=None)
+    tasks = [task(number) for number in range(50)]
+    tasks[47] = task(47, "failed")
+    tasks[48] = task(48, "waiting", asked=(waits,))
+    tasks[49] = task(49, "running")
+    drawn = planned(*tasks)
+    assert said(drawn)[-5:] == [
+        (1, "look, task 48"),
+        (1, "look, task 49"),
+        (2, "waits for a person"),
+        (1, "look, task 50"),
+        (1, "… and 38 more: 38 done"),
+    ]
+
+
+def test_an_unfolded_plan_has_every_task_and_can_be_folded_again() -> None:
+    drawn = planned(*(task(number) for number in range(50)), unfolded=1)
+    assert len(drawn.rows) == 1 + 50 + 1
+    assert drawn.rows[-1].folds
+
+
+def test_a_plan_in_a_plan_stands_under_its_task() -> None:
+    inner = [task(number, parent=100) for number in range(2)]
+    drawn = planned(task(0), task(1), *inner)
+    assert said(drawn) == [
+        (0, "plan"),
+        (1, "look, task 1"),
+        (2, "look, task 1"),
+        (2, "look, task 2"),
+        (1, "look, task 2"),
+    ]
+
+
+def test_a_task_that_nobody_has_begun_has_no_bar_and_no_length() -> None:
+    row = planned(task(0, "ready")).rows[1]
+    assert (row.bars, row.seconds, row.href_attempt) == ((), None, None)
+
+
+def test_questions_that_are_open_side_by_side_are_waited_for_once() -> None:
+    first = Asked(id=1, state="answered", verb="approve", by="Ines", begin=at(10), end=at(40))
+    second = Asked(id=2, state="answered", verb="approve", by="Ines", begin=at(20), end=at(50))
+    third = Asked(id=3, state="answered", verb="approve", by="Ines", begin=at(60), end=at(70))
+    assert planned(task(0, asked=(first,)), task(1, asked=(second, third))).waited == 50
+
+
+def test_steps_planned_at_the_start_do_not_flood_the_page() -> None:
+    visits = [
+        Visited(id=n, node=f"item {n}", state="ready", begin=BEGIN, end=None, begun=False) for n in range(900)
+    ]
+    drawn = timeline(begin=BEGIN, end=None, now=at(10), visits=visits)
+    assert len(drawn.rows) == MOST_TASKS + 1
+    assert drawn.rows[-1].label == "… and 888 more: 888 planned"
 
 
 @given(
