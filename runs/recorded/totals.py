@@ -25,16 +25,20 @@ _SUMS = f"""
     FROM calls
 """
 # A run that says done and does not have every recorded item exactly once: a step for each, settled, and for a model
-# or tool item one call with an outcome, for a message none.
+# or tool item one call with an outcome, for a message none. Whoever held the run last is asked: what a lost worker
+# had on record may have had another key, when the code was changed in between.
 _INCOMPLETE = """
     SELECT run.id FROM runs_run run JOIN runs_body given ON given.digest = run.input_id
     LEFT JOIN LATERAL (
         SELECT count(*) AS played, count(*) FILTER (WHERE calls.keys <> calls.wanted) AS wrong
         FROM runs_step step JOIN runs_body item ON item.digest = step.input_id
         CROSS JOIN LATERAL (
-            SELECT count(DISTINCT one.key) AS keys,
+            SELECT count(DISTINCT one.key) FILTER (WHERE one.fence = one.last) AS keys,
                    CASE item.content::jsonb ->> 'kind' WHEN 'message' THEN 0 ELSE 1 END AS wanted
-            FROM runs_call one WHERE one.step_id = step.id AND one.state IN ('done', 'failed')
+            FROM (
+                SELECT key, fence, max(fence) OVER () AS last FROM runs_call
+                WHERE step_id = step.id AND state IN ('done', 'failed')
+            ) one
         ) calls
         WHERE step.run_id = run.id AND step.state = 'done'
     ) steps ON true

@@ -356,6 +356,21 @@ def test_a_run_without_every_item_exactly_once_is_lost(broken: Any, runtime: Run
     assert (found.runs, found.lost, found.completed) == (2, 1, 1)
 
 
+def test_an_item_that_a_lost_worker_played_under_another_key_counts_once(runtime: Runtime) -> None:
+    """The code was changed between the two, and with it what the request says."""
+    run = taken_in(conversation())
+    for _ in range(2):
+        claims = claim(run.pk, worker="lost")
+        assert isinstance(claims, tuple)
+        _perform_and_settle(claims[0], runtime)
+    assert Call.objects.filter(run=run).update(key="as it was called before") == 1
+    Step.objects.filter(run=run, seq=2).update(state="running", output=None)
+    run = played(run, runtime)
+    assert Call.objects.filter(run=run, step__seq=2, state="done").count() == 2
+    found = totals([run.pk])
+    assert (found.lost, found.model_calls, found.tokens_in) == (0, 2, 250)
+
+
 def test_a_run_that_is_being_played_is_not_lost(runtime: Runtime) -> None:
     run = taken_in(conversation())
     assert isinstance(claim(run.pk, worker="busy"), tuple)
