@@ -226,7 +226,7 @@ def _counted(reply: ModelReply) -> Usage:
     said = (
         len(reply.text) + len(repr(reply.output)) + sum(len(repr(one.arguments)) for one in reply.tool_calls)
     )
-    return Usage(tokens_in=reply.usage.tokens_in, tokens_out=max(reply.usage.tokens_out, said // 4 + 1))
+    return replace(reply.usage, tokens_out=max(reply.usage.tokens_out, said // 4 + 1))
 
 
 def _ping_pong(order: Ordered, request: ModelRequest, good: Callable[[], ModelReply]) -> ModelReply:
@@ -289,7 +289,7 @@ def _wrong_argument(order: Ordered, request: ModelRequest, good: Callable[[], Mo
     if not reply.tool_calls:
         return reply
     first, *others = reply.tool_calls
-    schema = next(
+    schema: Mapping[str, Any] = next(
         (tool.get("parameters", {}) for tool in request.tools if tool.get("name") == first.name), {}
     )
     dice = _dice(order, request)

@@ -99,7 +99,7 @@ def check_misbehaviour(app_configs: Any, **_: Any) -> list[CheckMessage]:
             id="runs.W001",
         )
         for name in sorted(wanted)
-        if name not in _rules and not name.startswith("simulated/")
+        if name.partition("@")[0] not in _rules and not name.startswith("simulated/")
     ]
 
 

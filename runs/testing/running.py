@@ -146,6 +146,8 @@ class _Run:
             run = Run.objects.get(pk=run_id)
             if run.final:
                 return self._none_left(run)
+            if run.hold:
+                raise NeverSettled(f"Run {run_id} is held ({run.hold}): release the control first.")
             if not self._wake(run) and not self._answer(run):
                 return self._none_left(run)
         raise NeverSettled(f"Run {run_id} was looked at {MOST_LOOKS} times and is not over.")

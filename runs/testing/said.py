@@ -11,7 +11,7 @@ from django.db import transaction
 
 from runs.engine import answers, edits
 from runs.engine.record import now
-from runs.models import Question, Verb
+from runs.models import Question, QuestionKind, Verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,9 @@ def give(question_id: int, said: Answer) -> None:
 
 
 def _action(question: Question, said: Answer) -> dict[str, Any]:
-    if said.verb != "edit":
-        action: dict[str, Any] = question.action
+    """What is agreed to. A value that broke its contract cannot be approved as it is."""
+    action: dict[str, Any] = question.action
+    if said.verb != "edit" and question.kind != QuestionKind.CONTRACT:
         return action
-    present = question.action.get("arguments", question.action.get("value"))
+    present = action.get("arguments", action.get("value"))
     return edits.check(question, {**(present if isinstance(present, dict) else {}), **said.values})

@@ -257,7 +257,9 @@ def test_a_setting_may_name_several_with_and_without_a_seed() -> None:
 
 
 def test_a_setting_that_names_no_agent_is_a_warning(settings: Any) -> None:
-    settings.SIMULATED_MISBEHAVIOUR = "kit_writr=slow, kit_writer=slow, simulated/x=slow"
+    settings.SIMULATED_MISBEHAVIOUR = (
+        "kit_writr=slow, kit_writer=slow, simulated/x=slow, kit_writer@simulated/x=slow"
+    )
     found = [one.msg for one in run_checks(tags=["workflows"]) if one.id == "runs.W001"]
     assert found == [
         "OPSCONSOLE_SIMULATED_MISBEHAVIOUR names 'kit_writr', and no simulated agent has this name."

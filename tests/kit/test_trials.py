@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.db import transaction
 
 from runs import registry
 from runs.agents.door import ModelRequest
@@ -22,6 +23,7 @@ from runs.definitions import (
     Verify,
     Workflow,
 )
+from runs.engine import edits, holds
 from runs.errors import RecoverableError
 from runs.models import Run
 from runs.testing import (
@@ -155,6 +157,19 @@ def test_a_person_mends_a_broken_output() -> None:
     trial = run_workflow(flows.paying(), CLAIM, agents={"kit_proposer": script}, answers=[mended])
     trial.expect(state="done")
     assert trial.step("propose").output == {"amount": 3, "reason": "three"}
+
+
+def test_a_broken_output_cannot_be_approved_as_it_is() -> None:
+    script = [says({"amount": "lots"}), says({"amount": "lots"})]
+    with pytest.raises(edits.Broken, match="amount: "):
+        run_workflow(flows.paying(), CLAIM, agents={"kit_proposer": script}, answers=[approve()])
+
+
+def test_a_run_that_a_control_holds_is_not_looked_at_for_ever() -> None:
+    with transaction.atomic():
+        holds.engage("pause", "workflow", "kit_paying", by="Ines")
+    with pytest.raises(NeverSettled, match=r"is held \(pause\): release the control first"):
+        run_workflow(flows.paying(), CLAIM)
 
 
 def test_what_the_accept_check_refuses_is_told_apart_from_a_broken_contract() -> None:
