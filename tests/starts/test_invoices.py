@@ -43,8 +43,9 @@ def test_a_dropped_invoice_is_taken_in(dropped: Path) -> None:
     assert (run.workflow, run.started_by) == ("invoice_intake", "folder dropped")
     assert "01-norrland.xml" in run.goal
     assert names(dropped / "done") == ["01-norrland.xml"]
-    read = bodies.load(advanced(run).steps.get(node="read").output)
-    assert read["text"] == (SAMPLES / "01-norrland.xml").read_text()
+    output = advanced(run).steps.get(node="read").output
+    assert output is not None
+    assert bodies.load(output)["text"] == (SAMPLES / "01-norrland.xml").read_text()
 
 
 def test_two_invoices_of_one_name_are_two_runs_that_read_their_own(dropped: Path, tmp_path: Path) -> None:
