@@ -108,7 +108,7 @@ def _model_problems(node: str, model: str) -> Iterator[Problem]:
         yield (
             "runs.E011",
             f"node {node!r}: no provider named {provider!r} for model {model!r}",
-            f"Use one of: {', '.join(door.names())}.",
+            f"Use one of: {', '.join(door.names())}; or name {provider!r} in MODEL_PROVIDERS.",
         )
     try:
         price(model)

@@ -59,7 +59,13 @@ async def send(endpoint: Endpoint, request: ModelRequest) -> ModelReply:
     except Exception as error:
         # Without its cause: a traceback of the libraries may show headers.
         raise _error(endpoint, _fault(error, endpoint)) from None
-    return _reply(endpoint, request, names, response)
+    try:
+        return _reply(endpoint, request, names, response)
+    except StepError:
+        raise
+    except Exception as error:  # the libraries check a stream's values less than a whole body's
+        fault = Fault(kind=faults.Kind.UNREADABLE, words=endpoint.hidden(str(error)))
+        raise _error(endpoint, fault) from None
 
 
 def warm() -> None:
@@ -275,7 +281,8 @@ def _check_ended(
 ) -> None:
     if response.finish_reason == "content_filter":
         details = response.provider_details or {}
-        raise _error(endpoint, Fault(kind=faults.Kind.REFUSAL, words=str(details.get("refusal") or words)))
+        refusal = endpoint.hidden(str(details.get("refusal") or words))
+        raise _error(endpoint, Fault(kind=faults.Kind.REFUSAL, words=refusal))
     if response.finish_reason == "length":
         raise _error(endpoint, Fault(kind=faults.Kind.LENGTH))
     if not words and not calls:
@@ -300,9 +307,9 @@ def _spoken(request: ModelRequest, words: str) -> Any:
 
 
 def _call(endpoint: Endpoint, names: shapes.Names, part: parts.ToolCallPart) -> ToolCall:
-    name = names.ours(part.tool_name)
+    name = names.ours(endpoint.hidden(part.tool_name))
     arguments = shapes.read_arguments(endpoint.hidden(_raw(part)), name)
-    return ToolCall(id=part.tool_call_id, name=name, arguments=arguments)
+    return ToolCall(id=endpoint.hidden(part.tool_call_id), name=name, arguments=arguments)
 
 
 def _usage(request: ModelRequest, response: parts.ModelResponse, said: str) -> Usage:
