@@ -42,6 +42,11 @@ def pages() -> list[str]:
         "/runs/list",
         "/runs/start",
         "/runs/start/paying",
+        "/workflows/",
+        "/workflows/list",
+        "/workflows/paying/",
+        "/workflows/plain/v1",
+        "/workflows/plain/v1/versions",
         "/controls/",
         "/controls/?scope_kind=workflow&scope=paying",
         "/controls/held",
@@ -136,7 +141,9 @@ def test_auditors_see_everything_and_no_button_that_changes_something(
         assert not {action for action in changing if not action.startswith("/runs/start")}, where
 
 
-@pytest.mark.parametrize("where", ["/", "/runs/", "/controls/", "/interventions/", "/search", "/runs/start"])
+@pytest.mark.parametrize(
+    "where", ["/", "/runs/", "/workflows/", "/controls/", "/interventions/", "/search", "/runs/start"]
+)
 def test_a_stranger_is_sent_to_sign_in(where: str, transactional_db: None) -> None:
     response = Client().get(where)
     assert response.status_code == 302
