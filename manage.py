@@ -17,6 +17,10 @@ def main() -> None:
         from opsconsole.supervisor import up
 
         sys.exit(up.main())
+    if command == "bench":  # has processes and servers of its own, on a directory of its own
+        from opsconsole.bench import command as bench
+
+        sys.exit(bench.main(sys.argv[2:]))
 
     from opsconsole import environment
 

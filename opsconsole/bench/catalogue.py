@@ -1,0 +1,107 @@
+"""Which benchmarks there are, and which processes each needs. Starts none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NEVER = "3600"  # seconds: nobody polls, so that exactly as many runs are under way as there are threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """One benchmark: `module` in this package has `measure(order)`; `agents` workers of `threads` each.
+
+    `web` adds the front and both lanes, `ordinary` beat and the worker that sweeps. `seconds` bounds all of it.
+    """
+
+    name: str
+    module: str
+    says: str
+    agents: int = 2
+    threads: int = 4
+    web: bool = False
+    ordinary: bool = False
+    seconds: float = 600.0
+    peers: bool = False
+    by_itself: bool = False  # only when it is named
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+_NOBODY_POLLS = {"OPSCONSOLE_RUNS_SWEEP_SECONDS": NEVER}
+
+BENCHES = (
+    Bench(
+        name="steps",
+        module="steps",
+        says="no-op steps a second, 8 runs at a time, beside the floor",
+        env=_NOBODY_POLLS,
+    ),
+    Bench(
+        name="guarded",
+        module="guarded",
+        says="the same with model and tool calls in every step",
+        env=_NOBODY_POLLS,
+    ),
+    Bench(name="solo", module="solo", says="ms a step of one run alone", agents=1),
+    Bench(name="resume", module="resume", says="decision submitted until the run's code starts again"),
+    Bench(
+        name="stop",
+        module="stops",
+        says="stop act called until calls, children and 200 calls at once are cut",
+        threads=110,
+        ordinary=True,
+        env={"OPSCONSOLE_DATABASE_POOL": "30"},
+    ),
+    Bench(
+        name="push",
+        module="push",
+        says="event committed until the last of 1, 100, 500 sockets has it",
+        agents=0,
+        web=True,
+    ),
+    Bench(
+        name="waiting",
+        module="waiting",
+        says="what 10, 10,000 and 100,000 waiting runs cost",
+        agents=1,
+        threads=16,
+        seconds=1200.0,
+    ),
+    Bench(
+        name="pages",
+        module="pages",
+        says="inbox, runs, run and interventions over few and many runs",
+        agents=1,
+        web=True,
+        seconds=5400.0,
+    ),
+    Bench(
+        name="peers",
+        module="against_peers",
+        says="steps of LangGraph and DBOS on the same PostgreSQL, in turn with ours",
+        peers=True,
+        by_itself=True,
+        seconds=1800.0,
+        env=_NOBODY_POLLS,
+    ),
+    Bench(
+        name="profile",
+        module="profile",
+        says="where the time of one step goes: code, statements, plans",
+        agents=1,
+        peers=True,
+        by_itself=True,
+        env=_NOBODY_POLLS,
+    ),
+)
+
+
+def named(name: str) -> Bench | None:
+    """The benchmark of that name."""
+    return next((bench for bench in BENCHES if bench.name == name), None)
+
+
+def usual() -> list[Bench]:
+    """Those that run when none is named."""
+    return [bench for bench in BENCHES if not bench.by_itself]

@@ -1,0 +1,185 @@
+"""What every benchmark does from its driving process: a person, runs started and woken, stamps heard. Measures nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
+
+from escalations.roles import Role
+from escalations.starts import start_run
+from runs import live
+from runs.engine.record import now
+from runs.models import Run, RunState, Worker
+from runs.models.run import ACTIVE
+
+LOOK_SECONDS = 0.01
+PATIENCE_SECONDS = 120.0
+
+
+class Stalled(Exception):
+    """Something that a benchmark waited for did not come."""
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+    """Poll until it is true. Raises Stalled."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise Stalled(f"not within {seconds:.0f} s: {what}")
+        time.sleep(LOOK_SECONDS)
+
+
+def wait_for_workers(count: int) -> None:
+    """Until so many agent workers have been seen."""
+    until(lambda: Worker.objects.filter(kind="agents").count() >= count, f"{count} workers are there")
+
+
+def worker_pids() -> list[int]:
+    """The agent workers of this benchmark."""
+    pids = Worker.objects.filter(kind="agents", gone_at__isnull=True).values_list("pid", flat=True)
+    return [pid for pid in pids if pid]
+
+
+@cache
+def operator(username: str = "bench", password: str | None = None) -> User:
+    """Somebody on shift; made when not there. With a password they can sign in by the form."""
+    found = User.objects.filter(username=username).first()
+    if found:
+        return found
+    with transaction.atomic():
+        made = User.objects.create_user(username, password=password)
+        made.groups.add(Group.objects.get_or_create(name=Role.OPERATOR)[0])
+    return made
+
+
+def mark() -> str:
+    """A mark that nothing else bears."""
+    return f"mark-{secrets.token_hex(8)}"
+
+
+def started(workflow: str, count: int, marks: Sequence[str] = ()) -> list[int]:
+    """Runs that exist and that nobody has been told of: the start act, without its hints."""
+    with live.silent():
+        return [start(workflow, number, marks[number] if marks else "").pk for number in range(count)]
+
+
+def start(workflow: str, number: int, mark: str = "") -> Run:
+    """One run by the start act, which wakes the workers."""
+    raw = {"number": number, "mark": mark}
+    key = secrets.token_hex(8)
+    return start_run(actor=operator(), workflow=workflow, raw_input=raw, start_key=key).run
+
+
+def wake(run_ids: Iterable[int]) -> None:
+    """The hint that each start would have given."""
+    for run_id in run_ids:
+        live.wake(run_id)
+
+
+def moment() -> Any:
+    """PostgreSQL's clock."""
+    return now()
+
+
+def until_final(run_ids: Sequence[int], seconds: float = PATIENCE_SECONDS) -> None:
+    """Until none of these runs goes on. Raises Stalled; one that did not end well counts as that, too."""
+    runs = Run.objects.filter(pk__gte=min(run_ids), pk__lte=max(run_ids))
+
+    def all_final() -> bool:
+        return not runs.filter(state__in=ACTIVE).exists()
+
+    until(all_final, f"{len(run_ids)} runs are final", seconds)
+    bad = runs.exclude(state=RunState.DONE).values_list("pk", "state", "ending")[:3]
+    if bad:
+        raise Stalled(f"runs did not end well: {list(bad)}")
+
+
+def span_seconds(run_ids: Sequence[int], began: Any) -> float:
+    """From `began` to the last settlement of these runs, by PostgreSQL's clock."""
+    rows = _rows("SELECT max(finished_at) FROM runs_run WHERE id = ANY(%s)", [list(run_ids)])
+    return float((rows[0][0] - began).total_seconds())
+
+
+def step_ms(run_ids: Sequence[int]) -> list[float]:
+    """From one settlement to the next of the same run, for every step but the first."""
+    rows = _rows(
+        """
+        SELECT extract(epoch FROM gap) * 1000 FROM (
+            SELECT finished_at - lag(finished_at) OVER (PARTITION BY run_id ORDER BY seq) AS gap
+            FROM runs_step WHERE run_id = ANY(%s)
+        ) AS gaps WHERE gap IS NOT NULL
+        """,
+        [list(run_ids)],
+    )
+    return [float(row[0]) for row in rows]
+
+
+def count(table: str) -> int:
+    """Rows of a table, counted."""
+    return int(_rows(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")[0][0])
+
+
+def _rows(sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return list(cursor.fetchall())
+
+
+def machine() -> dict[str, Any]:
+    """On what it was measured."""
+    settings = dict(
+        _rows(
+            "SELECT name, setting FROM pg_settings WHERE name IN "
+            "('server_version', 'fsync', 'synchronous_commit', 'shared_buffers')"
+        )
+    )
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "postgresql": settings["server_version"],
+        "fsync": settings["fsync"],
+        "synchronous_commit": settings["synchronous_commit"],
+    }
+
+
+class Stamps:
+    """Hears when code started and when the deaf server saw somebody come or go. Times are monotonic nanoseconds."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        self._heard: dict[str, int] = {}
+        self._changed = threading.Condition()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(ValueError):
+                words, _, moment = self._socket.recv(4096).decode().rpartition(" ")
+                with self._changed:
+                    self._heard.setdefault(words, int(moment))
+                    self._changed.notify_all()
+
+    def wait(self, *words: str, seconds: float = PATIENCE_SECONDS) -> list[int]:
+        """When each was said first; forgets them. Raises Stalled."""
+
+        def all_heard() -> bool:
+            return all(one in self._heard for one in words)
+
+        with self._changed:
+            if not self._changed.wait_for(all_heard, seconds):
+                missing = [one for one in words if one not in self._heard]
+                raise Stalled(f"not within {seconds:.0f} s: {len(missing)} stamps, such as {missing[0]}")
+            return [self._heard.pop(one) for one in words]

@@ -1,0 +1,77 @@
+"""How long a run takes to go on after a person's decision: from the act called to its code starting in a worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from escalations import decisions
+from escalations.models import Escalation, EscalationState
+from opsconsole.bench import drive
+from opsconsole.bench.drive import Stamps
+from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.order import Order
+
+DECISIONS = 100
+Decide = Callable[[Escalation], None]
+
+
+def measure(order: Order) -> None:
+    stamps = Stamps(order.stamps)
+    count = order.n or DECISIONS
+    kinds: tuple[tuple[str, str, Decide, str], ...] = (
+        ("resume", "bench_asks", _respond, "the step's next attempt starts"),
+        ("resume-approval", "bench_pays", _approve, "the approved tool starts, after the replayed model call"),
+    )
+    for bench, workflow, decide, until in kinds:
+        _round(stamps, workflow, 4, decide)
+        rounds = [_round(stamps, workflow, count, decide) for _ in range(order.rounds)]
+        order.tell(
+            of_rounds(
+                bench,
+                n=count,
+                unit="ms",
+                values=[percentile(took, 50) for took in rounds],
+                samples_ms=rounds,
+                detail={"from": "the act called", "until": until, "one_after_another": True, **drive.machine()},
+            )
+        )
+
+
+def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[float]:
+    """Decisions one after another, each on a run of its own."""
+    marks = [drive.mark() for _ in range(count)]
+    ids = drive.started(workflow, count, marks)
+    drive.wake(ids)
+    waiting = Escalation.objects.filter(run_id__in=ids, state=EscalationState.OPEN)
+    drive.until(lambda: waiting.count() == count, f"{count} runs ask")
+    if workflow == "bench_asks":
+        stamps.wait(*marks)  # of the first attempts
+    by_run = {escalation.run_id: escalation for escalation in waiting}
+    return [decided_ms(stamps, by_run[run_id], mark, decide) for run_id, mark in zip(ids, marks, strict=True)]
+
+
+def decided_ms(stamps: Stamps, escalation: Escalation, mark: str, decide: Decide) -> float:
+    """One decision; milliseconds until the run's code starts."""
+    began = time.monotonic_ns()
+    decide(escalation)
+    return (stamps.wait(mark)[0] - began) / 1e6
+
+
+def _respond(escalation: Escalation) -> None:
+    decisions.respond(
+        actor=drive.operator(),
+        escalation_id=escalation.pk,
+        version=escalation.version,
+        digest=escalation.digest,
+        text="go on",
+    )
+
+
+def _approve(escalation: Escalation) -> None:
+    decisions.approve(
+        actor=drive.operator(),
+        escalation_id=escalation.pk,
+        version=escalation.version,
+        digest=escalation.digest,
+    )
