@@ -211,17 +211,17 @@ def policy_problems(node: Node) -> Iterator[Problem]:
     for link in (link for chain in node.errors.chains for link in links(chain)):
         match link:
             case Fallback(models=()):
-                yield "runs.E030", f"node {node.name!r} falls back to no model", "Name at least one."
+                yield "runs.E040", f"node {node.name!r} falls back to no model", "Name at least one."
             case Fallback() if not isinstance(node.work, Agent):
-                yield "runs.E030", f"node {node.name!r} is no agent and has no model", "Take Fallback away."
+                yield "runs.E040", f"node {node.name!r} is no agent and has no model", "Take Fallback away."
             case Another(agent=agent) | Verify(by=Agent() as agent) if _same(node, agent):
                 yield (
-                    "runs.E031",
+                    "runs.E041",
                     f"node {node.name!r}: {agent.name!r} would stand in for itself",
                     "Name another agent; Retry says that the same one may try again.",
                 )
             case Retry(times=times) if times < 1:
-                yield "runs.E030", f"node {node.name!r} retries {times} times", "Retry at least once."
+                yield "runs.E040", f"node {node.name!r} retries {times} times", "Retry at least once."
             case _:
                 continue
 

@@ -15,6 +15,7 @@ from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting
 from django.conf import settings
 from django.db import connection
 
+from runs.agents import providers
 from runs.engine import folders, heart, schedules, sweep
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime, current, install
@@ -109,6 +110,7 @@ def _begin(sender: Any = None, **_: Any) -> None:
     install(runtime)
     runtime.start()
     if kind == WorkerKind.AGENTS:
+        providers.load_beside()
         _poller = Poller(runtime)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import threading
 from collections.abc import Iterable
 from functools import partial
 from types import ModuleType
@@ -39,6 +40,12 @@ async def ask(endpoint: Endpoint, request: ModelRequest) -> ModelReply:
         wire = await asyncio.to_thread(_load)
     reply: ModelReply = await wire.send(endpoint, request)
     return reply
+
+
+def load_beside() -> None:
+    """Load in a thread what the first real call would wait for, when there is an endpoint at all."""
+    if _endpoints:
+        threading.Thread(target=_load, name="providers", daemon=True).start()
 
 
 def _load() -> ModuleType:
