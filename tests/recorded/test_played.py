@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -140,10 +141,11 @@ def test_another_recording_under_the_same_run_id_is_refused() -> None:
 
 
 def test_nothing_is_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def breaks(*_: Any) -> Iterator[Any]:
+    def breaks(*given: Any) -> Iterator[Any]:
+        yield from islice(whole(*given), 3)
         raise ZeroDivisionError("in the middle of a line")
-        yield
 
+    whole = recordings.items
     monkeypatch.setattr(recordings, "items", breaks)
     with pytest.raises(ZeroDivisionError):
         taken_in(conversation())
@@ -207,7 +209,7 @@ def slow(run_id: str = "slow") -> dict[str, Any]:
 def test_a_stop_cuts_a_recorded_pause_that_holds_no_connection(item: dict[str, Any]) -> None:
     runtime = Runtime("test-pausing", "agents")
     run = taken_in(trace(item), speed=1.0)
-    thread = threading.Thread(target=lambda: (advance(run.pk, runtime), connection.close()))
+    thread = threading.Thread(target=_advanced, args=(run, runtime))
     thread.start()
     _until(lambda: any(flight._waiting for flight in runtime.in_flight()))
     connection.close()
@@ -222,6 +224,11 @@ def test_a_stop_cuts_a_recorded_pause_that_holds_no_connection(item: dict[str, A
     assert Run.objects.get(pk=run.pk).state == "ready"
     assert set(Call.objects.filter(run=run).values_list("state", flat=True)) <= {"cut"}
     runtime.stop()
+
+
+def _advanced(run: Run, runtime: Runtime) -> None:
+    advance(run.pk, runtime)
+    connection.close()
 
 
 def _connections_out() -> int:
