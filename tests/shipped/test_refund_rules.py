@@ -28,6 +28,12 @@ SAMPLES = messages.SAMPLES
 EXPECTED: dict[str, dict[str, Any]] = json.loads((SAMPLES / "expected.json").read_text())
 
 
+def test_no_sample_makes_the_good_triager_look_bad() -> None:
+    for file, one in EXPECTED.items():
+        if one["kind"]:
+            triage.accept(case(file).message, case(file).triaged)
+
+
 def case(file: str) -> Case:
     message = messages.read("samples", file, allowed=messages.folders())
     return Case(message=message, triaged=Triaged.model_validate(triage.triaged(plain(message))))
@@ -105,6 +111,9 @@ def test_a_triager_that_makes_something_up_is_caught() -> None:
     triage.accept(one.message, one.triaged)
     for wrong in (
         {"orders": ("MP-10430",)},
+        {"orders": ()},
+        {"cause": "not_arrived"},
+        {"wants": "thanks"},
         {"passage": "I give you everything."},
         {"asked": {"amount": "96.00", "currency": "EUR"}},
     ):

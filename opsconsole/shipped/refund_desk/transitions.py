@@ -82,9 +82,9 @@ def _brief(trail: Trail) -> Brief:
 EDGES = (
     Edge(source="read", target="triage"),
     Edge(source="triage", target="check", when=names_orders, hand=case, says="a refund of named orders"),
-    Edge(source="triage", target="look_up", hand=case, says="a question, thanks, or no order named"),
-    Edge(source="look_up", target="draft", says="what to answer or ask"),
-    Edge(source="check", target="draft", says="what our terms say"),
+    Edge(source="triage", target="look_up", hand=case, says="anything else"),
+    Edge(source="look_up", target="draft"),
+    Edge(source="check", target="draft"),
     Edge(source="draft", target="review", hand=drafted),
     Edge(source="review", target="draft", when=has_remarks, hand=again, most=MOST_REDRAFTS, says="again"),
     Edge(source="review", target="pay", when=owes, says="money is due"),

@@ -19,6 +19,7 @@ _AMOUNT = re.compile(
     r"(?P<before>[€£$])\s?(?P<figure>\d{1,3}(?:,\d{3})*\.\d{2}|\d+\.\d{2})"
     r"|(?P<figure2>\d+[.,]\d{2})\s?(?P<after>€|£|EUR|GBP|USD)\b",
 )
+_MOST_ORDERS = 6
 _SIGNS = {"€": "EUR", "£": "GBP", "$": "USD"}
 _PIECES = re.compile(rf"\b({'|'.join(words.NUMBERS)}|\d{{1,2}}) (?:of|von|des|sur)\b", re.IGNORECASE)
 
@@ -35,7 +36,7 @@ def triaged(message: Mapping[str, Any]) -> dict[str, Any]:
         "wants": wants,
         "cause": cause,
         "topic": _topic(text) if wants == "question" else "none",
-        "orders": orders[:6],
+        "orders": orders[:_MOST_ORDERS],
         "items": [item for item, names in words.ITEMS.items() if _complained(names, text)][:12],
         "pieces": _pieces(text),
         "asked": _asked(text),
@@ -44,14 +45,24 @@ def triaged(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def accept(given: CustomerMessage, triaged: Triaged) -> None:
-    """That the triager made nothing up. Raises ReasoningError."""
+    """That the triager made nothing up and left nothing out that costs or saves money. Raises ReasoningError.
+
+    Its cause must stand in its passage in words we know: what is only not wanted is not refunded as damaged.
+    """
+    stand = numbers(given.text)
     for order in triaged.orders:
         if order.removeprefix("MP-") not in given.text:
             raise ReasoningError(f"Order {order} does not stand in the message.", where="orders")
+    if left_out := set(stand[:_MOST_ORDERS]) - set(triaged.orders):
+        raise ReasoningError(f"The message names {min(left_out)}, and the triager does not.", where="orders")
     if triaged.asked and not _stands(triaged.asked.amount, given.text):
         raise ReasoningError(f"{triaged.asked.amount} does not stand in the message.", where="asked")
     if triaged.passage not in given.text:
         raise ReasoningError("The passage does not stand in the message.", where="passage")
+    if triaged.cause != "none" and not words.found(words.CAUSES[triaged.cause], triaged.passage):
+        raise ReasoningError(f"Nothing in the passage says {triaged.cause}.", where="cause")
+    if triaged.wants != "refund" and stand and words.found(words.REFUND, given.text):
+        raise ReasoningError(f"The message asks for money of {stand[0]} back.", where="wants")
 
 
 def numbers(text: str) -> list[str]:
