@@ -22,7 +22,9 @@ from runs.engine.claim import claim
 from runs.engine.endings import Nothing
 from runs.engine.perform import perform
 from runs.engine.runtime import Runtime
+from runs.engine.settle import settle
 from runs.models import Body, Call, Control, Event, Question, Run, Step
+from runs.recorded.items import Item, items
 from runs.recorded.totals import totals
 from runs.recorded.trace import read
 from tests.recorded.conftest import KNOWN, played, taken_in
@@ -145,7 +147,7 @@ def test_nothing_is_half_imported(monkeypatch: pytest.MonkeyPatch) -> None:
         yield from islice(whole(*given), 3)
         raise ZeroDivisionError("in the middle of a line")
 
-    whole = recordings.items
+    whole = items
     monkeypatch.setattr(recordings, "items", breaks)
     with pytest.raises(ZeroDivisionError):
         taken_in(conversation())
@@ -282,8 +284,6 @@ def test_an_item_counts_once_though_its_worker_was_lost_before_it_was_settled(
 
 
 def _perform_and_settle(claimed: Claimed, runtime: Runtime) -> None:
-    from runs.engine.settle import settle
-
     with runtime.fly(claimed.run.pk, claimed.run.workflow, claimed.fence) as flight:
         outcome = perform(claimed, flight)
     settle(claimed, outcome)
@@ -394,7 +394,5 @@ def test_items_that_are_not_settled_are_not_counted(runtime: Runtime) -> None:
 
 def test_an_item_keeps_to_its_contract() -> None:
     """What stands in a step's input is checked again when it is played."""
-    from runs.recorded.items import Item
-
     with pytest.raises(ValidationError):
         Item.model_validate({"index": 0, "kind": "tool", "labels": {}})
