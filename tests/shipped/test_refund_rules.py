@@ -223,6 +223,8 @@ def test_a_letter_that_says_something_else_is_refused(change: dict[str, Any], sa
         ("Und 20,00 EUR dazu.", "names 20,00"),
         ("And 1,000.00 EUR on top.", "names 1,000.00"),
         ("The same goes for MP-10402.", "names MP-10402"),
+        ("File 6A3F20C1 was confirmed over the telephone.", "names 6A3F20C1"),
+        ("It will be there on 23 December.", "names 23,"),
     ],
 )
 def test_no_figure_and_no_order_stands_in_a_letter_that_nobody_reckoned(sentence: str, said: str) -> None:

@@ -42,8 +42,8 @@ def goal(given: ReviewRequest) -> str:
 
 
 def samples() -> Sequence[Mapping[str, Any]]:
-    """Inputs to try it with: a few packages with a licence that is not clear, then all."""
-    return ({"name_starts": "a"}, {"name_starts": "dj"}, {})
+    """Inputs to try it with: few packages, so that a trial is over soon."""
+    return ({"name_starts": "python-"}, {"name_starts": "dj"})
 
 
 def accept_report(given: Composed, reported: Reported) -> None:

@@ -9,11 +9,13 @@ from decimal import Decimal
 
 from opsconsole.shipped.refund_desk.contracts import Brief, Letter
 from opsconsole.shipped.refund_desk.triage import numbers
+from runs.canonical import canonical
 from runs.errors import DataError
 
 LONGEST = 2_500
 
 _FIGURE = re.compile(r"\d[\d,]*\.\d{2}(?!\d)|\d+,\d{2}(?!\d)")
+_NUMBER = re.compile(r"[^\W_]*\d[^\W_]*")
 _LIABLE = re.compile(
     r"\b(?:we are liable|our fault|we admit|wir haften|unsere schuld|notre faute)\b", re.IGNORECASE
 )
@@ -24,7 +26,10 @@ _FUTURE = re.compile(
 
 
 def accept(given: Brief, letter: Letter) -> None:
-    """That a letter tells what was reckoned: amounts, orders, clauses word for word. Raises DataError."""
+    """That a letter tells what was reckoned: amounts, orders, clauses word for word, and no number of its own.
+
+    Raises DataError.
+    """
     _promises(given, letter)
     _quotes(given, letter)
     _figures(given, letter)
@@ -33,6 +38,7 @@ def accept(given: Brief, letter: Letter) -> None:
     )
     if strange:
         raise DataError(f"The letter names {min(strange)}, which this case is not about.", where="body")
+    _numbers(given, letter)
 
 
 def remarks(brief: Brief, letter: Letter) -> tuple[str, ...]:
@@ -93,3 +99,11 @@ def _figures(given: Brief, letter: Letter) -> None:
         plain = figure.replace(",", "") if "." in figure else figure.replace(",", ".")
         if Decimal(plain) not in due:
             raise DataError(f"The letter's text names {figure}, which nobody has reckoned.", where="body")
+
+
+def _numbers(given: Brief, letter: Letter) -> None:
+    """Every date, number and code in the letter stands in the brief: invented ones are what gives a story away."""
+    known = set(_NUMBER.findall(canonical(given)))
+    for number in _NUMBER.findall(f"{letter.subject}\n{letter.body}"):
+        if number not in known:
+            raise DataError(f"The letter names {number}, which stands nowhere in the case.", where="body")
