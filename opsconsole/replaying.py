@@ -51,6 +51,9 @@ class Seen:
     events: int
 
 
+_NOTHING_SEEN = Seen(settled=0, going=0, held=(), events=0)
+
+
 class Player:
     """Threads that advance runs, with a heart of their own. Use it with `with`; an interrupt leaves in order."""
 
@@ -94,6 +97,11 @@ class Player:
                 if not seen.going:
                     raise Stalled(full.sentence) from full
                 waiting.check(seen)
+                time.sleep(LOOK_SECONDS)
+            except (InterfaceError, OperationalError) as why:  # away, or starting again
+                connection.close()
+                _log.warning("the database cannot be reached: %s", why)
+                waiting.check(_NOTHING_SEEN)
                 time.sleep(LOOK_SECONDS)
             else:
                 self._add(started.run)

@@ -57,8 +57,10 @@ def _start(trace: Trace, toolsets: Toolsets, speed: float, by: str) -> Started:
 def _plan(run: Run, played: Iterable[Item]) -> None:
     """Every item as a step that nobody has begun. Its body is the step's input, stored once."""
     made = [(item, bodies.of(item.model_dump(mode="json", exclude_defaults=True))) for item in played]
+    # In one order everywhere: two that store the same bodies in different orders would wait for each other.
     unique = {body.digest: body for _, body in made}
-    Body.objects.bulk_create(unique.values(), ignore_conflicts=True, batch_size=BATCH)
+    ordered = [unique[digest] for digest in sorted(unique)]
+    Body.objects.bulk_create(ordered, ignore_conflicts=True, batch_size=BATCH)
     steps = [
         Step(run=run, seq=seq, node=item.node, state=StepState.READY, input_id=body.digest)
         for seq, (item, body) in enumerate(made, start=1)

@@ -56,7 +56,9 @@ class Item(RecordedStep):
     @property
     def provider_failed(self) -> bool:
         """Whether the model call itself failed; other errors of a model item are about what it said."""
-        return self.kind == "model" and self.failed and self.error_kind in ("", "provider")
+        if self.kind != "model" or not self.failed:
+            return False
+        return self.error_kind == "provider" or not (self.error_kind or self.output)
 
 
 class Said(Kept):
@@ -127,7 +129,12 @@ def _effect(step: RecordedStep, known: Declared | None) -> Effect:
 def _observed(step: RecordedStep, trace: Trace, declared: Tools | None) -> Iterator[Observed]:
     if step.kind == "tool":
         yield from _about_tool(step, trace, declared)
-    if step.kind == "model" and step.failed and step.error_kind not in ("", "provider"):
+    if (
+        step.kind == "model"
+        and step.failed
+        and step.error_kind != "provider"
+        and (step.error_kind or step.output)
+    ):
         yield Observed(
             guard="recorded error",
             scope=f"agent {step.agent}",

@@ -28,6 +28,7 @@ from runs.errors import wrong_values
 SCHEMA = "trace/1"
 MOST_ITEMS = 20_000
 LONGEST_TEXT = 200_000  # characters of one text; the format cuts at 4 kB
+LONGEST_WORD = 300  # characters of a name
 LONGEST_KEY = 200
 LONGEST_WORKFLOW = 60
 MOST_TOKENS = 2**31 - 1
@@ -52,7 +53,7 @@ def text(value: Any) -> str | None:
 
 
 def _word(value: Any) -> str:
-    return (text(value) or "").strip()
+    return (text(value) or "").strip()[:LONGEST_WORD]
 
 
 def _error(value: Any) -> str | None:

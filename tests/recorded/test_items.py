@@ -140,6 +140,8 @@ def test_a_pause_never_outlasts_a_call() -> None:
 
 def test_only_the_call_itself_fails_as_a_call() -> None:
     assert item(thought(None, error="503", error_kind="provider")).provider_failed
+    assert item(thought(None, error="gone")).provider_failed
+    assert not item(thought("Hello", error="odd")).provider_failed
     clumsy = item(thought("find(", error="no such call", error_kind="call"))
     assert not clumsy.provider_failed
     assert [one.guard for one in clumsy.observed] == ["recorded error"]

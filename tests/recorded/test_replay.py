@@ -16,6 +16,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 
 from escalations.models import Escalation, JournalEntry
 from opsconsole import replaying
@@ -283,3 +284,13 @@ def test_the_command_works_as_the_readme_shows_it(tmp_path: Path, capsys: Captur
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     call_command("replay", str(packed), shown[2])
     assert json.loads(capsys.readouterr().out)["completed"] == 1
+
+
+def test_a_database_of_ones_own_that_is_not_up_to_date_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.DATA_DIR = tmp_path
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", lambda *_: ["something"])
+    with pytest.raises(CommandError, match=r"run `python manage\.py migrate` first"):
+        call_command("replay", str(written(tmp_path, conversation())))
+    assert not Run.objects.exists()
