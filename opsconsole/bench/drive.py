@@ -21,7 +21,7 @@ from escalations.roles import Role
 from escalations.starts import start_run
 from runs import live
 from runs.engine.record import now
-from runs.models import Run, RunState, Worker
+from runs.models import Question, Run, RunState, Worker
 from runs.models.run import ACTIVE
 
 LOOK_SECONDS = 0.01
@@ -93,17 +93,31 @@ def moment() -> Any:
     return now()
 
 
-def until_final(run_ids: Sequence[int], seconds: float = PATIENCE_SECONDS) -> None:
-    """Until none of these runs goes on. Raises Stalled; one that did not end well counts as that, too."""
+def until_final(run_ids: Sequence[int], seconds: float = PATIENCE_SECONDS) -> int:
+    """Until none of these runs goes on; returns how many slept meanwhile. Raises Stalled when one does not end well.
+
+    Sleepers are woken when they are due, as the sweep would: where nobody polls, nobody else does.
+    """
     runs = Run.objects.filter(pk__gte=min(run_ids), pk__lte=max(run_ids))
+    slept: set[tuple[int, int]] = set()
 
     def all_final() -> bool:
-        return not runs.filter(state__in=ACTIVE).exists()
+        states = set(runs.filter(state__in=ACTIVE).values_list("state", flat=True).distinct())
+        if RunState.WAITING in states:
+            asked = Question.objects.filter(run__in=runs).values_list("title", flat=True).first()
+            raise Stalled(f"a run waits for a person: {asked}")
+        if RunState.SLEEPING in states:
+            due = runs.filter(state=RunState.SLEEPING, due_at__lte=now()).values_list("pk", "event_seq")
+            fresh = set(due) - slept
+            wake(run_id for run_id, _ in fresh)
+            slept.update(fresh)
+        return not states
 
     until(all_final, f"{len(run_ids)} runs are final", seconds)
     bad = runs.exclude(state=RunState.DONE).values_list("pk", "state", "ending")[:3]
     if bad:
         raise Stalled(f"runs did not end well: {list(bad)}")
+    return len(slept)
 
 
 def span_seconds(run_ids: Sequence[int], began: Any) -> float:

@@ -29,6 +29,7 @@ class Ours:
     steps_a_second: float
     step_ms: list[float]
     starts_a_second: float
+    slept: int
 
 
 def measure(order: Order) -> None:
@@ -56,6 +57,7 @@ def by_workflow(order: Order, *, bench: str, workflow: str, runs: int, **detail:
                 "at_a_time": PROCESSES * THREADS,
                 "processes": PROCESSES,
                 "starts_a_second": [round(one.starts_a_second, 1) for one in rounds],
+                "slept": [one.slept for one in rounds],  # a permit took too long, or another fault was tried again
                 "samples": "from one settlement to the next of the same run",
                 "events_a_step": round(drive.count("runs_event") / drive.count("runs_step"), 2),
                 **detail,
@@ -72,11 +74,12 @@ def ours(workflow: str, runs: int) -> Ours:
     starting = time.monotonic() - before
     began = drive.moment()
     drive.wake(ids)
-    drive.until_final(ids)
+    slept = drive.until_final(ids)
     return Ours(
         steps_a_second=runs * STEPS / drive.span_seconds(ids, began),
         step_ms=drive.step_ms(ids),
         starts_a_second=runs / starting,
+        slept=slept,
     )
 
 
