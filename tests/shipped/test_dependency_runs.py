@@ -61,7 +61,7 @@ def answer(question: Question, verb: str, *, text: str = "", given: Any = None) 
 
 
 def report_of(run: Run) -> str:
-    return (books.reports() / output_of(run)["file"]).read_text()
+    return (books.reports() / str(output_of(run)["file"])).read_text()
 
 
 def test_the_definition_has_no_problems() -> None:

@@ -37,7 +37,7 @@ def packages(where: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Name and version of every package, by name, each once: what comes first in `where` is what is imported."""
     seen: dict[str, tuple[str, str]] = {}
     for found in _distributions(where):
-        name, version = found.metadata["Name"], found.metadata["Version"]
+        name, version = _said(found, "Name"), _said(found, "Version")
         if name and version:
             seen.setdefault(normal(name), (name, version))
     yield from (seen[key] for key in sorted(seen))
@@ -47,10 +47,10 @@ def facts(name: str, where: Sequence[str]) -> Facts:
     """What is to be known of a package without the network. Raises NotInstalled."""
     found = _distribution(name, where)
     sizes = [size for _, size in _files(found)]
-    stated, meta = _stated(found), found.metadata
+    stated = _stated(found)
     return Facts(
-        name=meta["Name"],
-        version=meta["Version"],
+        name=_said(found, "Name"),
+        version=_said(found, "Version"),
         licence=licence(stated),
         said=tuple(
             (what, said[:200])
@@ -104,6 +104,12 @@ def _digest(kind: str, content: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode()
 
 
+def _said(found: Distribution, field: str) -> str:
+    """A field of the metadata; empty when it is not there, which newer Pythons make an error of."""
+    values: list[str] = found.metadata.get_all(field) or [""]
+    return values[0]
+
+
 def _distributions(where: Sequence[str]) -> Iterator[Distribution]:
     yield from Distribution.discover(path=list(where))
 
@@ -112,7 +118,7 @@ def _distribution(name: str, where: Sequence[str]) -> Distribution:
     # The finder remembers folders; a package may have come since.
     importlib.invalidate_caches()
     for found in Distribution.discover(name=name, path=list(where)):
-        if found.metadata["Name"] and found.metadata["Version"]:
+        if _said(found, "Name") and _said(found, "Version"):
             return found
     raise NotInstalled(f"{name} is not installed here any more.")
 
@@ -127,11 +133,10 @@ def _files(found: Distribution) -> Iterator[tuple[str, int | None]]:
 
 
 def _stated(found: Distribution) -> Stated:
-    meta = found.metadata
-    classifiers = meta.get_all("Classifier") or []
+    classifiers = found.metadata.get_all("Classifier") or []
     return Stated(
-        expression=meta.get("License-Expression") or "",
-        field=meta.get("License") or "",
+        expression=_said(found, "License-Expression"),
+        field=_said(found, "License"),
         classifiers=tuple(one for one in classifiers if one.startswith("License ::") and one.count("::") > 1),
         texts=tuple(_licence_texts(found)),
     )
@@ -159,14 +164,13 @@ def _requirements(found: Distribution) -> Iterator[str]:
 def _problems(
     found: Distribution, stated: Stated, sizes: Sequence[int | None], where: Sequence[str]
 ) -> Iterator[str]:
-    meta = found.metadata
     if not (stated.expression or stated.field or stated.classifiers):
         yield "Its metadata names no licence."
     if not stated.texts:
         yield "It brings no licence file."
-    if not meta.get("Summary"):
+    if not _said(found, "Summary"):
         yield "Its metadata has no summary."
-    if not meta.get("Requires-Python"):
+    if not _said(found, "Requires-Python"):
         yield "It does not say which Python it needs."
     if found.files is None:
         yield "It has no record of its files, so its size is not known."
