@@ -51,6 +51,8 @@ def caught(
                 asked = questions.get(data["question"])
                 failed.pop(place, None)
                 found.append(_asked(asked) if asked else "escalation")
+            case "failed" if re.search(r"\d+ of \d+ tasks are needed", str(data.get("reason", ""))):
+                found.append("join")
             case "failed" if "deadline" in str(data.get("reason", "")):
                 found.append(DEADLINE)
             case "failed" | "task failed":

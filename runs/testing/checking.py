@@ -95,7 +95,7 @@ def check(
     seconds: float = 60.0,
 ) -> Iterator[Row]:
     """One row a case, as they are done. `only` and `at` narrow to misbehaviours and agents."""
-    good = [_good(workflow, given, seconds) for given in samples[:MOST_SAMPLES]]
+    good = _Goods(workflow=workflow, samples=samples[:MOST_SAMPLES], seconds=seconds)
     for case in cases(workflow, seed):
         if only and case.misbehaviour not in only:
             continue
@@ -122,20 +122,45 @@ def cases(workflow: Workflow, seed: int) -> Iterator[Case]:
         yield Case(misbehaviour=Misbehaviour.AGREED_INVENTION, agents=tuple(together), seed=seed)
 
 
-def _good(workflow: Workflow, given: Mapping[str, Any], seconds: float) -> Good:
-    first, second = (
-        run_workflow(workflow, given, answers=_approve_approvals, act=False, seconds=seconds)
-        for _ in range(2)
-    )
-    return Good(given=given, trial=first, again=second)
+@dataclass(slots=True, kw_only=True)
+class _Goods:
+    """The good runs, made when the first case needs them: a sample that no case needs costs nothing."""
+
+    workflow: Workflow
+    samples: Sequence[Mapping[str, Any]]
+    seconds: float
+    made: list[Good] = field(default_factory=list)
+
+    def fitting(self, case: Case) -> Good | None:
+        """The first sample that comes to these agents; one whose run is done before one that waits."""
+        second_best = None
+        for good in self._all():
+            if all(good.reaches(agent) for agent in case.agents):
+                if good.trial.state == "done":
+                    return good
+                second_best = second_best or good
+        return second_best
+
+    def _all(self) -> Iterator[Good]:
+        for place, given in enumerate(self.samples):
+            if place == len(self.made):
+                self.made.append(self._make(given))
+            yield self.made[place]
+
+    def _make(self, given: Mapping[str, Any]) -> Good:
+        first, second = (
+            run_workflow(self.workflow, given, answers=_approve_approvals, act=False, seconds=self.seconds)
+            for _ in range(2)
+        )
+        return Good(given=given, trial=first, again=second)
 
 
 def _approve_approvals(asked: TrialEscalation) -> Answer | None:
     return approve() if asked.kind == "approval" else None
 
 
-def _row(workflow: Workflow, case: Case, good: Sequence[Good], seconds: float) -> Row:
-    base = _fitting(case, good)
+def _row(workflow: Workflow, case: Case, good: _Goods, seconds: float) -> Row:
+    base = good.fitting(case)
     if base is None:
         return Row(misbehaviour=case.label, agent=case.who, caught=None, what=NOT_REACHED)
     people = _People(base.trial)
@@ -162,12 +187,6 @@ def _row(workflow: Workflow, case: Case, good: Sequence[Good], seconds: float) -
         model_calls=sum(1 for call in bad.calls if call.kind == "model"),
         cost_micros=bad.cost_micros,
     )
-
-
-def _fitting(case: Case, good: Sequence[Good]) -> Good | None:
-    """The first sample that comes to these agents; one whose run is done before one that waits."""
-    ordered = sorted(good, key=lambda one: one.trial.state != "done")
-    return next((one for one in ordered if all(one.reaches(agent) for agent in case.agents)), None)
 
 
 @dataclass(slots=True)

@@ -243,6 +243,15 @@ def test_a_failed_task_is_seen_and_the_quorum_holds() -> None:
     assert trial.step("remark[1]").state == "failed"
 
 
+def test_a_join_that_cannot_be_met_is_named() -> None:
+    trial = run_workflow(
+        flows.surveying(recoverable=End()),
+        {"names": ["rain", "snow"]},
+        agents={"kit_writer": [says({"text": "wet"}), fails(RecoverableError("503"))]},
+    )
+    trial.expect(state="failed", caught_by=("policy ended it", "join"))
+
+
 def test_a_delegate_is_scripted_like_any_agent_and_inherits_the_gate() -> None:
     trial = run_workflow(
         flows.advised(),
@@ -278,6 +287,16 @@ def test_a_recorded_run_is_given_again() -> None:
     again.expect(state="done", path=first.path, output=first.output, tokens=first.tokens, unused={})
     assert [one.answer for one in again.calls] == [one.answer for one in first.calls]
     assert flows.SPENT == []
+
+
+def test_the_deadline_of_a_run_is_named() -> None:
+    slow = replace(flows.paying(work=tardy), deadline_seconds=0.5)
+    run_workflow(slow, CLAIM).expect(state="failed", caught_by=("deadline",))
+
+
+def tardy(claim: flows.Claim) -> flows.Proposal:
+    time.sleep(0.6)  # longer than its run's deadline
+    return flows.Proposal(amount=1, reason="late")
 
 
 def test_a_script_that_runs_dry_says_who_was_asked_what() -> None:
