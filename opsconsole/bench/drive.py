@@ -120,6 +120,12 @@ def until_final(run_ids: Sequence[int], seconds: float = PATIENCE_SECONDS) -> in
     return len(slept)
 
 
+def until_quiet() -> None:
+    """Until no run goes on by itself: the workers have nothing to do. Raises Stalled."""
+    going = Run.objects.filter(state__in=[RunState.READY, RunState.RUNNING, RunState.SLEEPING])
+    until(lambda: not going.exists(), "nothing goes on")
+
+
 def span_seconds(run_ids: Sequence[int], began: Any) -> float:
     """From `began` to the last settlement of these runs, by PostgreSQL's clock."""
     rows = _rows("SELECT max(finished_at) FROM runs_run WHERE id = ANY(%s)", [list(run_ids)])

@@ -20,8 +20,8 @@ def measure(order: Order) -> None:
     stamps = Stamps(order.stamps)
     count = order.n or DECISIONS
     kinds: tuple[tuple[str, str, Decide, str], ...] = (
-        ("resume", "bench_asks", _respond, "the step's next attempt starts"),
-        ("resume-approval", "bench_pays", _approve, "the approved tool starts, after the replayed model call"),
+        ("resume", "bench_asks", respond, "the step's next attempt starts"),
+        ("resume-approval", "bench_pays", approve, "the approved tool starts, after the replayed model call"),
     )
     for bench, workflow, decide, until in kinds:
         _round(stamps, workflow, 4, decide)
@@ -58,7 +58,7 @@ def decided_ms(stamps: Stamps, escalation: Escalation, mark: str, decide: Decide
     return (stamps.wait(mark)[0] - began) / 1e6
 
 
-def _respond(escalation: Escalation) -> None:
+def respond(escalation: Escalation) -> None:
     decisions.respond(
         actor=drive.operator(),
         escalation_id=escalation.pk,
@@ -68,7 +68,7 @@ def _respond(escalation: Escalation) -> None:
     )
 
 
-def _approve(escalation: Escalation) -> None:
+def approve(escalation: Escalation) -> None:
     decisions.approve(
         actor=drive.operator(),
         escalation_id=escalation.pk,

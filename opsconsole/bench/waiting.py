@@ -1,0 +1,105 @@
+"""What waiting costs: a worker's memory, one sweep, and a decision, with few and with very many runs that wait.
+
+The runs are copies of one that the engine made; what is decided are real ones among them, started like any other.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from escalations.models import Escalation, EscalationState
+from opsconsole.bench import copies, drive, resume
+from opsconsole.bench.drive import Stamps
+from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.order import Order
+from runs.engine import sweep
+from runs.models import Run, RunState
+
+SIZES = (10, 10_000, 100_000)
+SWEEPS = 10
+DECISIONS = 20
+SETTLE_SECONDS = 11.0  # two looks of a worker's poller
+
+
+def measure(order: Order) -> None:
+    stamps = Stamps(order.stamps)
+    template = _waiting(stamps, drive.mark())
+    _decided(stamps, 4)
+    memory_at_ten = 0.0
+    for size in [order.n] if order.n else SIZES:
+        copies.copy_run(template, size - _count())
+        copies.tidy()
+        time.sleep(SETTLE_SECONDS)
+        memory = _worker_mb()
+        memory_at_ten = memory_at_ten or memory
+        _tell(order, stamps, size, memory, memory_at_ten)
+
+
+def _tell(order: Order, stamps: Stamps, size: int, memory: float, memory_at_ten: float) -> None:
+    counted = _count()
+    sweeps = [[_sweep_ms() for _ in range(SWEEPS)] for _ in range(order.rounds)]
+    decided = [_decided(stamps, DECISIONS) for _ in range(order.rounds)]
+    order.tell(
+        of_rounds(
+            f"waiting-{size}",
+            n=counted,
+            unit="ms/sweep",
+            values=[percentile(took, 50) for took in sweeps],
+            samples_ms=decided,
+            detail={
+                "samples": "decision submitted until the run's code starts",
+                "sweep_max_ms": round(max(max(took) for took in sweeps), 1),
+                "worker_mb": round(memory, 1),
+                "worker_mb_at_first_size": round(memory_at_ten, 1),
+                "worker_memory_ratio": round(memory / memory_at_ten, 3),
+                "worker_mb_after_decisions": round(_worker_mb(), 1),
+                **drive.machine(),
+            },
+        )
+    )
+
+
+def _count() -> int:
+    return Run.objects.filter(state=RunState.WAITING).count()
+
+
+def _waiting(stamps: Stamps, mark: str) -> int:
+    """A real run that waits for a person."""
+    run = drive.start("bench_asks", 0, mark)
+    stamps.wait(mark)
+    opened = Escalation.objects.filter(run_id=run.pk, state=EscalationState.OPEN)
+    drive.until(opened.exists, "the run asks")
+    return run.pk
+
+
+def _decided(stamps: Stamps, count: int) -> list[float]:
+    """Decisions on runs of their own, milliseconds each. They ask again afterwards and stay."""
+    marks = [drive.mark() for _ in range(count)]
+    ids = [_waiting(stamps, mark) for mark in marks]
+    found = {one.run_id: one for one in Escalation.objects.filter(run_id__in=ids)}
+    took = []
+    for run_id, mark in zip(ids, marks, strict=True):
+        took.append(resume.decided_ms(stamps, found[run_id], mark, resume.respond))
+    drive.until_quiet()
+    return took
+
+
+def _sweep_ms() -> float:
+    """One sweep as beat has it done."""
+    began = time.monotonic()
+    sweep.mark_controls()
+    sweep.lift_pauses()
+    sweep.expire_questions()
+    sweep.due(overlooked_seconds=2.0)
+    return (time.monotonic() - began) * 1000
+
+
+def _worker_mb() -> float:
+    """Resident memory of the agent worker that is its own: what forks share with their parent is left out."""
+    return sum(_private_kb(pid) for pid in drive.worker_pids()) / 1024
+
+
+def _private_kb(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
