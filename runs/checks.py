@@ -13,9 +13,12 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from runs import registry
 from runs.agents import door
 from runs.agents.prices import price
+from runs.canonical import told
 from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
 from runs.errors import DataError
+from runs.name_checks import name_problems
 from runs.pattern_checks import Problem, is_contract, pattern_problems, policy_problems
+from runs.shape_checks import shape_problems
 from runs.signals import question_asked
 
 
@@ -25,6 +28,8 @@ def check_workflows(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for workflow, first, second in registry.registered_twice():
         found.append(_twice(workflow, first, second))
+    for given, place in registry.unfindable():
+        found.append(_unfindable(given, place))
     for workflow, place in registry.versions():
         found += [
             Error(f"{place}: {workflow.name} v{workflow.version}: {text}", hint=hint, id=code)
@@ -49,8 +54,28 @@ def _twice(workflow: Workflow, first: str, second: str) -> CheckMessage:
     )
 
 
-def problems(workflow: Workflow) -> Iterator[Problem]:
-    """Everything that keeps a definition from working."""
+def _unfindable(given: object, place: str) -> CheckMessage:
+    what = f"version={given.version!r}" if isinstance(given, Workflow) else repr(given)[:80]
+    name = given.name if isinstance(given, Workflow) else "what is registered"
+    return Error(
+        f"{place}: {name!r} cannot be found by its name and version: {what}.",
+        hint="Register a Workflow whose name is a text and whose version is a whole number.",
+        id="runs.E044",
+    )
+
+
+def problems(workflow: Workflow) -> list[Problem]:
+    """Everything that keeps a definition from working; what cannot even be looked at is said, never raised."""
+    found = list(shape_problems(workflow))
+    if found:
+        return found  # nothing else may be looked at before this is right
+    try:
+        return list(_problems(workflow))
+    except Exception as error:  # an author's property, a contract with hooks of its own
+        return [("runs.E045", f"it cannot be checked: {told(error)}", "See that its parts can be looked at.")]
+
+
+def _problems(workflow: Workflow) -> Iterator[Problem]:
     if not workflow.nodes:
         yield "runs.E003", "it has no nodes", "Give the pattern at least one Node."
         return
@@ -61,6 +86,7 @@ def problems(workflow: Workflow) -> Iterator[Problem]:
         yield "runs.E005", f"version {workflow.version} is not a positive number", "Start at version=1."
     if workflow.deadline_seconds <= 0:
         yield "runs.E006", "its deadline is not positive", "Set deadline_seconds above 0."
+    yield from name_problems(workflow)
     for node in workflow.nodes:
         yield from _node_problems(node)
         yield from policy_problems(node)
@@ -89,6 +115,12 @@ def _node_problems(node: Node) -> Iterator[Problem]:
 def _work_problems(node: Node) -> Iterator[Problem]:
     work: Any = node.work
     if isinstance(work, Agent):
+        if node.isolated:
+            yield (
+                "runs.E018",
+                f"node {node.name!r} is isolated, and its work is an agent",
+                "Take isolated away: an agent's calls are cut as they are. Only a function is put into a process.",
+            )
         return
     if not callable(work):
         yield "runs.E008", f"node {node.name!r}: work is not callable", "Give an Agent or a function."

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from runs.definitions import (
     END,
@@ -28,6 +28,7 @@ from runs.definitions import (
     Verify,
 )
 from runs.policies import links
+from runs.verdicts import work_name
 
 Problem = tuple[str, str, str]  # code, what, fix
 DEEPEST_PLANS = 3
@@ -162,6 +163,7 @@ def _supervised_problems(pattern: Supervised) -> Iterator[Problem]:
         )
     yield from _idle_supervisors(pattern)
     yield from _bounds(pattern)
+    yield from _tasks_are_objects(pattern)
     if pattern.then and not _fits(Results, pattern.then[0].takes):
         yield (
             "runs.E010",
@@ -169,6 +171,24 @@ def _supervised_problems(pattern: Supervised) -> Iterator[Problem]:
             "Set its takes to Results.",
         )
     yield from _chain_problems(pattern.then)
+
+
+def _tasks_are_objects(pattern: Supervised) -> Iterator[Problem]:
+    """Tasks and their results are kept as objects, in plans and after the join."""
+    sides = [(pattern.supervisor.name, "takes", pattern.supervisor.takes)]
+    for worker in pattern.workers:
+        sides += [(worker.name, "takes", worker.takes), (worker.name, "gives", worker.gives)]
+    for node, side, contract in sides:
+        if is_contract(contract) and issubclass(contract, RootModel) and not _is_object(contract):
+            yield (
+                "runs.E046",
+                f"{side} of {node!r} is {contract.__name__}, a bare value and no object",
+                "Give it a model with named fields: plans and results hold objects.",
+            )
+
+
+def _is_object(contract: type[BaseModel]) -> bool:
+    return contract.model_json_schema().get("type") == "object"
 
 
 def _idle_supervisors(pattern: Supervised) -> Iterator[Problem]:
@@ -214,10 +234,10 @@ def policy_problems(node: Node) -> Iterator[Problem]:
                 yield "runs.E040", f"node {node.name!r} falls back to no model", "Name at least one."
             case Fallback() if not isinstance(node.work, Agent):
                 yield "runs.E040", f"node {node.name!r} is no agent and has no model", "Take Fallback away."
-            case Another(agent=agent) | Verify(by=Agent() as agent) if _same(node, agent):
+            case Another(agent=work) | Verify(by=work) if _same(node, work):
                 yield (
                     "runs.E041",
-                    f"node {node.name!r}: {agent.name!r} would stand in for itself",
+                    f"node {node.name!r}: {work_name(work)!r} would stand in for itself",
                     "Name another agent; Retry says that the same one may try again.",
                 )
             case Retry(times=times) if times < 1:
@@ -226,5 +246,7 @@ def policy_problems(node: Node) -> Iterator[Problem]:
                 continue
 
 
-def _same(node: Node, agent: Agent) -> bool:
-    return isinstance(node.work, Agent) and agent.name == node.work.name
+def _same(node: Node, work: Any) -> bool:
+    if isinstance(node.work, Agent) and isinstance(work, Agent):
+        return work.name == node.work.name
+    return work is node.work

@@ -15,11 +15,16 @@ from runs.definitions import Workflow
 _found: dict[tuple[str, int], tuple[Workflow, str]] = {}
 _families: dict[str, Callable[[str, int], Workflow | None]] = {}
 _twice: list[tuple[Workflow, str, str]] = []
+_odd: list[tuple[object, str]] = []
 
 
 def register(workflow: Workflow) -> Workflow:
-    """Make a definition known. Registering other data under a known (name, version) is refused by a check."""
+    """Make a definition known. Registering other data under a known (name, version) is refused by a check, as is
+    what is no workflow or has no name and version to find it by."""
     place = _caller()
+    if not _can_be_found(workflow):
+        _odd.append((workflow, place))
+        return workflow
     key = (workflow.name, workflow.version)
     known = _found.get(key)
     if known and known[0] != workflow:
@@ -27,6 +32,16 @@ def register(workflow: Workflow) -> Workflow:
         return workflow
     _found[key] = (workflow, place)
     return workflow
+
+
+def _can_be_found(given: object) -> bool:
+    """Authors may not type-check."""
+    return (
+        isinstance(given, Workflow)
+        and isinstance(given.name, str)
+        and isinstance(given.version, int)
+        and not isinstance(given.version, bool)
+    )
 
 
 def family(prefix: str, make: Callable[[str, int], Workflow | None]) -> None:
@@ -75,6 +90,11 @@ def versions() -> list[tuple[Workflow, str]]:
 
 def registered_twice() -> list[tuple[Workflow, str, str]]:
     return list(_twice)
+
+
+def unfindable() -> list[tuple[object, str]]:
+    """What was registered and is no workflow, or has no name or version, with the place that registered it."""
+    return list(_odd)
 
 
 def forget(workflow: Workflow) -> Callable[[], None]:

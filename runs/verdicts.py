@@ -94,9 +94,9 @@ def judge(policy: ErrorPolicy, failure: Failure, *, tries: int, budget_left: int
         case Another(agent=agent):
             return TryAgain(after_seconds=0.0, by=f"agent:{agent.name}")
         case RepairStep(by=by):
-            return TryAgain(after_seconds=0.0, by=f"repair:{_name(by)}")
+            return TryAgain(after_seconds=0.0, by=f"repair:{work_name(by)}")
         case Verify(by=by):
-            return TryAgain(after_seconds=0.0, by=f"verify:{_name(by)}")
+            return TryAgain(after_seconds=0.0, by=f"verify:{work_name(by)}")
         case Ask() | End():
             return _last(rule, failure, tries, budget_left)
 
@@ -173,9 +173,9 @@ def stand_in(policy: ErrorPolicy, by: str) -> StandIn:
                 return StandIn(model=by.removeprefix("model:"))
             case Another(agent=agent) if by == f"agent:{agent.name}":
                 return StandIn(work=agent)
-            case RepairStep(by=work) if by == f"repair:{_name(work)}":
+            case RepairStep(by=work) if by == f"repair:{work_name(work)}":
                 return StandIn(work=work, refused=True)
-            case Verify(by=work) if by == f"verify:{_name(work)}":
+            case Verify(by=work) if by == f"verify:{work_name(work)}":
                 return StandIn(work=work, refused=True)
             case _:
                 continue
@@ -187,5 +187,6 @@ def _all_links(policy: ErrorPolicy) -> Iterator[Policy]:
         yield from links(chain)
 
 
-def _name(work: Agent | Callable[[Any], Any]) -> str:
+def work_name(work: Agent | Callable[[Any], Any]) -> str:
+    """What a stand-in is called in records; two under one name in one policy are refused by a check."""
     return work.name if isinstance(work, Agent) else getattr(work, "__name__", "function")
