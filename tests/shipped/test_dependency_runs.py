@@ -169,6 +169,13 @@ def test_no_such_name_asks_a_person_at_once(runtime: Runtime, shelf: Path) -> No
     )
 
 
+def test_what_agents_agree_on_does_not_get_into_the_report(runtime: Runtime, shelf: Path) -> None:
+    with misbehaving(dict.fromkeys(("dependency_reviewer", "dependency_clerk"), "agreed_invention")):
+        run = advanced(started(name_starts="clear"), runtime)
+    question = Question.objects.get(run=run, state="open")
+    assert "A note is for a licence that stays open" in json.dumps(question.action)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_what_the_reviewer_makes_up_is_held_against_what_is_installed(
     runtime: Runtime, shelf: Path, seed: int

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from opsconsole.shipped.dependency_review.judging import is_allowed
+from opsconsole.shipped.dependency_review.judging import ACCEPTED, is_allowed
 from runs.agents.door import Message, ModelReply, ModelRequest
 from runs.agents.simulated import calls, says, simulated
 
@@ -76,7 +76,7 @@ def _proposal(facts: Facts) -> dict[str, Any]:
 def _decided(answer: Facts) -> tuple[str | None, str, str]:
     """Licence, source and note, from what the tool or a person answered."""
     if answer.get("licence"):
-        return str(answer["licence"]), "person", "accepted by a person"
+        return str(answer["licence"]), "person", ACCEPTED
     said = answer.get("denied") or answer.get("answer") or "Nobody decided."
     return None, "none", str(said)[:500]
 

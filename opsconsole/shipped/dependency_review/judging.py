@@ -11,6 +11,7 @@ from opsconsole.shipped.dependency_review.contracts import (
 from runs.definitions import Results, TaskState
 from runs.errors import DataError
 
+ACCEPTED = "accepted by a person"
 _MEASURED = ("name", "version", "size_bytes", "files", "requires", "problems")
 
 
@@ -26,6 +27,10 @@ def accept(given: PackageTask, reviewed: Reviewed) -> None:
         if getattr(reviewed, name) != getattr(facts, name):
             raise DataError(f"{name} is {getattr(facts, name)!r:.120}.", where=name)
     _licence(given, reviewed, facts.licence.expression)
+    if reviewed.licence is not None and reviewed.note not in ("", ACCEPTED):
+        raise DataError(
+            "A note is for a licence that stays open; nothing else goes into the report.", where="note"
+        )
     if reviewed.verdict not in _verdicts(given, reviewed):
         raise DataError(
             f"{reviewed.verdict} does not follow from {reviewed.licence or 'no licence'}.", where="verdict"
