@@ -205,7 +205,7 @@ def gridlines(timeline: Timeline) -> SafeString:
     lines = [("grid", tick.x) for tick in timeline.ticks]
     if timeline.now is not None:
         lines.append(("now", timeline.now))
-    return format_html_join("", '<line class="{0}" x1="{1}%" x2="{1}%" y1="-4" y2="22"/>', lines)
+    return format_html_join("", '<line class="{0}" x1="{1}%" x2="{1}%" y1="-4" y2="36"/>', lines)
 
 
 @register.filter

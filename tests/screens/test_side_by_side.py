@@ -209,3 +209,13 @@ def test_only_what_a_run_may_still_come_to_stands_ahead() -> None:
     assert course.ahead(patterns.DESK_2, steps_of(run, "triage", "draft")) == ["verify", "reply"]
     assert course.ahead(patterns.FAN_ASKS, []) == ["plan", "report"]
     assert course.ahead(patterns.FAN_ASKS, steps_of(run, "plan")) == ["report"]
+
+
+def test_every_worker_that_a_task_went_to_is_reached_from_the_plan_and_leads_to_the_join() -> None:
+    run = Run(workflow="screens_fan", version=1, state=RunState.RUNNING)
+    plan, look, weigh, report = steps_of(run, "plan", "look", "weigh", "report")
+    look.parent_id = weigh.parent_id = plan.pk
+    steps = [plan, look, weigh, report]
+    drawn = course.course(patterns.FAN_ASKS, course.Went(state=run.state, steps=steps, tries={}))
+    assert drawn is not None
+    assert all(way.went for way in drawn.ways)
