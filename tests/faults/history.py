@@ -11,8 +11,9 @@ from itertools import pairwise
 from typing import Any
 
 from django.db import connection
+from django.db.models import F
 
-from runs.models import Call, Control, Event, Run
+from runs.models import Attempt, Call, Control, Event, Run
 
 _WATCH = """
     CREATE TABLE fault_fence (id bigserial, run_id bigint, was bigint, fence bigint);
@@ -59,6 +60,7 @@ def faults() -> Iterator[str]:
         yield from _claims_while_held(run)
         yield from _final(run)
     yield from _outcomes()
+    yield from _after_the_end()
     yield from _fences()
     yield from _calls()
     yield from _under_controls()
@@ -89,6 +91,10 @@ def _final(run: Run) -> Iterator[str]:
         return
     if run.questions.filter(state="open").exists():
         yield f"{run} is {run.state} and its question is open"
+    if run.steps.exclude(state__in=("done", "failed", "ended")).exists():
+        yield f"{run} is {run.state} and has steps that are not settled"
+    if Attempt.objects.filter(step__run=run, state__in=("running", "asked", "cut")).exists():
+        yield f"{run} is {run.state} and has attempts that are not over"
     if run.lease_owner or run.lease_until or run.due_at:
         yield f"{run} is {run.state} and leased by {run.lease_owner!r} until {run.lease_until}"
 
@@ -113,6 +119,19 @@ def _outcomes() -> Iterator[str]:
               (SELECT FROM runs_event e WHERE e.step_id = step.id AND e.kind = 'step done')
     """):
         yield f"run {run_id}, step {seq}: its state and its events disagree"
+
+
+def _after_the_end() -> Iterator[str]:
+    """Other steps of the run may go on: nothing is begun for one that is over, nor twice at once for any."""
+    for call in Call.objects.filter(permitted_at__gt=F("step__finished_at")):
+        yield f"{call} of run {call.run_id}: permitted after its step was over"
+    for attempt in Attempt.objects.filter(started_at__gt=F("step__finished_at")):
+        yield f"{attempt}: begun after its step was over"
+    for step_id, times in _rows("""
+        SELECT step_id, count(*) FROM runs_attempt WHERE state IN ('running', 'asked', 'cut')
+        GROUP BY step_id HAVING count(*) > 1
+    """):
+        yield f"step {step_id}: {times} attempts at once"
 
 
 def _fences() -> Iterator[str]:

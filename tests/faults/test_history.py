@@ -51,6 +51,28 @@ PLANTED = {
         "UPDATE runs_event SET kind = 'held' WHERE seq = 2",
         "claimed while the run was held",
     ),
+    "a call of a step that is over": (
+        "UPDATE runs_call SET permitted_at = permitted_at + interval '1 hour' WHERE kind = 'tool'",
+        "permitted after its step was over",
+    ),
+    "an attempt of a step that is over": (
+        "UPDATE runs_attempt SET started_at = started_at + interval '1 hour'",
+        "begun after its step was over",
+    ),
+    "a final run with an attempt under way": (
+        "UPDATE runs_attempt SET state = 'cut'",
+        "has attempts that are not over",
+    ),
+    "two attempts of a step at once": (
+        "INSERT INTO runs_attempt (step_id, number, agent, state, fence, worker, note, error_class, error,"
+        " error_where, started_at) SELECT id, number, '', 'running', 1, '', '', '', '', '', started_at"
+        " FROM runs_step, (VALUES (8), (9)) AS twice (number)",
+        "2 attempts at once",
+    ),
+    "a final run with a task that is not settled": (
+        "UPDATE runs_step SET state = 'running' WHERE seq = 1",
+        "steps that are not settled",
+    ),
     "a final run keeps its lease": ("UPDATE runs_run SET lease_owner = 'somebody'", "leased by"),
 }
 

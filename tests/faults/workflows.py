@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import socket
 import time
 from collections.abc import Mapping
@@ -20,7 +21,19 @@ from pydantic import BaseModel, ConfigDict
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest, ToolCall
 from runs.agents.simulated import says, simulated
-from runs.definitions import Agent, Effect, EffectGate, Node, Pipeline, Tool, Workflow
+from runs.definitions import (
+    Agent,
+    Effect,
+    EffectGate,
+    Node,
+    Pipeline,
+    Plan,
+    Results,
+    Supervised,
+    Task,
+    Tool,
+    Workflow,
+)
 
 CHAIN_STEPS = 6
 HOPS = 400  # more than the latency test ever gets through: its runs stay hot
@@ -146,3 +159,58 @@ SEND_REPEATABLE = _sending("fault_send_repeatable", repeatable=True)
 SEND_FOUND = _sending("fault_send_found", find=_find)
 CHAIN = _workflow("fault_chain", *(_by(f"think{n}", _agent("thinker")) for n in range(1, CHAIN_STEPS + 1)))
 HOT = _workflow("fault_hot", *(_plain(f"hop{n}") for n in range(1, HOPS + 1)))
+
+
+# several steps of one run at once
+
+
+class Crew(BaseModel):
+    """What each task is to do: the name of a worker."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    tasks: tuple[str, ...]
+
+
+class Tally(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    done: int
+
+
+def _plan(crew: Crew) -> Plan:
+    return Plan(tasks=tuple(Task(worker=worker, input={"effects": 1}) for worker in crew.tasks))
+
+
+def _tally(results: Results) -> Tally:
+    return Tally(done=sum(one.state == "done" for one in results.results))
+
+
+def _poison(order: Order) -> Order:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return order
+
+
+def _crew(name: str, **more: Any) -> Workflow:
+    workers = (
+        _by("send", _agent("sender", _tool(**more))),
+        _by("think", _agent("thinker")),
+        _plain("pass"),
+        Node(name="poison", work=_poison, takes=Order, gives=Order),
+    )
+    return registry.register(
+        Workflow(
+            name=name,
+            version=1,
+            team="Testers",
+            goal=lambda crew: name,
+            pattern=Supervised(
+                supervisor=Node(name="plan", work=_plan, takes=Crew, gives=Plan),
+                workers=workers,
+                then=(Node(name="tally", work=_tally, takes=Results, gives=Tally),),
+                width=6,
+            ),
+        )
+    )
+
+
+CREW = _crew("fault_crew", find=_find)
+CREW_REPEATABLE = _crew("fault_crew_repeatable", repeatable=True)
