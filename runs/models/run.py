@@ -112,6 +112,7 @@ class Run(models.Model):
             models.Index(fields=["start_key"], condition=Q(recorded=True), name="run_recorded"),
             models.Index(fields=["state", "-id"], name="run_by_state"),
             models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
+            models.Index(fields=["workflow", "version", "state"], name="run_by_version"),
         ]
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -50,6 +51,12 @@ def cut(value: Any) -> bool:
 def hidden_names(value: Any) -> str:
     """The hidden characters of a value as words, for beside a form's field; empty for none."""
     return ", ".join(texts.hidden_names(as_text(value))[:12])
+
+
+@register.filter
+def pairs(value: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """The names and values of a mapping. In a template `value.items` would be the value named "items"."""
+    return list(value.items())
 
 
 @register.filter

@@ -25,9 +25,11 @@ MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox 
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     """Every run, newest first, filtered."""
-    context = _list_context(request) | {
+    context = _list_context(request)
+    names = {one.name for one in registry.all_newest()} | {context["wanted"].workflow}
+    context |= {
         "place": "runs",
-        "workflows": registry.all_newest(),
+        "workflows": sorted(names - {""}),
         "teams": Team.objects.order_by("name").values_list("name", flat=True),
         "states": RunState.choices,
     }

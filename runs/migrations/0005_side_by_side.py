@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0010_trigger"),
+        ("runs", "0004_trigger"),
     ]
 
     operations = [

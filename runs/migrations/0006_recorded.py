@@ -6,7 +6,7 @@ from django.db.models import Q
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0011_side_by_side"),
+        ("runs", "0005_side_by_side"),
     ]
 
     operations = [
