@@ -1,6 +1,6 @@
 # `make help` says what each does. Everything is installed into .venv, everything runs from there.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint fmt lock clean
+.PHONY: help setup setup-dev run test lint fmt lock bench bench-peers clean
 
 # The first Python here that is new enough; PY=… chooses another.
 PYTHONS := python3.11 python3 python3.12 python3.13 python3.14
@@ -9,7 +9,7 @@ VENV := .venv/bin
 TESTS ?= tests
 
 help: ## Say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # What is installed checks itself in a twentieth of a second; looking for a Python takes longer.
 define install
@@ -57,5 +57,14 @@ lock: setup-dev ## Pin the packages again from pyproject.toml
 	$(LOCK) --group embedded -o requirements.txt
 	$(LOCK) --group dev -o requirements-dev.txt
 
+bench: setup-dev ## Measure everything on servers of its own; BENCH="steps push --rounds 5" for some
+	@$(VENV)/python manage.py bench --json $(BENCH)
+
+# In a .venv of their own: nothing of these packages is ours.
+bench-peers: setup-dev ## Measure LangGraph and DBOS beside ours, and profile a step
+	@test -x .venv-peers/bin/python || $(VENV)/uv venv --quiet --python $(VENV)/python .venv-peers
+	@$(VENV)/uv pip install --quiet --python .venv-peers/bin/python --require-hashes -r requirements-peers.txt
+	@$(VENV)/python manage.py bench peers profile --json $(BENCH)
+
 clean: ## Remove .venv and caches; .data stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov

@@ -82,7 +82,12 @@ def _tell(
     floors: Sequence[float],
     **detail: object,
 ) -> None:
-    shared = {"runs": runs, "steps_a_run": steps.STEPS, "processes": steps.PROCESSES, "threads": steps.THREADS}
+    shared = {
+        "runs": runs,
+        "steps_a_run": steps.STEPS,
+        "processes": steps.PROCESSES,
+        "threads": steps.THREADS,
+    }
     order.tell(
         of_rounds(
             bench,

@@ -12,7 +12,8 @@ NEVER = "3600"  # seconds: nobody polls, so that exactly as many runs are under 
 class Bench:
     """One benchmark: `module` in this package has `measure(order)`; `agents` workers of `threads` each.
 
-    `web` adds the front and both lanes, `ordinary` beat and the worker that sweeps. `seconds` bounds all of it.
+    `web` adds the front and both lanes, `ordinary` beat and the worker that sweeps, `deaf` a model provider that
+    never answers. `seconds` bounds all of it.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Bench:
     threads: int = 4
     web: bool = False
     ordinary: bool = False
+    deaf: bool = False
     seconds: float = 600.0
     peers: bool = False
     by_itself: bool = False  # only when it is named
@@ -51,6 +53,7 @@ BENCHES = (
         says="stop act called until calls, children and 200 calls at once are cut",
         threads=110,
         ordinary=True,
+        deaf=True,
         env={"OPSCONSOLE_DATABASE_POOL": "30"},
     ),
     Bench(

@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
         known = ", ".join(bench.name for bench in BENCHES)
         print(f"There is no benchmark {unknown[0]!r}. Known: {known}.", file=sys.stderr)
         return 2
-    # Every one is tried; a failure does not hide the others.
-    return 0 if all([_measured(bench, given) for bench in benches]) else 1
+    outcomes = [_measured(bench, given) for bench in benches]  # a failure does not hide the others
+    return 0 if all(outcomes) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Measures on servers and data of its own, which are removed afterwards.",
         epilog="; ".join(f"{bench.name}: {bench.says}" for bench in BENCHES),
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="all but peers and profile when none is given")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="all but peers and profile when none is given"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--rounds", type=_count, default=3, help="figures are medians of so many (3)")
     parser.add_argument("--n", type=_count, default=0, help="another count than the benchmark's own")

@@ -65,7 +65,7 @@ def _line(one: subprocess.Popen[str]) -> str:
     for line in one.stdout:
         if line.strip() == "ready" or line.startswith("{"):
             return line
-    raise Failed(f"{one.args} ended with {one.wait(5)} before it said anything; see the driver's log")
+    raise Failed(f"{one.args!r} ended with {one.wait(5)} before it said anything; see the driver's log")
 
 
 def _end(one: subprocess.Popen[str]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -38,6 +39,7 @@ _SHIFTED: dict[str, dict[str, str]] = {
     },
 }
 _BY_STEP = "step_id IN (SELECT id FROM runs_step WHERE run_id = {run})"
+Conn = psycopg.Connection[tuple[Any, ...]]
 _CHUNK = 50_000  # copies a statement
 
 
@@ -76,14 +78,14 @@ def _own(table: str) -> str:
     return "seq" if table == "escalations_journalentry" else "id"
 
 
-def _key(conn: psycopg.Connection[tuple[int]], table: str, run_id: int) -> Key:
+def _key(conn: Conn, table: str, run_id: int) -> Key:
     query = sql.SQL(
         "SELECT coalesce(min({own}), 0), coalesce(max({own}) - min({own}) + 1, 0),"
         " (SELECT coalesce(max({own}), 0) FROM {table}) FROM {table} WHERE "
     ).format(own=sql.Identifier(_own(table)), table=sql.Identifier(table))
     row = conn.execute(query + _belongs(table, run_id)).fetchone()
     assert row is not None
-    first, many, last = row  # type: ignore[misc]  # three numbers
+    first, many, last = row
     return Key(first=first, many=many, last=last)
 
 
@@ -97,8 +99,8 @@ def _belongs(table: str, run_id: int) -> sql.Composed:
 
 
 def _copy_table(
-    reader: psycopg.Connection[tuple[int]],
-    writer: psycopg.Connection[tuple[int]],
+    reader: Conn,
+    writer: Conn,
     table: str,
     run_id: int,
     count: int,

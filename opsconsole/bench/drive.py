@@ -1,4 +1,4 @@
-"""What every benchmark does from its driving process: a person, runs started and woken, stamps heard. Measures nothing."""
+"""What every benchmark does from its driving process: people, runs started and woken, stamps heard."""
 
 from __future__ import annotations
 

@@ -42,9 +42,7 @@ class Figures:
         """The same for people, without the detail."""
         said = [f"{self.bench}: {_text(self.value)} {self.unit} ({_text(self.min)} to {_text(self.max)})"]
         if self.p50_ms is not None:
-            said.append(
-                f"p50 {_text(self.p50_ms)}, p95 {_text(self.p95_ms)}, max {_text(self.max_ms)} ms"
-            )
+            said.append(f"p50 {_text(self.p50_ms)}, p95 {_text(self.p95_ms)}, max {_text(self.max_ms)} ms")
         if self.floor is not None:
             said.append(f"floor {_text(self.floor)}, ratio {_text(self.ratio)}")
         said.append(f"{self.rounds} rounds of {self.n}, load {_text(self.load1)}")

@@ -1,8 +1,8 @@
 """How long after its commit an event is on the last of N screens: the console's own front, lanes and sockets.
 
 The event is a start act's journal entry. Nobody advances the run, so that nothing else moves; what a screen hears is
-today's message, the hint by which it fetches its part again. The run's id is known only after the commit: it is given to
-the crowd at once, which has to look back for it when it was faster.
+today's message, the hint by which it fetches its part again. The run's number is known only after the commit: the crowd
+is told at once and looks back when it was faster.
 """
 
 from __future__ import annotations

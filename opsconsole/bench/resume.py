@@ -33,7 +33,12 @@ def measure(order: Order) -> None:
                 unit="ms",
                 values=[percentile(took, 50) for took in rounds],
                 samples_ms=rounds,
-                detail={"from": "the act called", "until": until, "one_after_another": True, **drive.machine()},
+                detail={
+                    "from": "the act called",
+                    "until": until,
+                    "one_after_another": True,
+                    **drive.machine(),
+                },
             )
         )
 

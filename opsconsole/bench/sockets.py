@@ -3,7 +3,8 @@
     python -m opsconsole.bench.sockets PORT COUNT PEOPLE < cookies of so many people, then run ids, one a line
 
 prints "ready" when everyone has heard "hello"; for each run id the nanoseconds (monotonic) at which each had its
-journal message. A message is recognised in the bytes and not parsed: this process shares the cores with what it measures.
+journal message. Messages are recognised by their bytes and not parsed: this process shares the cores
+with what it measures.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class Socket:
         self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         self.conn.sendall(
-            f"GET /ws/live HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\nCookie: {cookie}\r\n"
+            f"GET /ws/live HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"
+            f"Cookie: {cookie}\r\n"
             f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )

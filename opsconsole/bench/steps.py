@@ -10,8 +10,9 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from opsconsole.bench import contestants, drive, floor
+from opsconsole.bench import contestants, cpu, drive, floor
 from opsconsole.bench.contestants import Took
 from opsconsole.bench.figures import of_rounds
 from opsconsole.bench.order import Order
@@ -30,6 +31,8 @@ class Ours:
     step_ms: list[float]
     starts_a_second: float
     slept: int
+    worker_cpu_ms: float  # a step, of all workers together
+    postgres_cpu_ms: float
 
 
 def measure(order: Order) -> None:
@@ -57,7 +60,11 @@ def by_workflow(order: Order, *, bench: str, workflow: str, runs: int, **detail:
                 "at_a_time": PROCESSES * THREADS,
                 "processes": PROCESSES,
                 "starts_a_second": [round(one.starts_a_second, 1) for one in rounds],
-                "slept": [one.slept for one in rounds],  # a permit took too long, or another fault was tried again
+                "worker_cpu_ms_a_step": [round(one.worker_cpu_ms, 2) for one in rounds],
+                "postgres_cpu_ms_a_step": [round(one.postgres_cpu_ms, 2) for one in rounds],
+                "slept": [
+                    one.slept for one in rounds
+                ],  # a permit took too long, or another fault was tried again
                 "samples": "from one settlement to the next of the same run",
                 "events_a_step": round(drive.count("runs_event") / drive.count("runs_step"), 2),
                 **detail,
@@ -72,15 +79,26 @@ def ours(workflow: str, runs: int) -> Ours:
     before = time.monotonic()
     ids = drive.started(workflow, runs)
     starting = time.monotonic() - before
+    spent = _cpu()
     began = drive.moment()
     drive.wake(ids)
     slept = drive.until_final(ids)
+    worker, postgres = (
+        1000 * (after - before) / (runs * STEPS) for before, after in zip(spent, _cpu(), strict=True)
+    )
     return Ours(
         steps_a_second=runs * STEPS / drive.span_seconds(ids, began),
         step_ms=drive.step_ms(ids),
         starts_a_second=runs / starting,
         slept=slept,
+        worker_cpu_ms=worker,
+        postgres_cpu_ms=postgres,
     )
+
+
+def _cpu() -> tuple[float, float]:
+    """Processor seconds so far: of the workers, of PostgreSQL."""
+    return cpu.seconds(drive.worker_pids()), cpu.postgres_seconds(Path(os.environ["DATA_DIR"]))
 
 
 def the_floor(runs: int) -> Took:

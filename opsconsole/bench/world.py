@@ -29,7 +29,15 @@ from opsconsole.supervisor.children import Child, Spec
 _TURN_SECONDS = 0.05
 _STOP_SECONDS = 3.0
 _FOREIGN = ("OPSCONSOLE_", "MODEL_", "OPENAI_", "ANTHROPIC_")
-_FOREIGN_NAMES = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DATA_DIR", "PORT", "ALLOWED_HOSTS", "STATIC_ROOT")
+_FOREIGN_NAMES = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "DATA_DIR",
+    "PORT",
+    "ALLOWED_HOSTS",
+    "STATIC_ROOT",
+)
 
 
 class World:
@@ -50,7 +58,8 @@ class World:
         processes.adopt_orphans()
         servers = lease.hold(self._order.folder)
         try:
-            self._start_deaf_server()
+            if self._bench.deaf:
+                self._start_deaf_server()
             preload.load()
             if self._performed("prepare", _prepare):
                 return 1
@@ -136,10 +145,13 @@ class World:
         finally:
             _kill_group(pid)
 
+    def _all_gone(self) -> bool:
+        return not [child for child in self._children if not child.gone()]  # asks every one: that reaps it
+
     def _end(self) -> None:
         for child in self._children:
             child.ask_to_stop()
-        processes.wait_until(lambda: all([child.gone() for child in self._children]), _STOP_SECONDS)
+        processes.wait_until(self._all_gone, _STOP_SECONDS)
         for child in self._children:
             child.kill()
         if self._deaf is not None:

@@ -1,1 +1,1 @@
-"""The same steps by other libraries. These scripts run in a Python of their own (.venv-peers) and import nothing of ours."""
+"""The same steps by other libraries. The scripts run in .venv-peers and import nothing of ours."""

@@ -6,6 +6,7 @@ prints "ready", waits for a line, prints how many milliseconds each step took: f
 of the next, between which the outcome is recorded.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -52,7 +53,7 @@ def _runs(count: int, took: list[float]) -> None:
         if ended["hop"] != STEPS:
             raise ValueError(f"a run made {ended['hop']} steps")
         moments = _began.pop(mark)
-        took += [(after - before) * 1000 for before, after in zip(moments, moments[1:], strict=False)]
+        took += [(after - before) * 1000 for before, after in itertools.pairwise(moments)]
 
 
 def main() -> None:
@@ -66,7 +67,8 @@ def main() -> None:
     sys.stdin.readline()
     took: list[float] = []
     threads = [
-        threading.Thread(target=_runs, args=(runs // count + (at < runs % count), took)) for at in range(count)
+        threading.Thread(target=_runs, args=(runs // count + (at < runs % count), took))
+        for at in range(count)
     ]
     for thread in threads:
         thread.start()

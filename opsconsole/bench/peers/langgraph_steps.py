@@ -6,6 +6,7 @@ prints "ready", waits for a line, prints how many milliseconds each step took: f
 of the next, between which the checkpoint is written.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -64,7 +65,7 @@ def _runs(graph: Any, count: int, took: list[float]) -> None:
         if ended["hop"] != STEPS:
             raise ValueError(f"a run made {ended['hop']} steps")
         moments = _began.moments
-        took += [(after - before) * 1000 for before, after in zip(moments, moments[1:], strict=False)]
+        took += [(after - before) * 1000 for before, after in itertools.pairwise(moments)]
 
 
 def main() -> None:

@@ -1,0 +1,119 @@
+"""Benchmarks with tiny counts, in worlds of their own: what they print, and that nothing of them stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opsconsole.embedded.processes import wait_until
+from opsconsole.environment import REPOSITORY
+
+
+def _bench(*arguments: str) -> subprocess.Popen[str]:
+    # The servers of these tests are set in our environment: a benchmark must not use them.
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "bench", *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _told(*arguments: str) -> list[dict[str, Any]]:
+    bench = _bench(*arguments, "--json", "--rounds", "1")
+    said, complained = bench.communicate(timeout=240)
+    assert bench.returncode == 0, complained
+    return [json.loads(line) for line in said.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Every world is made under a directory of this test, which is empty again afterwards, and no process knows it."""
+    folder = Path(tempfile.mkdtemp(prefix="ob-"))  # short: sockets are in it
+    folder.chmod(0o711)
+    monkeypatch.setenv("TMPDIR", str(folder))
+    yield
+    assert wait_until(lambda: not _processes_of(folder), 15.0), _processes_of(folder)
+    assert not list(folder.iterdir())
+    folder.rmdir()
+
+
+def _processes_of(folder: Path) -> list[str]:
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{name}/cmdline").read_bytes() + Path(f"/proc/{name}/environ").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(folder) in words and int(name) != os.getpid():
+            found.append(name)
+    return found
+
+
+def test_steps_are_counted_beside_the_floor_with_production_settings() -> None:
+    (told,) = _told("steps", "--n", "4")
+    assert (told["bench"], told["n"], told["unit"]) == ("steps", 40, "steps/s")
+    assert told["value"] > 0
+    assert told["floor"] > 0
+    assert told["ratio"] == pytest.approx(told["value"] / told["floor"], rel=0.01)
+    assert (told["detail"]["fsync"], told["detail"]["synchronous_commit"]) == ("on", "on")
+
+
+def test_decisions_are_timed_until_the_code_starts() -> None:
+    first, second = _told("resume", "--n", "2")
+    assert (first["bench"], second["bench"]) == ("resume", "resume-approval")
+    assert 0 < first["p50_ms"] <= first["p95_ms"] <= first["max_ms"]
+
+
+def test_stops_are_timed_until_the_other_side_is_gone() -> None:
+    told = _told("stop", "--n", "2")
+    assert [one["bench"] for one in told] == ["stop-call", "stop-child", "stop-everything"]
+    assert all(one["value"] > 0 for one in told)
+
+
+def test_events_reach_every_socket_of_people_who_signed_in() -> None:
+    (told,) = _told("push", "--n", "3")
+    assert (told["bench"], told["n"]) == ("push-3", 3)
+    assert told["max_ms"] > 0
+
+
+def test_copied_runs_wait_like_the_one_they_were_copied_from() -> None:
+    (told,) = _told("waiting", "--n", "60")
+    assert told["n"] == 60
+    assert told["value"] > 0
+
+
+def test_pages_are_fetched_over_copied_runs() -> None:
+    told = _told("pages", "--n", "1200")
+    assert [one["bench"] for one in told[4:]] == [
+        f"pages-{name}-1200" for name in ("inbox", "runs", "run", "interventions")
+    ]
+    assert told[4]["detail"]["runs"] == 1200
+    assert all(one["detail"]["queries"] > 0 for one in told)
+
+
+def test_an_unknown_name_is_one_sentence() -> None:
+    bench = _bench("nothing")
+    _, complained = bench.communicate(timeout=60)
+    assert bench.returncode == 2
+    assert complained.startswith("There is no benchmark 'nothing'. Known: steps, ")
+
+
+def test_a_killed_command_leaves_no_process() -> None:
+    bench = _bench("solo", "--n", "1000")
+    folder = Path(os.environ["TMPDIR"])
+    assert wait_until(lambda: any(folder.glob("*/logs/driver.log")), 120.0)
+    bench.send_signal(signal.SIGKILL)
+    bench.communicate(timeout=30)
+    assert wait_until(lambda: not _processes_of(folder), 30.0), _processes_of(folder)
+    for left in sorted(folder.rglob("*"), key=lambda path: len(path.parts), reverse=True):
+        left.rmdir() if left.is_dir() and not left.is_symlink() else left.unlink()
