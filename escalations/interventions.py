@@ -14,7 +14,7 @@ from escalations.models import JournalEntry, Outcome
 from escalations.roles import Act
 from runs import registry
 from runs.canonical import plain
-from runs.listing import number
+from runs.shown.listing import number
 
 PAGE = 50
 COUNT_TO = 1000  # beyond it the exact number costs more than it says

@@ -21,8 +21,8 @@ from escalations.expected import Invalid, NotThere, Refusal
 from escalations.views.actors import actor_of
 from escalations.views.frame import frame_of
 from runs.canonical import plain
-from runs.listing import number
 from runs.models import Control, Run, ScopeKind
+from runs.shown.listing import number
 
 
 @require_safe

@@ -17,7 +17,7 @@ from escalations.audit import export as csv_export
 from escalations.expected import Refusal
 from escalations.interventions import filters_of
 from escalations.views.actors import actor_of
-from runs.listing import number
+from runs.shown.listing import number
 
 PIECE = 64 * 1024  # bytes
 _IN_MEMORY = (

@@ -10,8 +10,8 @@ from django.views.decorators.http import require_safe
 
 from escalations import inbox
 from escalations.models import Escalation
-from runs import listing
-from runs.listing import Wanted
+from runs.shown import listing
+from runs.shown.listing import Wanted
 
 MOST = 25
 

@@ -14,8 +14,8 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from runs import text as texts
-from runs.glyphs import glyph
-from runs.timeline import Timeline
+from runs.shown.glyphs import glyph
+from runs.shown.timeline import Timeline
 
 register = template.Library()
 

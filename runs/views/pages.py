@@ -13,11 +13,12 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from runs import history, inspected, listing, registry
-from runs.history import History
-from runs.listing import Wanted, number
+from runs import registry
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
+from runs.shown import history, inspected, listing
+from runs.shown.history import History
+from runs.shown.listing import Wanted, number
 
 MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox has all
 

@@ -12,12 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from runs import catalogue, described, differences, triggers
-from runs.catalogue import Known, Version
 from runs.definitions import Workflow
-from runs.described import Works
-from runs.drawing import Place, Sketch, sketch, work_of
-from runs.passages import passages
+from runs.shown import catalogue, described, differences, triggers
+from runs.shown.catalogue import Known, Version
+from runs.shown.described import Works
+from runs.shown.drawing import Place, Sketch, sketch, work_of
+from runs.shown.passages import passages
 
 OLDER = 4  # older versions named in the list
 AGENTS = 6  # agents named in the list

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from runs import described, differences
 from runs.definitions import (
     Another,
     Ask,
@@ -26,8 +25,9 @@ from runs.definitions import (
     Verify,
     Workflow,
 )
-from runs.differences import Difference
-from runs.passages import passages
+from runs.shown import described, differences
+from runs.shown.differences import Difference
+from runs.shown.passages import passages
 from tests.screens import patterns
 from tests.screens.patterns import DESK_1, DESK_2, FAN_ASKS, Draft, Message, Triage, agent, mend
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, RootModel, create_model
 
-from runs.fields import MOST_FIELDS, WHOLE, contract
 from runs.plans import Results
+from runs.shown.fields import MOST_FIELDS, WHOLE, contract
 from tests.screens.patterns import Message, Triage
 
 

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runs.graph import Box, layout
+from runs.shown.graph import Box, layout
 
 
 def _apart(one: Box, other: Box) -> bool:

@@ -11,10 +11,10 @@ from escalations import interventions
 from escalations.audit.filters import Filters
 from escalations.audit.record import Subject, append
 from escalations.models import JournalEntry
-from runs import history, listing
 from runs.engine.record import event
-from runs.listing import Wanted
 from runs.models import Event, Run
+from runs.shown import history, listing
+from runs.shown.listing import Wanted
 from tests import factories
 from tests.screens.reading import Page, read
 
@@ -48,7 +48,7 @@ def test_pages_of_runs_have_no_gap_and_no_repeat_while_others_start(transactiona
 def test_the_links_of_the_list_lead_through_all_runs(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runs.listing.page.__defaults__", (2,))
+    monkeypatch.setattr("runs.shown.listing.page.__defaults__", (2,))
     known = runs(5)
     seen: list[str] = []
     where: str | None = "/runs/?workflow=plain"

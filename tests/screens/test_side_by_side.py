@@ -9,11 +9,11 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from runs import course, history, listing
-from runs.course import Course
-from runs.listing import Wanted
 from runs.models import Question, Run, RunState, Step, StepState
-from runs.timeline import MOST_TASKS
+from runs.shown import course, history, listing
+from runs.shown.course import Course
+from runs.shown.listing import Wanted
+from runs.shown.timeline import MOST_TASKS
 from tests import factories
 from tests.screens import patterns
 from tests.screens.reading import Page, read

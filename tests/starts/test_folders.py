@@ -19,8 +19,8 @@ from opsconsole.management.commands import prepare
 from runs import bodies
 from runs.dropped import SETTLE_SECONDS
 from runs.engine import failpoints, folders, holds
+from runs.shown.triggers import triggers_of
 from runs.starts_by import Folder
-from runs.triggers import triggers_of
 from tests.factories import at_once
 from tests.starts.conftest import NAME, Register, database_away, first_event, names, runs, trigger
 from tests.starts.dropping import DROPPED, drop, look, why

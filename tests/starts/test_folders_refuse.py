@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runs.shown.triggers import triggers_of
 from runs.starts_by import Folder
-from runs.triggers import triggers_of
 from tests.starts.conftest import NAME, Register, names, runs, trigger
 from tests.starts.dropping import DROPPED, drop, look, why
 

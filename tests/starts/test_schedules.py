@@ -15,9 +15,9 @@ from opsconsole.celery import app
 from runs import bodies
 from runs.engine import holds, schedules
 from runs.models import Trigger
+from runs.shown.triggers import triggers_of
 from runs.starts_by import Folder, Schedule
 from runs.tasks import look_at_triggers
-from runs.triggers import triggers_of
 from tests.factories import at_once
 from tests.starts.conftest import NAME, Register, first_event, runs, trigger, utc
 

@@ -16,8 +16,8 @@ from standardwebhooks import Webhook as Signature
 from escalations.models import JournalEntry
 from runs import bodies
 from runs.engine import holds, turned_away
+from runs.shown.triggers import triggers_of
 from runs.starts_by import Webhook
-from runs.triggers import triggers_of
 from tests.factories import at_once
 from tests.starts.conftest import (
     NAME,

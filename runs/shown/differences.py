@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runs import described
 from runs.canonical import digest
 from runs.definitions import Agent, Node, Workflow
-from runs.described import Acts
-from runs.drawing import Sketch, sketch
-from runs.fields import Contract, Field, contract
+from runs.shown import described
+from runs.shown.described import Acts
+from runs.shown.drawing import Sketch, sketch
+from runs.shown.fields import Contract, Field, contract
 
 MOST = 60
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pydantic import BaseModel
 
 from runs.definitions import END, Edge, Node, Orchestrated, Pipeline, Supervised, Workflow
-from runs.fields import Contract, contract
+from runs.shown.fields import Contract, contract
 
 Model = type[BaseModel]
 

@@ -9,10 +9,11 @@ from typing import Any
 
 from django.db.models import Max
 
-from runs import course, registry, timeline
-from runs.course import NOT_NEEDED, Course, Went
+from runs import registry
 from runs.models import Attempt, Call, Event, Question, QuestionState, Run, Step
-from runs.timeline import Asked, Called, Held, Timeline, Tried, Visited
+from runs.shown import course, timeline
+from runs.shown.course import NOT_NEEDED, Course, Went
+from runs.shown.timeline import Asked, Called, Held, Timeline, Tried, Visited
 
 EVENTS = 200  # a page
 

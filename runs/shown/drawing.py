@@ -1,6 +1,6 @@
 """The drawing of a workflow's definition: its nodes, its ways with what they say, where it ends. Pure.
 
-Where everything stands is decided by `runs.graph`; what happened in a run is put on top by `runs.history`.
+Where everything stands is decided by `runs.shown.graph`; what happened in a run is put on top by `runs.shown.history`.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from runs import graph
 from runs.definitions import END, Agent, Node, Orchestrated, Supervised, Workflow
-from runs.graph import Box, Drawing
+from runs.shown import graph
+from runs.shown.graph import Box, Drawing
 
 PAD = 9  # between the workers and the frame round them
 HEAD = 18  # above it, for what it says

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
-from runs import graph
 from runs.definitions import END, Supervised, Workflow
-from runs.drawing import Place, Sketch, sketch, work_of
-from runs.glyphs import glyph
-from runs.graph import Written
 from runs.models import RunState, Step, StepState
 from runs.models.step import SETTLED_STEPS
+from runs.shown import graph
+from runs.shown.drawing import Place, Sketch, sketch, work_of
+from runs.shown.glyphs import glyph
+from runs.shown.graph import Written
 
 TALL = 58  # a box with two lines below its name
 

@@ -1,0 +1,1 @@
+"""What pages show of runs and workflows: reads and geometry. Nothing here changes anything."""
