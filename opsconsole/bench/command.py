@@ -34,7 +34,10 @@ def main(arguments: list[str]) -> int:
         known = ", ".join(bench.name for bench in BENCHES)
         print(f"There is no benchmark {unknown[0]!r}. Known: {known}.", file=sys.stderr)
         return 2
-    outcomes = [_measured(bench, given) for bench in benches]  # a failure does not hide the others
+    try:
+        outcomes = [_measured(bench, given) for bench in benches]  # a failure does not hide the others
+    except KeyboardInterrupt:
+        return 130
     return 0 if all(outcomes) else 1
 
 

@@ -149,6 +149,8 @@ class World:
         return not [child for child in self._children if not child.gone()]  # asks every one: that reaps it
 
     def _end(self) -> None:
+        for sig in (signal.SIGINT, signal.SIGTERM):  # it ends already
+            signal.signal(sig, signal.SIG_IGN)
         for child in self._children:
             child.ask_to_stop()
         processes.wait_until(self._all_gone, _STOP_SECONDS)

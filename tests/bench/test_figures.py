@@ -11,6 +11,7 @@ import pytest
 from opsconsole.bench.catalogue import BENCHES, named, usual
 from opsconsole.bench.figures import of_rounds, percentile
 from opsconsole.bench.order import Order, parse
+from opsconsole.environment import REPOSITORY
 
 KEYS = [
     "bench",
@@ -70,3 +71,13 @@ def test_peers_and_the_profile_run_only_when_they_are_named() -> None:
     assert {bench.name for bench in BENCHES} - {bench.name for bench in usual()} == {"peers", "profile"}
     assert named("peers")
     assert named("nothing") is None
+
+
+def test_nothing_of_production_imports_the_benchmarks() -> None:
+    """`manage.py` alone does, when it is asked for them."""
+    ours = [
+        path for app in ("runs", "escalations", "opsconsole") for path in (REPOSITORY / app).rglob("*.py")
+    ]
+    production = [path for path in ours if not path.is_relative_to(REPOSITORY / "opsconsole" / "bench")]
+    assert len(production) > 100
+    assert [path for path in production if "opsconsole.bench" in path.read_text()] == []
