@@ -5,19 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 import redis
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from runs.engine import holds
 from runs.live import CONTROLS_CHANNEL
 from runs.models import Control, ControlReceipt, Step, Worker
 from runs.models.step import SETTLED_STEPS
+
+PATIENCE_SECONDS = 0.5  # a beat, for rows that are locked whenever one looks
 
 _EXTEND = """
     UPDATE runs_run SET lease_until = clock_timestamp() + %(lease)s, due_at = clock_timestamp() + %(lease)s
@@ -29,7 +32,7 @@ _EXTEND = """
     )
 """
 _MINE = """
-    SELECT run.id FROM runs_run run
+    SELECT run.id, run.state = 'running' AND run.lease_until < clock_timestamp() + %(lease)s / 2 FROM runs_run run
     JOIN unnest(%(ids)s::bigint[], %(fences)s::bigint[]) AS mine(id, fence) ON mine.id = run.id
     WHERE run.fence = mine.fence
 """
@@ -72,7 +75,8 @@ def leave(name: str) -> None:
 def extend_leases(worker: str, flights: dict[int, int]) -> set[int]:
     """Extend the leases of {run id: fence}; returns those whose fence still is ours.
 
-    Rows that somebody has locked at this moment are left for the next beat (a lease is many beats long).
+    Rows that somebody has locked at this moment are left for the next beat (a lease is many beats long), but not
+    once half of it is gone: dozens of steps side by side may have their run's row locked at every beat.
     """
     if not flights:
         return set()
@@ -85,7 +89,25 @@ def extend_leases(worker: str, flights: dict[int, int]) -> set[int]:
     with connection.cursor() as cursor:
         cursor.execute(_EXTEND, values)
         cursor.execute(_MINE, values)
-        return {row[0] for row in cursor.fetchall()}
+        mine = dict(cursor.fetchall())
+    _extend_patiently([run_id for run_id, late in mine.items() if late], values)
+    return set(mine)
+
+
+def _extend_patiently(late: list[int], values: dict[str, Any]) -> None:
+    """Stand in the row's queue for a moment; a worker that is frozen with the row in its hands is not waited for."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    for run_id in late:
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        with contextlib.suppress(OperationalError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{max(1, round(left * 1000))}ms"])
+            cursor.execute(_EXTEND.replace("SKIP LOCKED", ""), _only(run_id, values))
+
+
+def _only(run_id: int, values: dict[str, Any]) -> dict[str, Any]:
+    return {**values, "ids": [run_id], "fences": [values["fences"][values["ids"].index(run_id)]]}
 
 
 def settled(steps: set[int]) -> set[int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 
 from escalations import controls, decisions
@@ -20,9 +21,11 @@ from runs import bodies
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import calls, says
 from runs.definitions import RefusedOutput, Results
+from runs.engine import heart
 from runs.engine.advance import advance
 from runs.engine.claim import claim
 from runs.engine.perform import perform
+from runs.engine.record import now
 from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
 from runs.errors import DataError, ReasoningError, RecoverableError
@@ -558,3 +561,35 @@ def test_an_answer_that_comes_while_the_join_ends_the_rest_either_counts_or_is_t
             assert rogues.DONE == []
         assert not open_escalations(run)
         consistent(run)
+
+
+# leases of runs whose row is always locked
+
+
+def test_a_lease_is_extended_although_the_runs_row_is_locked_whenever_one_looks(runtime: Runtime) -> None:
+    """Dozens of steps of one run settle and ask for permits: somebody always holds its row."""
+    run = of("gang", ("run", "does"))
+    assert isinstance(claim(run.pk, worker=runtime.name), tuple)
+    enough = threading.Event()
+
+    def hold_the_row() -> None:
+        while not enough.is_set():
+            with transaction.atomic():
+                Run.objects.select_for_update(no_key=True).get(pk=run.pk)
+                enough.wait(0.03)
+        connection.close()
+
+    holders = [threading.Thread(target=hold_the_row) for _ in range(4)]
+    for holder in holders:
+        holder.start()
+    try:
+        for _ in range(5):
+            almost_over = now() + timedelta(seconds=1)
+            Run.objects.filter(pk=run.pk).update(lease_until=almost_over)
+            assert heart.extend_leases(runtime.name, {run.pk: 1}) == {run.pk}
+            left = fresh(run).lease_until
+            assert left is not None
+            assert left > almost_over
+    finally:
+        enough.set()
+        joined(*holders)
