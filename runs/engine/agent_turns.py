@@ -24,6 +24,7 @@ from runs.engine.runtime import Flight
 from runs.errors import ReasoningError, StepError
 
 DEEPEST_DELEGATION = 3  # an agent that asks an agent that asks an agent
+MOST_DELEGATED = 64  # turns of all delegates in one attempt together: turns inside turns multiply
 
 
 class ConversationChanged(Exception):
@@ -74,6 +75,16 @@ class _Attempt:
     asked: Counter[str] = field(default_factory=Counter)
     called: Counter[str] = field(default_factory=Counter)
     speaking: list[_Turns] = field(default_factory=list)
+    delegated: int = 0
+
+    def count_turn(self) -> None:
+        """Raise ReasoningError when agents only keep asking each other."""
+        if len(self.speaking) == 1:
+            return
+        self.delegated += 1
+        if self.delegated > MOST_DELEGATED:
+            first = self.speaking[0].agent.name
+            raise ReasoningError(f"those that {first} asks used {MOST_DELEGATED} turns without an end")
 
     def history(self) -> tuple[Any, ...]:
         return tuple(
@@ -105,6 +116,7 @@ class _Turns:
         """The agent's answer once `accepted` takes it. Raises Park, _Blamed, ReasoningError, and what a call raises."""
         self.attempt.speaking.append(self)
         for _ in range(self.agent.max_turns):
+            self.attempt.count_turn()
             if self.attempt.speaking[0] is self:
                 self.attempt.compare(self.messages)
             reply, call = models_asked.ask(

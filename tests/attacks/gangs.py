@@ -16,6 +16,7 @@ from runs.definitions import (
     END,
     Agent,
     Ask,
+    Delegate,
     Edge,
     Effect,
     EffectGate,
@@ -234,6 +235,49 @@ ENDLESS = registry.register(
         pattern=Orchestrated(
             nodes=(Node(name="number", work=_never_a_number, takes=Claim, gives=Endless),),
             edges=(Edge(source="number", target=END, hand=lambda trail: Endless(number=math.nan)),),
+        ),
+    )
+)
+
+
+# agents that ask each other
+
+
+class Word(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    word: str
+
+
+def _asker(name: str, *asks: Agent, max_turns: int = 8) -> Agent:
+    delegates = tuple(Delegate(name=f"ask_{one.name}", agent=one, takes=Word, gives=Word) for one in asks)
+    return Agent(
+        name=name,
+        model=f"simulated/{name}",
+        prompt=f"You are {name}.",
+        prompt_version="1",
+        tools=(TOOL,),
+        delegates=delegates,
+        max_turns=max_turns,
+    )
+
+
+def _asked(request: ModelRequest) -> ModelReply:
+    reply: ModelReply = BEHAVES[request.agent](request)
+    return reply
+
+
+for _name in ("first", "second", "third", "fourth"):
+    simulated(_name)(_asked)
+
+THIRD = _asker("third", _asker("fourth"))
+ASKERS = registry.register(
+    Workflow(
+        name="askers",
+        version=1,
+        team="Testers",
+        goal=lambda word: word.word,
+        pattern=Pipeline(
+            nodes=(Node(name="ask", work=_asker("first", _asker("second", THIRD)), takes=Word, gives=Word),)
         ),
     )
 )

@@ -18,7 +18,7 @@ from escalations import controls, decisions
 from escalations.expected import AlreadyDecided, Changed, Invalid
 from escalations.models import Escalation, JournalEntry
 from runs import bodies
-from runs.agents.door import ModelReply, ModelRequest
+from runs.agents.door import ModelReply, ModelRequest, ToolCall
 from runs.agents.simulated import calls, says
 from runs.definitions import RefusedOutput, Results
 from runs.engine import heart
@@ -593,3 +593,62 @@ def test_a_lease_is_extended_although_the_runs_row_is_locked_whenever_one_looks(
     finally:
         enough.set()
         joined(*holders)
+
+
+# agents that ask each other
+
+
+def asks(name: str) -> Callable[[ModelRequest], ModelReply]:
+    return lambda request: calls(request, f"ask_{name}", {"word": f"again {len(request.messages)}"})
+
+
+def test_agents_that_ask_each_other_for_ever_end_at_a_person_after_a_bounded_number_of_calls(
+    runtime: Runtime,
+) -> None:
+    gangs.BEHAVES.update(first=asks("second"), second=asks("third"))
+    answers = [0]
+
+    def third(request: ModelRequest) -> ModelReply:
+        answers[0] += 1
+        return says(request, {"word": f"no end {answers[0]}"})
+
+    gangs.BEHAVES["third"] = third
+    run = advanced(start("askers", word="go"), runtime)
+    assert (run.state, question_of(run).kind) == ("waiting", "error")
+    assert run.calls.count() <= 72
+    consistent(run)
+
+
+def test_agents_that_delegate_deeper_than_anybody_may_end_at_a_person(runtime: Runtime) -> None:
+    gangs.BEHAVES.update(
+        first=asks("second"), second=asks("third"), third=asks("fourth"), fourth=asks("nobody")
+    )
+    run = advanced(start("askers", word="go"), runtime)
+    assert "delegates deeper than 3 agents" in question_of(run).title
+    assert run.calls.count() == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [{"word": 7}, {"words": "x"}, None, "yes", {"word": "x", "approved": True}, [1]], ids=repr
+)
+def test_a_delegates_answer_that_breaks_its_contract_is_not_believed(runtime: Runtime, answer: Any) -> None:
+    gangs.BEHAVES.update(first=asks("second"), second=lambda request: rogues.reply(request, answer))
+    run = advanced(start("askers", word="go"), runtime)
+    assert (run.state, question_of(run).kind in ("contract", "error")) == ("waiting", True)
+    assert not run.steps.filter(state="done").exists()
+    assert not Call.objects.filter(run=run, state="permitted").exists()
+
+
+def test_many_questions_in_one_reply_to_a_delegate_are_bounded_too(runtime: Runtime) -> None:
+    def flood(request: ModelRequest) -> ModelReply:
+        turn = len(request.messages)
+        many = tuple(
+            ToolCall(id=f"{turn}-{n}", name="ask_second", arguments={"word": f"{turn} {n}"})
+            for n in range(30)
+        )
+        return ModelReply(model=request.model, tool_calls=many)
+
+    gangs.BEHAVES.update(first=flood, second=lambda request: says(request, {"word": "yes"}))
+    run = advanced(start("askers", word="go"), runtime)
+    assert (run.state, question_of(run).kind) == ("waiting", "error")
+    assert run.calls.count() <= 72
