@@ -12,9 +12,9 @@ from typing import Any
 
 from escalations.changes import flat
 from escalations.models import Escalation, EscalationState
-from runs.definitions import Agent, Workflow
-from runs.models import Question, QuestionKind, Verb
-from runs.models.question import EDITABLE, VERBS
+from runs.definitions import END, Agent, Orchestrated, Workflow
+from runs.models import Question, QuestionKind, Step, Verb
+from runs.models.question import EDITABLE, verbs_of
 
 GLYPHS = {
     QuestionKind.APPROVAL: ("effect", "hand"),
@@ -136,7 +136,6 @@ def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = Fal
 
 def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
     """What happens when nobody answers in time, or what has happened. Completes "At 14:50 it is denied."."""
-    node = question.step.node if question.step else question.run.workflow
     expired = state == EscalationState.EXPIRED
     match question.kind:
         case QuestionKind.APPROVAL:
@@ -151,11 +150,19 @@ def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
             return "It is not repeated; whether it happened stays unknown, and the agent is told so."
         case QuestionKind.CONTRACT:
             was = "was" if expired else "is"
-            return (
-                f"The broken value {was} not handed on; the run {'ended' if expired else 'ends'} at {node}."
-            )
+            ending = _ending(question, expired)
+            return f"The broken value {was} not handed on; {ending[:1].lower()}{ending[1:]}"
         case _:
-            return f"The run {'ended' if expired else 'ends'} at {node}."
+            return _ending(question, expired)
+
+
+def _ending(question: Question, expired: bool) -> str:
+    """What ends when a question is denied: the run, or one task of a plan."""
+    ends = "ended" if expired else "ends"
+    if question.step is None:
+        return f"The run {ends}."
+    what = "The run" if question.step.parent_id is None else "This task alone"
+    return f"{what} {ends} at {question.step.node}."
 
 
 def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
@@ -254,15 +261,34 @@ def _edge(question: Question, workflow: Workflow | None) -> Edge | None:
     node = question.step.node
     if workflow is None:
         return Edge(producer=node, consumer="", contract=question.contract)
-    names = [one.name for one in workflow.nodes]
-    place = names.index(node) + 1 if node in names else len(names)
-    consumer = names[place] if place < len(names) else "the end of the run"
-    contract = workflow.node(node).gives.__name__ if node in names else question.contract
-    return Edge(producer=node, consumer=consumer, contract=contract)
+    known = node in {one.name for one in workflow.nodes}
+    if not known:
+        return Edge(producer=node, consumer="", contract=question.contract)
+    contract = workflow.node(node).gives.__name__
+    return Edge(producer=node, consumer=_consumer(workflow, question.step), contract=contract)
+
+
+def _consumer(workflow: Workflow, step: Step) -> str:
+    """Who gets the step's output, as far as that is certain before it is there."""
+    targets = _targets(workflow, step.node)
+    if step.parent_id is not None:
+        return "the join, with the other tasks"
+    if workflow.node(step.node).plans:
+        return "the workers of the plan"
+    if len(targets) > 1:
+        return "where the rules say"
+    return targets[0] if targets and targets[0] != END else "the end of the run"
+
+
+def _targets(workflow: Workflow, node: str) -> list[str]:
+    pattern = workflow.pattern
+    if isinstance(pattern, Orchestrated):
+        return [edge.target for edge in pattern.edges if edge.source == node]
+    return [way.target for way in workflow.ways if way.source == node]
 
 
 def _answers(question: Question, sentence: str, edge: Edge | None, *, edited: bool) -> tuple[Answer, ...]:
-    words = VERBS[question.kind]
+    words = verbs_of(question)
     return tuple(
         Answer(
             verb=verb,
@@ -284,27 +310,50 @@ def _label(
         return f"{how}: {sentence[:1].lower()}{sentence[1:]}"
     if question.kind == QuestionKind.CONTRACT and edge is not None:
         return f"{word}, go on to {edge.consumer}"
-    if question.kind == QuestionKind.ERROR:
+    if question.kind == QuestionKind.ERROR and question.step is not None:
         return sentence
     return word
 
 
 def _then(question: Question, verb: str) -> str:
-    node = question.step.node if question.step else question.run.workflow
-    if verb == Verb.REJECT:
-        match question.kind:
-            case QuestionKind.APPROVAL:
-                return "Nothing is sent. The agent receives the reason and the run goes on with it."
-            case QuestionKind.UNKNOWN:
-                return "It is not sent again. The agent receives the reason and the run goes on with it."
-            case _:
-                return f"The run ends at {node}, with your reason."
-    if verb == Verb.RESPOND:
-        match question.kind:
-            case QuestionKind.APPROVAL:
-                return "Nothing is sent. The agent receives your words as the answer and goes on."
-            case QuestionKind.UNKNOWN:
-                return "It is recorded as done, with your words as the note; the run goes on."
-            case _:
-                return f"{node} is tried again; the agent is told your words."
+    """What follows an answer, in a sentence; empty where the button says it all."""
+    match verb, question.kind:
+        case _ if question.step is None:
+            return _then_of_run(question, verb)
+        case Verb.REJECT, QuestionKind.APPROVAL:
+            return "Nothing is sent. The agent receives the reason and the run goes on with it."
+        case Verb.REJECT, QuestionKind.UNKNOWN:
+            return "It is not sent again. The agent receives the reason and the run goes on with it."
+        case Verb.REJECT, _:
+            return _then_ended(question.step)
+        case Verb.RESPOND, QuestionKind.APPROVAL:
+            return "Nothing is sent. The agent receives your words as the answer and goes on."
+        case Verb.RESPOND, QuestionKind.UNKNOWN:
+            return "It is recorded as done, with your words as the note; the run goes on."
+        case Verb.RESPOND, _:
+            return _then_again(question.step)
     return ""
+
+
+def _then_of_run(question: Question, verb: str) -> str:
+    if verb == Verb.REJECT:
+        return "The run ends, with your reason."
+    if verb == Verb.APPROVE and question.kind == QuestionKind.ERROR:
+        return "The rules are asked again what comes next. Nothing that is done is done again."
+    return ""
+
+
+def _then_ended(step: Step) -> str:
+    if step.parent_id is not None:
+        return f"This task ends at {step.node}, with your reason. The others go on where the join allows it."
+    return f"The run ends at {step.node}, with your reason."
+
+
+def _then_again(step: Step) -> str:
+    told = "the agent is told your words" if _last_agent(step) else "a function is not told your words"
+    return f"{step.node} is tried again; {told}."
+
+
+def _last_agent(step: Step) -> str:
+    last = step.attempts.order_by("-number").first()
+    return last.agent if last else ""

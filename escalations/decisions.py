@@ -25,7 +25,7 @@ from runs.engine import answers, edits
 from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question, QuestionKind, Verb
-from runs.models.question import EDITABLE, VERBS
+from runs.models.question import EDITABLE, verbs_of
 
 
 @recorded(on_escalation(Act.APPROVE))
@@ -121,7 +121,7 @@ def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple
 
 
 def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb, *, text: str) -> Decision:
-    if verb not in VERBS[question.kind]:
+    if verb not in verbs_of(question):
         raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb}.")
     before, after = question.action, locked.in_force(escalation, question)
     approved = after if verb == Verb.APPROVE else None

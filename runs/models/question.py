@@ -109,4 +109,20 @@ VERBS: dict[str, dict[str, str]] = {
         Verb.REJECT: "Reject and end the run",
     },
 }
+_ABOUT_THE_RUN: dict[str, str] = {Verb.APPROVE: "Look again", Verb.REJECT: "Reject and end the run"}
+
+
+def verbs_of(question: Question) -> dict[str, str]:
+    """The verbs that answer this question, with the words of the button.
+
+    A question about the run itself can only be looked at again or end it; rejecting a task of a plan ends that alone.
+    """
+    if question.step is None:
+        return dict(_ABOUT_THE_RUN)
+    words = VERBS[question.kind]
+    if question.step.parent_id is None:
+        return words
+    return {verb: word.replace("end the run", "end the task") for verb, word in words.items()}
+
+
 EDITABLE = (QuestionKind.APPROVAL, QuestionKind.CONTRACT)
