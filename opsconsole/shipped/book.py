@@ -41,13 +41,24 @@ class BookDamaged(StepError):
     """A complete line of the book is no entry: somebody else has written to the file."""
 
 
-class _Line(BaseModel):
+class Line(BaseModel):
+    """One line of the file. A book whose file has other names for the fields gives a subclass with aliases."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int
     key: str
     written_at: AwareDatetime
     content: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentences:
+    """What a book says, where a book may say it in its own words. `{file}` is the name of its file."""
+
+    damaged: str = "Line {row} of {file} is not an entry; nothing is entered until it is."
+    reused: str = "The key of entry {number} of {file} was used for another one."
+    full: str = "The disk of {file} is full."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +78,8 @@ class Book(Generic[C]):
     path: Path
     contract: type[C]
     name: str
+    line: type[Line] = Line
+    sentences: Sentences = Sentences()
 
     def entries(self, *, seconds: float = 10.0) -> tuple[Entry[C], ...]:
         """All complete entries, oldest first. Raises BookBusy, BookDamaged."""
@@ -131,18 +144,16 @@ class Book(Generic[C]):
 
     def _entry(self, row: int, line: bytes) -> Entry[C]:
         try:
-            read = _Line.model_validate_json(line)
+            read = self.line.model_validate_json(line)
             content = self.contract.model_validate(read.content)
         except ValidationError:
-            raise BookDamaged(
-                f"Line {row} of {self.path.name} is not an entry; nothing is entered until it is."
-            ) from None
+            raise BookDamaged(self.sentences.damaged.format(row=row, file=self.path.name)) from None
         return Entry(number=read.number, key=read.key, written_at=read.written_at, content=content)
 
     def _with_key(self, known: Sequence[Entry[C]], key: str, content: C) -> Entry[C] | None:
         entry = next((entry for entry in known if entry.key == key), None)
         if entry and entry.content != content:
-            raise KeyReused(f"The key of entry {entry.number} of {self.path.name} was used for another one.")
+            raise KeyReused(self.sentences.reused.format(number=entry.number, file=self.path.name))
         return entry
 
     def _write(self, descriptor: int, entry: Entry[C], size: int) -> None:
@@ -150,13 +161,7 @@ class Book(Generic[C]):
 
         What follows them is the torn tail of a writer that died in its write: never acknowledged, it did not happen.
         """
-        line = _Line(
-            number=entry.number,
-            key=entry.key,
-            written_at=entry.written_at,
-            content=entry.content.model_dump(mode="json"),
-        )
-        encoded = line.model_dump_json().encode() + b"\n"
+        encoded = self._line(entry).model_dump_json(by_alias=True).encode() + b"\n"
         os.ftruncate(descriptor, size)
         try:
             written = os.write(descriptor, encoded)
@@ -165,7 +170,16 @@ class Book(Generic[C]):
             raise BookFull(f"{self.name} could not be written: {error.strerror}.") from error
         if written < len(encoded):
             os.ftruncate(descriptor, size)
-            raise BookFull(f"The disk of {self.path.name} is full.")
+            raise BookFull(self.sentences.full.format(file=self.path.name))
+
+    def _line(self, entry: Entry[C]) -> Line:
+        fields = {
+            "number": entry.number,
+            "key": entry.key,
+            "written_at": entry.written_at,
+            "content": entry.content.model_dump(mode="json"),
+        }
+        return self.line.model_validate(fields, by_alias=False, by_name=True)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

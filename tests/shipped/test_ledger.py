@@ -4,6 +4,8 @@ import json
 import resource
 import subprocess
 import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from threading import Thread
 
@@ -39,6 +41,16 @@ for n in range(40):
     invoice = PostInvoice.model_validate_json(sys.argv[2]).model_copy(update={"invoice_number": f"RE-{n}"})
     book.post(invoice, key=f"key-{n}", hand_over=lambda send: send(0.25), seconds=60)
 """
+
+
+WRITTEN_BEFORE = (
+    '{"number":1,"key":"run-10-step-5-1","posted_at":"2026-08-03T11:07:00.354109Z","invoice":{"invoice_number":'
+    '"2026-4471","supplier_id":"S-1002","supplier_name":"Halden Maskinteknik GmbH","amount":"2450.69","currency":'
+    '"EUR","iban":"DE21000000000000012201","purchase_order":"PO-7003","due_date":"2026-10-04","memo":"Maßprüfung"}}\n'
+    '{"number":2,"key":"run-4-step-5-1","posted_at":"2026-08-04T09:00:00Z","invoice":{"invoice_number":"FA-2","supplier_id":'
+    '"unlisted","supplier_name":"Vauquelin","amount":"0.80","currency":"EUR","iban":"FR7000000000000000000012330",'
+    '"purchase_order":null,"due_date":null,"memo":""}}\n'
+)
 
 
 def invoice(number: str = "RE-1", **changes: object) -> PostInvoice:
@@ -127,6 +139,45 @@ def test_find_answers_whether_it_happened(book: Ledger) -> None:
     assert result["entry"] == 1
 
 
+def test_a_ledger_from_before_there_were_books_is_read_and_continued_in_its_own_form(book: Ledger) -> None:
+    book.path.write_text(WRITTEN_BEFORE)
+    first, second = book.entries()
+    assert (first.number, first.key, first.invoice.amount) == (1, "run-10-step-5-1", Decimal("2450.69"))
+    assert first.posted_at == datetime(2026, 8, 3, 11, 7, 0, 354109, tzinfo=UTC)
+    assert (second.invoice.due_date, second.invoice.supplier_name) == (None, "Vauquelin")
+    with pytest.raises(AlreadyPosted, match="was posted as entry 1 on 2026-08-03"):
+        book.post(first.invoice, key="k", hand_over=OpenGate(key="k").hand_over)
+    entry = book.post(invoice(), key="k", hand_over=OpenGate(key="k").hand_over)
+    written = entry.posted_at.isoformat().replace("+00:00", "Z")
+    assert book.path.read_text() == (
+        f'{WRITTEN_BEFORE}{{"number":3,"key":"k","posted_at":"{written}","invoice":{invoice().model_dump_json()}}}\n'
+    )
+    assert book.find("k") == entry
+
+
+def test_a_line_in_the_form_of_other_books_is_no_posting(book: Ledger) -> None:
+    book.path.write_text(WRITTEN_BEFORE.replace("posted_at", "written_at").replace('"invoice"', '"content"'))
+    with pytest.raises(LedgerDamaged, match="Line 1"):
+        book.entries()
+
+
+def test_the_ledger_refuses_in_its_own_words(book: Ledger) -> None:
+    book.post(invoice(), key="k", hand_over=OpenGate(key="k").hand_over)
+    with pytest.raises(KeyReused) as reused:
+        book.post(invoice("RE-2"), key="k", hand_over=OpenGate(key="k").hand_over)
+    with pytest.raises(AlreadyPosted) as second:
+        book.post(invoice(), key="b", hand_over=OpenGate(key="b").hand_over)
+    day = f"{book.entries()[0].posted_at:%Y-%m-%d}"
+    book.path.write_bytes(book.path.read_bytes() + b"{}\n")
+    with pytest.raises(LedgerDamaged) as damaged:
+        book.entries()
+    assert [reused.value.message, second.value.message, damaged.value.message] == [
+        "The key of entry 1 was used for another posting.",
+        f"Invoice RE-1 of Odenthal KG was posted as entry 1 on {day}; it is not posted twice.",
+        "Line 2 of the ledger is not an entry; nothing is posted until it is.",
+    ]
+
+
 def test_a_torn_last_line_did_not_happen_and_is_overwritten(book: Ledger) -> None:
     book.post(invoice(), key="a", hand_over=OpenGate(key="a").hand_over)
     whole = book.path.read_bytes()
@@ -174,11 +225,15 @@ def test_a_locked_ledger_is_recoverable_and_soon_said(book: Ledger) -> None:
 
     book.post(invoice(), key="a", hand_over=slow)
     assert [classify(error) for error in inside] == [ErrorClass.RECOVERABLE]
+    assert [str(error) for error in inside] == ["The ledger was locked by others for 0.1 s."]
     assert [entry.key for entry in book.entries()] == ["a"]
 
 
-@pytest.mark.parametrize("room", [0, 20])
-def test_a_disk_that_is_full_leaves_no_part_of_an_entry(book: Ledger, room: int) -> None:
+@pytest.mark.parametrize(
+    ("room", "says"),
+    [(0, "The ledger could not be written: File too large."), (20, "The ledger's disk is full.")],
+)
+def test_a_disk_that_is_full_leaves_no_part_of_an_entry(book: Ledger, room: int, says: str) -> None:
     book.post(invoice(), key="a", hand_over=OpenGate(key="a").hand_over)
     before = book.path.read_bytes()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -188,6 +243,7 @@ def test_a_disk_that_is_full_leaves_no_part_of_an_entry(book: Ledger, room: int)
             book.post(invoice("RE-2"), key="b", hand_over=OpenGate(key="b").hand_over)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert full.value.message == says
     assert classify(full.value) is ErrorClass.DATA, "certain, so the engine does not call it unknown"
     assert book.path.read_bytes() == before
 
