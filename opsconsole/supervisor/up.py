@@ -63,6 +63,7 @@ class Console:
         finally:
             listener.close()
             self._stop()
+            os.ftruncate(lock, 0)  # nobody shall take the number of a process that is gone for the console's
             os.close(lock)
 
     def _say(self, sentence: str) -> None:

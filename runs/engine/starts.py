@@ -87,7 +87,9 @@ def start(
     workflow = registry.newest(name)
     if workflow is None:
         known = ", ".join(one.name for one in registry.all_newest()) or "none"
-        raise UnknownWorkflow(f"There is no workflow {name!r}. Known: {known}.")
+        raise UnknownWorkflow(
+            f"There is no workflow {name!r}. Known: {known}. Apps of your own are named in OPSCONSOLE_APPS."
+        )
     checked = check_input(workflow, raw_input)
     if not start_key or len(start_key) > 200 or not start_key.isprintable():
         raise BadInput(name, [("start_key", "give a key of 1 to 200 characters that can be seen")])

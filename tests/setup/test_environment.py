@@ -1,7 +1,9 @@
 """What the environment may say, and the one sentence for everything else."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +73,20 @@ def test_celery_gets_its_own_spelling_of_a_unix_socket() -> None:
 def test_only_ascii_digits_are_a_number() -> None:
     with pytest.raises(Refused):
         environment.number("PORT", 1, least=1, most=9999, env={"PORT": "٣٣"})
+
+
+def test_starting_a_run_where_no_console_has_run_is_one_sentence(tmp_path: Path) -> None:
+    given = tmp_path / "one.json"
+    given.write_text("{}")
+    said = subprocess.run(
+        [sys.executable, "manage.py", "start", "invoice_intake", "--input", str(given)],
+        env={**os.environ, "DATA_DIR": str(tmp_path / "data"), "DATABASE_URL": "", "REDIS_URL": ""},
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1].startswith("CommandError: No console has run on this data yet")
+    assert "Traceback" not in said.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from escalations.expected import IntakeFull, Invalid, Refusal
 from escalations.roles import System
@@ -45,6 +46,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, workflow: str, key: str, **options: Any) -> None:
+        if "runs_run" not in connection.introspection.table_names():
+            raise CommandError(
+                "No console has run on this data yet: start one (make run), "
+                "or set DATA_DIR or DATABASE_URL as it has them."
+            )
         name = options["input"]
         lines = list(_lines(_read(name), many=name == "-" or name.endswith(".jsonl")))
         if not lines:
