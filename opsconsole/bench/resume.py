@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from escalations import decisions
 from escalations.models import Escalation, EscalationState
@@ -13,7 +14,15 @@ from opsconsole.bench.figures import of_rounds, percentile
 from opsconsole.bench.order import Order
 
 DECISIONS = 100
-Decide = Callable[[Escalation], None]
+Decide = Callable[[Escalation], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """One decision, in milliseconds: until the act returned (it is committed), and until the run's code started."""
+
+    act_ms: float
+    ms: float
 
 
 def measure(order: Order) -> None:
@@ -31,11 +40,12 @@ def measure(order: Order) -> None:
                 bench,
                 n=count,
                 unit="ms",
-                values=[percentile(took, 50) for took in rounds],
-                samples_ms=rounds,
+                values=[percentile([one.ms for one in round_], 50) for round_ in rounds],
+                samples_ms=[[one.ms for one in round_] for round_ in rounds],
                 detail={
                     "from": "the act called",
                     "until": until,
+                    "act_ms": [round(percentile([one.act_ms for one in round_], 50), 1) for round_ in rounds],
                     "one_after_another": True,
                     **drive.machine(),
                 },
@@ -43,7 +53,7 @@ def measure(order: Order) -> None:
         )
 
 
-def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[float]:
+def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[Decided]:
     """Decisions one after another, each on a run of its own."""
     marks = [drive.mark() for _ in range(count)]
     ids = drive.started(workflow, count, marks)
@@ -53,14 +63,15 @@ def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[fl
     if workflow == "bench_asks":
         stamps.wait(*marks)  # of the first attempts
     by_run = {escalation.run_id: escalation for escalation in waiting}
-    return [decided_ms(stamps, by_run[run_id], mark, decide) for run_id, mark in zip(ids, marks, strict=True)]
+    return [decided(stamps, by_run[run_id], mark, decide) for run_id, mark in zip(ids, marks, strict=True)]
 
 
-def decided_ms(stamps: Stamps, escalation: Escalation, mark: str, decide: Decide) -> float:
-    """One decision; milliseconds until the run's code starts."""
+def decided(stamps: Stamps, escalation: Escalation, mark: str, decide: Decide) -> Decided:
+    """One decision and what it made start."""
     began = time.monotonic_ns()
     decide(escalation)
-    return (stamps.wait(mark)[0] - began) / 1e6
+    returned = time.monotonic_ns()
+    return Decided(act_ms=(returned - began) / 1e6, ms=(stamps.wait(mark)[0] - began) / 1e6)
 
 
 def respond(escalation: Escalation) -> None:

@@ -80,7 +80,7 @@ def _decided(stamps: Stamps, count: int) -> list[float]:
     found = {one.run_id: one for one in Escalation.objects.filter(run_id__in=ids)}
     took = []
     for run_id, mark in zip(ids, marks, strict=True):
-        took.append(resume.decided_ms(stamps, found[run_id], mark, resume.respond))
+        took.append(resume.decided(stamps, found[run_id], mark, resume.respond).ms)
     drive.until_quiet()
     return took
 
