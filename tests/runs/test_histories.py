@@ -135,7 +135,7 @@ class World:
         while True:
             try:
                 found = self._route()
-            except NoWay:
+            except (NoWay, ContractBroken):
                 return "nobody"
             match found:
                 case Go():
@@ -266,7 +266,8 @@ def machines(draw: st.DrawFn, *, complete: bool) -> Orchestrated:
             target = draw(st.integers(0, size - 1))
             back = target <= place
             when = _is(draw(st.integers(0, 2))) if draw(st.booleans()) else None
-            hand = _handed if one.gives is Other or draw(st.booleans()) else None
+            fits = complete and one.gives is Other  # else what is handed on may not be what is taken
+            hand = _handed if fits or draw(st.booleans()) else None
             most = draw(st.integers(1, 3)) if back else draw(st.none() | st.integers(1, 3))
             edges.append(Edge(source=one.name, target=f"n{target}", when=when, hand=hand, most=most))
         if complete:
@@ -370,8 +371,9 @@ def plans(draw: st.DrawFn, *, hostile_too: bool = True, deeper: bool = True) -> 
         good.append(st.builds(lambda n: {"worker": "area", "input": {"size": n}}, st.integers(0, 9)))
     bad = st.fixed_dictionaries(
         {
-            "worker": st.sampled_from(["boss", "gather", "close", "root", "", "worker\x00"]) | json_values,
-            "input": json_values,
+            "worker": st.sampled_from(["worker", "counter", "boss", "gather", "root", "worker\x00"])
+            | json_values,
+            "input": st.sampled_from([{"pick": "x"}, {"text": 1}, {"pick": 1, "more": 2}]) | json_values,
         }
     )
     tasks = draw(st.lists(st.one_of(*good), min_size=1, max_size=5))
