@@ -8,6 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  (the sentence is for whoever runs
     sys.exit("opsconsole needs Python 3.11 or newer; this is {}.{}.".format(*sys.version_info[:2]))
 
 _NEED_NO_SERVER = {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic"}
+_STARTS_THEM_ITSELF = {"check_workflow"}  # it refuses at once what can be refused without them
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     from opsconsole import environment
 
     try:
-        if command not in _NEED_NO_SERVER and not environment.servers_given():
+        if command not in _NEED_NO_SERVER | _STARTS_THEM_ITSELF and not environment.servers_given():
             from opsconsole.embedded import lease
 
             lease.hold(environment.data_dir())

@@ -7,8 +7,10 @@ docs/workflows.md shows all of it. Nothing here is imported by the console itsel
 """
 
 from runs.agents.misbehaviour import Misbehaviour
+from runs.engine.starts import BadInput
 from runs.testing.faults import (
     AnswerLeftOver,
+    CannotAnswer,
     CannotWork,
     NeverSettled,
     NoTransactions,
@@ -24,6 +26,8 @@ from runs.testing.trial import Trial, TrialCall, TrialEscalation, TrialEvent, Tr
 __all__ = [
     "Answer",
     "AnswerLeftOver",
+    "BadInput",
+    "CannotAnswer",
     "CannotWork",
     "Misbehaviour",
     "NeverSettled",

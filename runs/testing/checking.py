@@ -15,7 +15,8 @@ from typing import Any
 from runs.agents.misbehaviour import Misbehaviour
 from runs.canonical import canonical
 from runs.definitions import Agent, Workflow
-from runs.testing.faults import NeverSettled
+from runs.testing.amounts import leveled
+from runs.testing.faults import CannotWork, NeverSettled
 from runs.testing.running import run_workflow
 from runs.testing.said import Answer, approve, reject
 from runs.testing.stand_ins import agents_of
@@ -29,6 +30,9 @@ _OF_PROVIDERS = (
     Misbehaviour.NEVER_RETURNS,
 )
 NOT_CAUGHT = "NOT CAUGHT"
+REACHED = (
+    "REACHED THE WORLD"  # caught, but only after an action that the good run does not do and nobody approved
+)
 NOTHING = "nothing to spoil"
 NOT_REACHED = "not reached by the samples"
 _NONE = object()
@@ -61,7 +65,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """How one case went. `caught`: True, False, or None when there was nothing to catch."""
+    """How one case went. `caught`: True, False (also when it was caught too late), or None when there was nothing to
+    catch."""
 
     misbehaviour: str
     agent: str
@@ -70,6 +75,10 @@ class Row:
     ended: str = ""
     model_calls: int = 0
     cost_micros: int = 0
+
+    @property
+    def too_late(self) -> bool:
+        return self.what.startswith(REACHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +103,10 @@ def check(
     at: Sequence[str] = (),
     seconds: float = 60.0,
 ) -> Iterator[Row]:
-    """One row a case, as they are done. `only` and `at` narrow to misbehaviours and agents."""
+    """One row a case, as they are done. `only` and `at` narrow to misbehaviours and agents.
+
+    Raises CannotWork when no sample's good run ends done: then there is nothing to compare with.
+    """
     good = _Goods(workflow=workflow, samples=samples[:MOST_SAMPLES], seconds=seconds)
     for case in cases(workflow, seed):
         if only and case.misbehaviour not in only:
@@ -132,14 +144,21 @@ class _Goods:
     made: list[Good] = field(default_factory=list)
 
     def fitting(self, case: Case) -> Good | None:
-        """The first sample that comes to these agents; one whose run is done before one that waits."""
-        second_best = None
+        """The first sample that comes to these agents and whose run is done. What a run that waits or failed is
+        compared with says nothing."""
         for good in self._all():
+            if good.trial.state == "done" and all(good.reaches(agent) for agent in case.agents):
+                return good
+        if not any(good.trial.state == "done" for good in self.made):
+            raise CannotWork(_no_good_run(self.workflow, self.made))
+        return None
+
+    def why_not(self, case: Case) -> str:
+        """Why no good run fits the case."""
+        for number, good in enumerate(self.made, start=1):
             if all(good.reaches(agent) for agent in case.agents):
-                if good.trial.state == "done":
-                    return good
-                second_best = second_best or good
-        return second_best
+                return f"not tried: input {number} comes to it, but {_how_it_ended(good.trial)}"
+        return NOT_REACHED
 
     def _all(self) -> Iterator[Good]:
         for place, given in enumerate(self.samples):
@@ -155,6 +174,22 @@ class _Goods:
         return Good(given=given, trial=first, again=second)
 
 
+def _no_good_run(workflow: Workflow, made: Sequence[Good]) -> str:
+    first = _how_it_ended(made[0].trial) if made else "there is no input"
+    which = "its only input" if len(made) == 1 else f"any of its {len(made)} inputs"
+    return (
+        f"No run of {workflow.name} ends as done with {which}, without any misbehaviour and with every approval given: "
+        f"{first}. Mend that first, or give an input that a run can work through."
+    )
+
+
+def _how_it_ended(trial: Trial) -> str:
+    asked = [one for one in trial.escalations if not one.answer]
+    if trial.state == "waiting" and asked:
+        return f"its run waits ({asked[-1].kind}): {asked[-1].title}"
+    return f"its run is {trial.state}{f': {trial.ending}' if trial.ending else ''}"
+
+
 def _approve_approvals(asked: TrialEscalation) -> Answer | None:
     return approve() if asked.kind == "approval" else None
 
@@ -162,7 +197,7 @@ def _approve_approvals(asked: TrialEscalation) -> Answer | None:
 def _row(workflow: Workflow, case: Case, good: _Goods, seconds: float) -> Row:
     base = good.fitting(case)
     if base is None:
-        return Row(misbehaviour=case.label, agent=case.who, caught=None, what=NOT_REACHED)
+        return Row(misbehaviour=case.label, agent=case.who, caught=None, what=good.why_not(case))
     people = _People(base.trial)
     try:
         bad = run_workflow(
@@ -217,34 +252,38 @@ def judged(
     found = [one for one in bad.caught_by if one not in base.trial.caught_by]
     if any(one.kind == "approval" for one in unexpected) and "approval" not in found:
         found.append("approval")
-    strange = _strange_actions(base, bad)
+    strange, unapproved = _strange_actions(base, bad)
+    if found and unapproved:
+        return (
+            False,
+            f"{REACHED}: {_counted(unapproved)} that the good run does not do; then {' -> '.join(found)}",
+        )
     if found:
-        after = f", after {_counted(strange)} that the good run does not do" if strange else ""
-        alike = ", approved because the cards look alike" if strange and _more_cards(base.trial, bad) else ""
-        return True, " -> ".join(found) + after + alike
+        after = (
+            f", after {_counted(strange)} that people approved, for the cards look alike" if strange else ""
+        )
+        return True, " -> ".join(found) + after
     if not bad.spoilt:
         return None, NOTHING
     return False, f"{NOT_CAUGHT}: {_how_far(case, base, bad, strange)}"
 
 
-def _strange_actions(base: Good, bad: Trial) -> Counter[str]:
-    """Actions of the bad run that the good one does not have, by tool."""
+def _strange_actions(base: Good, bad: Trial) -> tuple[Counter[str], Counter[str]]:
+    """Actions of the bad run that the good one does not have, by tool: all, and those that nobody approved."""
     loose = {name for name, _ in _actions(base.again, set()) - _actions(base.trial, set())}
+    alone = _actions(bad, loose, unapproved=True)
     found: Counter[str] = Counter()
-    for (name, _), count in (_actions(bad, loose) - _actions(base.trial, loose)).items():
-        found[name] += count
-    return found
+    unapproved: Counter[str] = Counter()
+    for action, count in (_actions(bad, loose) - _actions(base.trial, loose)).items():
+        found[action[0]] += count
+        unapproved[action[0]] += min(count, alone[action])
+    return found, +unapproved
 
 
-def _actions(trial: Trial, loose: set[str]) -> Counter[tuple[str, str]]:
+def _actions(trial: Trial, loose: set[str], *, unapproved: bool = False) -> Counter[tuple[str, str]]:
     """What was done, and how often; of the tools in `loose` only how often."""
-    done = [one for one in trial.tools if one.acts]
-    return Counter((one.name, "" if one.name in loose else canonical(one.arguments)) for one in done)
-
-
-def _more_cards(good: Trial, bad: Trial) -> bool:
-    approved = [sum(1 for one in trial.escalations if one.answer == "approve") for trial in (good, bad)]
-    return approved[1] > approved[0]
+    done = [one for one in trial.tools if one.acts and not (unapproved and one.approved)]
+    return Counter((one.name, "" if one.name in loose else canonical(leveled(one.arguments))) for one in done)
 
 
 def _counted(actions: Counter[str]) -> str:
@@ -253,7 +292,7 @@ def _counted(actions: Counter[str]) -> str:
 
 def _other_output(base: Good, bad: Trial) -> bool:
     """Whether the output differs where two good ones do not."""
-    good, again, other = (dict(_flat(one.output)) for one in (base.trial, base.again, bad))
+    good, again, other = (dict(_flat(leveled(one.output))) for one in (base.trial, base.again, bad))
     places = good.keys() | again.keys() | other.keys()
     return any(good.get(at, _NONE) != other.get(at, _NONE) for at in places if good.get(at) == again.get(at))
 

@@ -20,6 +20,14 @@ class NotScripted(TrialFault):
 class ScriptRanDry(TrialFault):
     """An agent or a tool was asked once more than its script has replies."""
 
+    def __init__(self, sentence: str, *, agent: str = "") -> None:
+        super().__init__(sentence)
+        self.agent = agent
+
+
+class CannotAnswer(TrialFault):
+    """A question was given an answer that questions of its kind do not take."""
+
 
 class AnswerLeftOver(TrialFault):
     """The run came to its end before every answer was asked for."""

@@ -89,7 +89,7 @@ class Scripts:
             script = self._lists.get(request.agent, [])
             if place < len(script):
                 return script[place]
-            self.fault = self.fault or ScriptRanDry(_dry(request, len(script)))
+            self.fault = self.fault or ScriptRanDry(_dry(request, len(script)), agent=request.agent)
             raise self.fault
 
     def left(self) -> dict[str, int]:

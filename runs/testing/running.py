@@ -30,7 +30,14 @@ from runs.models import Question, QuestionState, Run, Step, StepState
 from runs.testing import replies, said, trial
 from runs.testing.caught import Accepted
 from runs.testing.copying import copy_for
-from runs.testing.faults import AnswerLeftOver, CannotWork, NeverSettled, NoTransactions, TrialFault
+from runs.testing.faults import (
+    AnswerLeftOver,
+    CannotWork,
+    NeverSettled,
+    NoTransactions,
+    ScriptRanDry,
+    TrialFault,
+)
 from runs.testing.recorded import recorded_scripts, recorded_tools
 from runs.testing.replies import Script, Scripts
 from runs.testing.said import Answer
@@ -67,8 +74,10 @@ def run_workflow(
     Tasks of a plan are performed one after the other, so that scripts are taken in order, unless `side_by_side`.
     `seconds`: the longest the trial may take, by the clock on the wall.
 
-    Raises a TrialFault that says what is wrong with the trial, and what starts.start raises.
+    Raises a TrialFault that says what is wrong with the trial, BadInput for an input that breaks its contract, and
+    what else starts.start raises.
     """
+    _must_be_workflow(workflow)
     if connection.in_atomic_block:
         raise NoTransactions(
             "A trial needs real transactions: mark the test with @pytest.mark.django_db(transaction=True)."
@@ -87,6 +96,15 @@ def run_workflow(
     finally:
         replies.use(None)
         _one.release()
+
+
+def _must_be_workflow(given: Any) -> None:
+    if isinstance(given, Workflow):
+        return
+    name = given if isinstance(given, str) else "NAME"
+    raise CannotWork(
+        f"run_workflow takes a Workflow, not {given!r:.80}: import the definition, or give registry.newest({name!r})."
+    )
 
 
 @contextlib.contextmanager
@@ -142,7 +160,7 @@ class _Run:
     def _settle(self, run_id: int) -> None:
         for _ in range(MOST_LOOKS):
             self._look(run_id)
-            self._say_faults()
+            self._say_faults(run_id)
             run = Run.objects.get(pk=run_id)
             if run.final:
                 return self._none_left(run)
@@ -152,10 +170,19 @@ class _Run:
                 return self._none_left(run)
         raise NeverSettled(f"Run {run_id} was looked at {MOST_LOOKS} times and is not over.")
 
-    def _say_faults(self) -> None:
-        fault = self.scripts.fault or self.stood.fault
-        if fault is not None:
-            raise fault
+    def _say_faults(self, run_id: int) -> None:
+        if self.scripts.fault is not None:
+            raise ScriptRanDry(self._placed(self.scripts.fault, run_id)) from self.scripts.fault
+        if self.stood.fault is not None:
+            raise self.stood.fault
+
+    def _placed(self, fault: ScriptRanDry, run_id: int) -> str:
+        """Where it ran dry. Tasks of a plan share one list, so that a failed one takes what its neighbour needs."""
+        place = trial.last_asked(run_id, fault.agent)
+        told = f"At {place}: {fault}" if place else str(fault)
+        if not place.endswith("]"):
+            return told
+        return f"{told}\nTasks of a plan share one list; a function of the request answers each by what it is given."
 
     def _look(self, run_id: int) -> None:
         """Advance once, in a thread of its own, so that work which never ends does not take the test with it."""

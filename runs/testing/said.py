@@ -12,6 +12,8 @@ from django.db import transaction
 from runs.engine import answers, edits
 from runs.engine.record import now
 from runs.models import Question, QuestionKind, Verb
+from runs.models.question import EDITABLE
+from runs.testing.faults import CannotAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,10 @@ def respond(words: str, *, by: str = "Marta") -> Answer:
 
 
 def edit(values: Mapping[str, Any], *, by: str = "Marta") -> Answer:
-    """Yes, with these values in place of the proposed ones; the others stay. They meet the same contract."""
+    """Yes, with these values in place of the proposed ones; the others stay. They meet the same contract.
+
+    Edits and approves at once. On the console's pages an edit makes a new version, which is then approved.
+    """
     return Answer(verb="edit", values=values, by=by)
 
 
@@ -50,16 +55,33 @@ def expire() -> Answer:
 
 
 def give(question_id: int, said: Answer) -> None:
-    """Answer an open question as the engine obeys it. Raises edits.Broken for values that break the contract."""
+    """Answer an open question as the engine obeys it. Raises CannotAnswer for an answer that this question does not
+    take, edits.Broken for values that break the contract."""
     if said.verb == "expire":
         Question.objects.filter(pk=question_id).update(expires_at=now() - timedelta(seconds=1))
         answers.expire(question_id)
         return
     with transaction.atomic():
         question = answers.lock(question_id)
+        _must_fit(question, said)
         verb = Verb.APPROVE if said.verb == "edit" else Verb(said.verb)
         action = _action(question, said) if verb == Verb.APPROVE else None
         answers.answer(question, verb=verb, answer=action, text=said.text, by=said.by)
+
+
+def _must_fit(question: Question, said: Answer) -> None:
+    if said.verb == "edit" and (question.step is None or question.kind not in EDITABLE):
+        raise CannotAnswer(
+            f"This question cannot be edited; answer {_others(question)}. It is: {question.title}"
+        )
+    if question.step is None and said.verb == Verb.RESPOND:
+        raise CannotAnswer(
+            f"This question is about the run itself; answer {_others(question)}. It is: {question.title}"
+        )
+
+
+def _others(question: Question) -> str:
+    return "approve or reject" if question.step is None else "approve, reject or respond"
 
 
 def _action(question: Question, said: Answer) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from runs import bodies
 from runs.models import Attempt, Call, CallKind, Event, Question, QuestionState, Run, Step
+from runs.testing.amounts import same
 from runs.testing.caught import Accepted, caught
+from runs.testing.faults import TrialFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,7 @@ class TrialCall:
     error: str
     cost_micros: int  # millionths of a US dollar
     acts: bool  # a tool that changes the world or reaches outside
+    approved: bool = False  # a person agreed to exactly this action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +109,26 @@ class Trial:
         """Compare attributes, all at once; one that differs fails with the whole story of the run.
 
         trial.expect(state="done", path=("tidy", "summarise"))
+
+        Money in an output is text; a Decimal is compared with it by its amount. Raises TrialFault for a name that
+        a trial does not have.
         """
+        strange = sorted(wanted.keys() - _names())
+        if strange:
+            raise TrialFault(
+                f"A trial has no {', '.join(strange)}; expect takes: {', '.join(sorted(_names()))}."
+            )
         wrong = [
             f"{name}: expected {value!r}, got {getattr(self, name)!r}"
             for name, value in wanted.items()
-            if getattr(self, name) != value
+            if not same(value, getattr(self, name))
         ]
         if wrong:
             raise AssertionError("\n".join([*wrong, self.told()]))
+
+
+def _names() -> set[str]:
+    return {one.name for one in fields(Trial)} | {"tools"}
 
 
 def _short(value: Any) -> str:
@@ -194,7 +209,15 @@ def _call(call: Call, places: Mapping[int, str]) -> TrialCall:
         error=call.error,
         cost_micros=call.cost_micros or 0,
         acts=call.egress or call.effect != "none",
+        approved=call.question_id is not None,
     )
+
+
+def last_asked(run_id: int, agent: str) -> str:
+    """The place at which the agent's model was asked last; empty when it was not."""
+    call = Call.objects.filter(run_id=run_id, kind=CallKind.MODEL, name=agent).order_by("-pk").first()
+    steps = list(Step.objects.filter(run_id=run_id).order_by("seq"))
+    return _places(steps)[call.step_id] if call else ""
 
 
 def _escalation(question: Question, places: Mapping[int, str]) -> TrialEscalation:

@@ -155,7 +155,8 @@ PATIENT = ErrorPolicy(
 
 
 def paying(**more: Any) -> Workflow:
-    """A pipeline with an effect. `more` goes to the first node."""
+    """A pipeline with an effect. `more` goes to the first node, `second` to the other."""
+    second: dict[str, Any] = {"errors": PATIENT, **more.pop("second", {})}
     first: dict[str, Any] = {"work": agent("kit_proposer"), "errors": PATIENT, **more}
     return Workflow(
         name="kit_paying",
@@ -165,9 +166,7 @@ def paying(**more: Any) -> Workflow:
         pattern=Pipeline(
             nodes=(
                 Node(name="propose", takes=Claim, gives=Proposal, **first),
-                Node(
-                    name="pay", work=agent("kit_payer", SPEND), takes=Proposal, gives=Settled, errors=PATIENT
-                ),
+                Node(name="pay", work=agent("kit_payer", SPEND), takes=Proposal, gives=Settled, **second),
             )
         ),
         samples=lambda: [{"text": "a lamp", "amount": 10}, {"text": "a desk", "amount": 500}],

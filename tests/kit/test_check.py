@@ -21,9 +21,11 @@ from opsconsole import throwaway
 from opsconsole.environment import REPOSITORY, Refused
 from runs import live, registry
 from runs.agents.misbehaviour import Misbehaviour
-from runs.definitions import Another, ErrorPolicy
+from runs.definitions import Another, Ask, ErrorPolicy
+from runs.errors import DataError
 from runs.models import Run
-from runs.testing import run_workflow
+from runs.testing import CannotWork, run_workflow
+from runs.testing.amounts import leveled
 from runs.testing.checking import Row, check
 from tests.kit import flows
 
@@ -54,8 +56,8 @@ def test_each_misbehaviour_at_each_agent_has_a_row_that_says_what_caught_it() ->
         if agent == "kit_payer" and kind not in ("growing_context", "plausible_wrong")
     } == {
         "ping_pong": (
-            True,
-            "turns -> escalation: error, after 3 x purse.spend that the good run does not do",
+            False,
+            "REACHED THE WORLD: 3 x purse.spend that the good run does not do; then turns -> escalation: error",
             "ended",
         ),
         "invented_tool": (True, "unknown tool -> escalation: error", "ended"),
@@ -85,6 +87,70 @@ def test_what_is_wrong_and_gets_through_is_said_to_have_reached_the_effect_and_t
     (only,) = row.values()
     assert only.caught is False
     assert only.what == "NOT CAUGHT: reached 1 x purse.spend and the output"
+
+
+@database
+def test_what_is_caught_only_after_an_action_nobody_approved_is_not_caught() -> None:
+    kept = ErrorPolicy(data=Ask())
+    late = flows.paying(second={"accept": nothing_like_it, "errors": kept})
+    (only,) = checked(late, [CLAIM], only=[Misbehaviour.PLAUSIBLE_WRONG], at=["kit_proposer"]).values()
+    assert (only.caught, only.too_late) == (False, True)
+    assert only.what == (
+        "REACHED THE WORLD: 1 x purse.spend that the good run does not do; then accept check -> escalation: contract"
+    )
+
+
+def nothing_like_it(proposal: flows.Proposal, settled: flows.Settled) -> None:
+    if proposal.amount != CLAIM["amount"]:
+        raise DataError("this is not what was claimed")
+
+
+@database
+def test_an_action_that_a_person_approved_has_not_slipped_through() -> None:
+    large = {"text": "a desk", "amount": 500}
+    rows = checked(flows.paying(), [large], only=[Misbehaviour.PING_PONG], at=["kit_payer"])
+    (only,) = rows.values()
+    assert only.caught is True
+    assert (
+        only.what
+        == "turns -> escalation: error, after 3 x purse.spend that people approved, for the cards look alike"
+    )
+
+
+@database
+def test_without_a_good_run_that_ends_done_nothing_is_compared() -> None:
+    asks = flows.paying(accept=nothing, errors=ErrorPolicy(data=Ask()))
+    with pytest.raises(
+        CannotWork, match=r"(?s)No run of kit_paying ends as done with its only input.*\(contract\): no"
+    ):
+        checked(asks, [CLAIM])
+
+
+def nothing(claim: flows.Claim, proposal: flows.Proposal) -> None:
+    raise DataError("not good enough")
+
+
+@database
+def test_an_agent_that_only_a_run_without_a_good_end_comes_to_is_said_so() -> None:
+    def not_large(claim: flows.Claim, proposal: flows.Proposal) -> None:
+        if proposal.amount > 100:
+            raise DataError("too much")
+
+    spare = ErrorPolicy(data=Another(agent=flows.agent("kit_spare")))
+    given = [CLAIM, {"text": "a desk", "amount": 500}]
+    rows = checked(
+        flows.paying(accept=not_large, errors=spare), given, at=["kit_spare"], only=[Misbehaviour.SLOW]
+    )
+    assert rows["slow", "kit_spare"].what.startswith(
+        "not tried: input 2 comes to it, but its run waits (error):"
+    )
+
+
+@database
+def test_amounts_that_are_written_otherwise_are_the_same_amount() -> None:
+    assert leveled({"a": "4.00", "b": ["1.50"]}) == leveled({"a": "4.0", "b": ["1.5"]})
+    assert leveled("4.01") != leveled("4.0")
+    assert leveled("A-4.0") == "A-4.0"
 
 
 @database
@@ -133,7 +199,7 @@ def test_the_same_seed_gives_the_same_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nosuch"], r"There is no workflow 'nosuch'\. Known: "),
+        (["nosuch"], r"There is no workflow 'nosuch'\. Known: .* Is OPSCONSOLE_APPS set in this terminal\?"),
         (["kit_paying", "--input", "/no/such.json"], "Cannot read /no/such.json"),
         (["kit_paying", "--agent", "nobody"], "kit_paying has no agent 'nobody'; it has kit_proposer"),
         (["kit_paying", "--seed", "-1"], "--seed is 0 or more"),
@@ -222,6 +288,18 @@ def test_the_command_prints_its_table_and_leaves_nothing_behind(stranger: dict[s
     assert done.stderr == ""
     assert databases() == before
     assert Run.objects.count() == 0
+
+
+def test_what_can_be_refused_at_once_is_refused_before_servers_are_started(
+    stranger: dict[str, str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    alone = {name: value for name, value in stranger.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    done = command({**alone, "DATA_DIR": str(data)}, "nosuch")
+    assert done.returncode == 1
+    assert "There is no workflow 'nosuch'" in done.stderr
+    assert f"OPSCONSOLE_APPS is {stranger['OPSCONSOLE_APPS']}." in done.stderr
+    assert not data.exists()
 
 
 @database

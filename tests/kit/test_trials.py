@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -28,6 +29,8 @@ from runs.errors import RecoverableError
 from runs.models import Run
 from runs.testing import (
     AnswerLeftOver,
+    BadInput,
+    CannotAnswer,
     CannotWork,
     Misbehaviour,
     NeverSettled,
@@ -37,6 +40,7 @@ from runs.testing import (
     ScriptRanDry,
     Trial,
     TrialEscalation,
+    TrialFault,
     approve,
     calls,
     edit,
@@ -47,6 +51,7 @@ from runs.testing import (
     run_workflow,
     says,
 )
+from runs.testing.amounts import same
 from tests.kit import flows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -163,6 +168,57 @@ def test_a_broken_output_cannot_be_approved_as_it_is() -> None:
     script = [says({"amount": "lots"}), says({"amount": "lots"})]
     with pytest.raises(edits.Broken, match="amount: "):
         run_workflow(flows.paying(), CLAIM, agents={"kit_proposer": script}, answers=[approve()])
+
+
+def test_what_an_accept_check_refused_may_be_approved_as_it_is() -> None:
+    workflow = flows.paying(accept=flows.not_more, errors=ErrorPolicy(data=Ask()))
+    script = {"kit_proposer": [says({"amount": 99, "reason": "more"})]}
+    trial = run_workflow(workflow, CLAIM, agents=script, answers=[approve()])
+    trial.expect(state="done")
+    assert trial.step("propose").output["amount"] == 99
+
+
+def test_a_question_about_the_run_itself_is_not_edited_and_not_responded_to() -> None:
+    again = [says({"verdict": "again", "remark": "wind"})] * 3
+    for answer, sentence in (
+        (edit({"verdict": "good"}), "This question cannot be edited; answer approve or reject"),
+        (respond("go on"), "This question is about the run itself; answer approve or reject"),
+    ):
+        with pytest.raises(CannotAnswer, match=sentence):
+            run_workflow(
+                flows.reviewing(), {"name": "rain"}, agents={"kit_reviewer": again}, answers=[answer]
+            )
+
+
+def test_a_question_about_an_error_is_not_edited() -> None:
+    script = {"kit_proposer": [fails(ValueError("odd"))]}
+    with pytest.raises(CannotAnswer, match="answer approve, reject or respond"):
+        run_workflow(flows.paying(), CLAIM, agents=script, answers=[edit({"amount": 1})])
+
+
+def test_an_input_that_breaks_its_contract_is_refused() -> None:
+    with pytest.raises(BadInput, match="The input of kit_paying is wrong: amount"):
+        run_workflow(flows.paying(), {"text": "x", "amount": "lots"})
+
+
+def test_a_name_instead_of_a_workflow_is_one_sentence() -> None:
+    with pytest.raises(
+        CannotWork, match=r"takes a Workflow, not 'kit_paying': import the definition, or give "
+    ):
+        run_workflow("kit_paying", CLAIM)  # type: ignore[arg-type]
+
+
+def test_a_wrong_expectation_is_one_sentence() -> None:
+    trial = run_workflow(flows.paying(), CLAIM)
+    with pytest.raises(TrialFault, match=r"A trial has no patth; expect takes: .*path, "):
+        trial.expect(patth=())
+
+
+def test_a_decimal_is_expected_by_its_amount() -> None:
+    assert same({"a": [Decimal("4")], "b": 1}, {"a": ["4.00"], "b": 1})
+    assert not same({"a": [Decimal("4")]}, {"a": ["4.01"]})
+    assert not same({"a": Decimal("4")}, {"a": "four"})
+    assert not same({"a": "4.0"}, {"a": "4.00"})
 
 
 def test_a_run_that_a_control_holds_is_not_looked_at_for_ever() -> None:
@@ -305,6 +361,13 @@ def test_a_script_that_runs_dry_says_who_was_asked_what() -> None:
             flows.paying(),
             CLAIM,
             agents={"kit_payer": [calls("purse.spend", {"amount": 10, "purpose": "x"})]},
+        )
+
+
+def test_a_script_that_runs_dry_under_a_supervisor_names_the_task() -> None:
+    with pytest.raises(ScriptRanDry, match=r"(?s)At remark\[1\]: kit_writer was .*a function of the request"):
+        run_workflow(
+            flows.surveying(), {"names": ["rain", "snow"]}, agents={"kit_writer": [says({"text": "wet"})]}
         )
 
 

@@ -6,6 +6,8 @@ Works on a database of its own, which is dropped afterwards, and performs no too
 from __future__ import annotations
 
 import json
+import os
+import sys
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +17,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from pydantic import ValidationError
 
-from opsconsole import throwaway
+from opsconsole import environment, throwaway
+from opsconsole.embedded import lease
 from opsconsole.environment import Refused
 from runs import registry
 from runs.agents.misbehaviour import Misbehaviour
@@ -75,6 +78,7 @@ class Command(BaseCommand):
             7,
             9,
         )
+        _begin_again_with_servers()
         if not options["json"]:
             self._begin(found, len(samples))
         try:
@@ -124,13 +128,16 @@ class Command(BaseCommand):
                 "version": workflow.version,
                 "seed": seed,
                 "not_caught": len(missed),
+                "reached_the_world": sum(1 for row in missed if row.too_late),
                 "rows": [asdict(row) for row in rows],
             }
             self.stdout.write(json.dumps(told))
             return
         caught = sum(1 for row in rows if row.caught)
+        late = sum(1 for row in missed if row.too_late)
         self.stdout.write(
-            f"\n{caught} caught, {len(missed)} not caught, {len(rows) - caught - len(missed)} without effect."
+            f"\n{caught} caught, {late} caught only after reaching the world, {len(missed) - late} not caught, "
+            f"{len(rows) - caught - len(missed)} without effect."
         )
         for row in missed:
             self.stdout.write(f"  {row.misbehaviour} at {row.agent}: {row.what}")
@@ -140,10 +147,30 @@ def _workflow(name: str) -> Workflow:
     found = registry.newest(name)
     if found is None:
         known = ", ".join(one.name for one in registry.all_newest()) or "none"
-        raise CommandError(f"There is no workflow {name!r}. Known: {known}.")
+        raise CommandError(f"There is no workflow {name!r}. Known: {known}. {_about_apps()}")
     if not agents_of(found):
         raise CommandError(f"{name} has no agents: nobody can misbehave.")
     return found
+
+
+def _about_apps() -> str:
+    given = os.environ.get("OPSCONSOLE_APPS", "").strip()
+    return f"OPSCONSOLE_APPS is {given}." if given else "Is OPSCONSOLE_APPS set in this terminal?"
+
+
+def _begin_again_with_servers() -> None:
+    """Everything that can be refused at once has been looked at: only now are servers started, which takes a while.
+
+    Settings have been read without their addresses, so the command begins anew, with the hold on them still open.
+    """
+    if environment.servers_given():
+        return
+    try:
+        held = lease.hold(environment.data_dir())
+    except Refused as why:
+        raise CommandError(str(why)) from why
+    held.conn.set_inheritable(True)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def _samples(workflow: Workflow, file: str) -> list[Mapping[str, Any]]:
