@@ -18,6 +18,14 @@ Schema = Mapping[str, Any]
 Path = tuple[str | int, ...]
 _DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(.*)", re.DOTALL)
 _AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
+_NAMES = ("Harwich", "Ottoline Brandt", "north", "lamp", "Ely", "Perrin & Sons", "desk", "A. Marsh", "x")
+_SENTENCES = (
+    "The matter was settled by telephone last week, and nothing more is owed.",
+    "The delivery came in time and was complete.",
+    "It is about the blue lamp that was ordered in March.",
+    "Nothing of the kind was agreed.",
+)
+_LONGEST_NAME = 40
 _WORDY = ("text", "reason", "note", "summary", "comment", "message", "description", "body")
 
 
@@ -101,15 +109,22 @@ def put(value: Any, path: Path, new: Any) -> Any:
 
 
 def plausible(schema: Schema, value: Any, dice: random.Random) -> Any | None:
-    """The value with one amount, choice, date or yes/no changed, still as the schema wants it; None without any."""
+    """The value with one amount, choice, date or yes/no changed, where it has none of these one text; still as the
+    schema wants it. None without any."""
     by_kind: dict[str, list[tuple[Leaf, Any]]] = {}
-    for leaf in leaves(schema, value):
+    found = leaves(schema, value)
+    for leaf in found:
         kind, new = _other(leaf, dice)
         if new is not None and new != leaf.value:
             by_kind.setdefault(kind, []).append((leaf, new))
-    if not by_kind:
+    if by_kind:
+        leaf, new = dice.choice(by_kind[dice.choice(sorted(by_kind))])
+        return put(value, leaf.path, new)
+    told = [(leaf, other_words(leaf, dice)) for leaf in found]
+    changed = [(leaf, new) for leaf, new in told if new is not None]
+    if not changed:
         return None
-    leaf, new = dice.choice(by_kind[dice.choice(sorted(by_kind))])
+    leaf, new = dice.choice(changed)
     return put(value, leaf.path, new)
 
 
@@ -155,6 +170,35 @@ def _other_text(value: str, schema: Schema, dice: random.Random) -> tuple[str, s
     if _AMOUNT.fullmatch(value) and ("pattern" in schema or schema.get("format") == "decimal"):
         return "amount", _other_amount(value, schema, dice)
     return "", None
+
+
+def other_words(leaf: Leaf, dice: random.Random) -> str | None:
+    """Another text that might stand there: another digit, another name, another sentence; None when none may."""
+    value, schema = leaf.value, leaf.schema
+    if not isinstance(value, str) or schema.get("type") != "string" or not value.strip():
+        return None
+    if {"enum", "const", "format"} & set(schema):
+        return None
+    digits = [place for place, letter in enumerate(value) if letter in "0123456789"]
+    if digits and ("pattern" in schema or len(value) <= _LONGEST_NAME):
+        tries = [_other_digit(value, place, dice) for place in digits]
+    else:
+        tries = list(_NAMES if len(value) <= _LONGEST_NAME else _SENTENCES)
+    dice.shuffle(tries)
+    return next((one for one in tries if one != value and _fits(one, schema)), None)
+
+
+def _other_digit(value: str, place: int, dice: random.Random) -> str:
+    other = dice.choice([one for one in "0123456789" if one != value[place]])
+    return value[:place] + other + value[place + 1 :]
+
+
+def _fits(text: str, schema: Schema) -> bool:
+    try:
+        meets = re.search(schema.get("pattern", ""), text) is not None
+    except re.error:  # a pattern of another dialect
+        meets = False
+    return meets and schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", len(text))
 
 
 def _other_date(text: str, dice: random.Random) -> str:

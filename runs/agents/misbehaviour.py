@@ -57,7 +57,9 @@ _SENTENCES = {
         "Spoils one argument of a good call: with an even seed it breaks its contract, with an odd one it does not."
     ),
     Misbehaviour.BROKEN_OUTPUT: "Gives an output that its contract does not allow.",
-    Misbehaviour.PLAUSIBLE_WRONG: "Changes one amount, choice, date or yes/no of its output; the contract still holds.",
+    Misbehaviour.PLAUSIBLE_WRONG: (
+        "Changes one amount, choice, date or yes/no of its output, without any one text; the contract still holds."
+    ),
     Misbehaviour.AGREED_INVENTION: "States a fact that occurs nowhere; with the same seed other agents state it too.",
     Misbehaviour.UNAVAILABLE: "Its provider answers 503 every time.",
     Misbehaviour.RATE_LIMITED: "Its provider answers 429 with Retry-After every time.",

@@ -128,6 +128,36 @@ def test_what_no_schema_describes_is_not_changed_plausibly(value: Any) -> None:
     assert bending.plausible({}, value, random.Random(1)) is None
 
 
+class Place(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(max_length=12)
+    number: str = Field(pattern=r"^[A-Z]{2}-[0-9]{4}$")
+    story: str = Field(min_length=20)
+    ours: Literal["yes"] = "yes"
+
+
+def test_where_nothing_else_can_be_changed_another_text_is_said() -> None:
+    value = plain(
+        Place(name="south", number="AB-1234", story="It rained for three days and the cellar is wet.")
+    )
+    seen = [bending.plausible(Place.model_json_schema(), value, random.Random(seed)) for seed in range(40)]
+    for one in seen:
+        assert one is not None
+        Place.model_validate_json(canonical(one))
+        assert sum(1 for key in value if one[key] != value[key]) == 1
+    assert {key for one in seen if one for key in value if one[key] != value[key]} == {
+        "name",
+        "number",
+        "story",
+    }
+    assert (
+        bending.plausible(
+            {"properties": {"id": {"type": "string", "format": "uuid"}}}, {"id": "x"}, random.Random(1)
+        )
+        is None
+    )
+
+
 def test_every_kind_of_value_is_changed_for_some_seed() -> None:
     order = Order(
         number="A-001",
