@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,6 +40,14 @@ except environment.Refused as why:
 import django  # noqa: E402
 
 django.setup()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure() -> None:
+    """pytest-asyncio warns of an option that it wants set in a file, and a folder of flows has none."""
+    warnings.filterwarnings(
+        "ignore", message=r'The configuration option "asyncio_default_fixture_loop_scope"'
+    )
 
 
 def pytest_unconfigure() -> None:

@@ -7,15 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
-from pydantic import BaseModel, SecretBytes, SecretStr
+from django.core.checks import CheckMessage, Error, Warning, register
+from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 
 from runs import registry
 from runs.agents import door
 from runs.agents.prices import price
-from runs.canonical import told
+from runs.agents.simulated import has_rule
+from runs.canonical import canonical, told
 from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
-from runs.errors import DataError
+from runs.errors import DataError, wrong_values
 from runs.name_checks import name_problems
 from runs.pattern_checks import Problem, is_contract, pattern_problems, policy_problems
 from runs.shape_checks import shape_problems
@@ -34,6 +35,11 @@ def check_workflows(app_configs: Any, **_: Any) -> list[CheckMessage]:
         found += [
             Error(f"{place}: {workflow.name} v{workflow.version}: {text}", hint=hint, id=code)
             for code, text, hint in problems(workflow)
+        ]
+    for workflow in registry.all_newest():
+        found += [
+            Warning(f"{workflow.name} v{workflow.version}: {text}", hint=hint, id=code)
+            for code, text, hint in doubts(workflow)
         ]
     if not question_asked.has_listeners():
         found.append(
@@ -73,6 +79,47 @@ def problems(workflow: Workflow) -> list[Problem]:
         return list(_problems(workflow))
     except Exception as error:  # an author's property, a contract with hooks of its own
         return [("runs.E045", f"it cannot be checked: {told(error)}", "See that its parts can be looked at.")]
+
+
+def doubts(workflow: Workflow) -> list[Problem]:
+    """What lets runs start and would still surprise their author; nothing of a definition that cannot work."""
+    return [] if problems(workflow) else [*_without_rules(workflow), *_odd_samples(workflow)]
+
+
+def _without_rules(workflow: Workflow) -> Iterator[Problem]:
+    names: dict[str, str] = {}
+    for node in workflow.nodes:
+        for agent in node.agents:
+            falls_back = agent is node.work and any(
+                one.startswith("simulated/") for one in node.errors.models
+            )
+            if (agent.simulated or falls_back) and not has_rule(agent.name):
+                names.setdefault(agent.name, node.name)
+    for name, place in names.items():
+        yield (
+            "runs.W002",
+            f"agent {name!r} of node {place!r} is simulated and has no rule: it can answer in tests with a script only",
+            f"Register a rule with @simulated({name!r}), or name the model that it is to ask.",
+        )
+
+
+def _odd_samples(workflow: Workflow) -> Iterator[Problem]:
+    if workflow.samples is None:
+        return
+    fix = "Give inputs that meet the contract of the first node; check_workflow begins its runs with them."
+    try:
+        for number, one in enumerate(workflow.samples(), start=1):
+            yield from _odd_sample(workflow, number, one, fix)
+    except Exception as error:  # the author's own function
+        yield "runs.W003", f"its samples cannot be had: {told(error)}", fix
+
+
+def _odd_sample(workflow: Workflow, number: int, given: Any, fix: str) -> Iterator[Problem]:
+    try:
+        workflow.takes.model_validate_json(canonical(given))
+    except ValidationError as error:
+        path, says = wrong_values(error)[0]
+        yield "runs.W003", f"sample {number} breaks its contract: {path or 'input'}: {says}", fix
 
 
 def _problems(workflow: Workflow) -> Iterator[Problem]:
