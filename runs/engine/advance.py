@@ -11,8 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 from django.db import connection
 
-from runs.engine.choose import Claimed, Next
 from runs.engine.claim import claim
+from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.perform import perform
 from runs.engine.runtime import Flight, Runtime, current

@@ -18,7 +18,7 @@ from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Delegate, Tool
 from runs.engine import contracts, models_asked, tools_called
-from runs.engine.choose import Claimed
+from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Asked, Outcome, Output, Park, failed
 from runs.engine.runtime import Flight
 from runs.errors import ReasoningError, StepError

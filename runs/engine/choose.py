@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from runs import bodies, registry, routing
 from runs.canonical import told
-from runs.definitions import Agent, Node, Pipeline, Recorded, Supervised, Workflow
+from runs.definitions import Agent, Pipeline, Recorded, Supervised, Workflow
 from runs.engine import askings, contracts, holds, questions
+from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
 from runs.engine.record import event, move_attempt, move_run, move_step, now
 from runs.errors import ContractBroken
@@ -35,34 +34,6 @@ from runs.verdicts import StandIn, stand_in
 
 POISON_AFTER = 3  # a step that lost its worker so often is not claimed again without a person
 SUSPECT_AFTER = 2  # from then on it is performed alone, so that its neighbours are not blamed for it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """One attempt to perform. Everything but the ids is a snapshot; the fence says whether it still counts."""
-
-    run: Run
-    workflow: Workflow
-    node: Node
-    step: Step
-    attempt: Attempt
-    fence: int
-    worker: str
-    seconds_left: float  # of the run's deadline, when it was claimed
-    stand_in: StandIn = field(default_factory=StandIn)
-    began: float = field(default_factory=time.monotonic)
-
-    def left(self) -> float:
-        """Seconds that are left of the run's deadline now; never below zero."""
-        return max(0.0, self.seconds_left - (time.monotonic() - self.began))
-
-    @property
-    def work(self) -> Agent | Callable[[Any], Any]:
-        """Who performs it: the node's own work, or who the error policy put in its place."""
-        return self.stand_in.work or self.node.work
-
-
-Next = tuple[Claimed, ...] | Nothing
 
 
 def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step | None = None) -> Next:

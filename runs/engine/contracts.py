@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies, routing
 from runs.canonical import SPARE, canonical, told
 from runs.definitions import Plan, Supervised, Workflow
+from runs.engine.claimed import Claimed
 from runs.errors import ContractBroken, broken
 from runs.models import Step
-
-if TYPE_CHECKING:
-    from runs.engine.choose import Claimed
 
 
 def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = False) -> BaseModel:

@@ -14,7 +14,7 @@ from runs.agents import door, prices
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage
 from runs.canonical import digest, plain, told
 from runs.engine import permits
-from runs.engine.choose import Claimed
+from runs.engine.claimed import Claimed
 from runs.engine.outcomes import CutInFlight
 from runs.engine.permits import Result, Wanted
 from runs.engine.runtime import Flight

@@ -11,7 +11,7 @@ from runs import bodies
 from runs.canonical import canonical, tame, told
 from runs.definitions import Agent, RefusedOutput
 from runs.engine import agent_turns, child, contracts, played
-from runs.engine.choose import Claimed
+from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Asked, Cut, CutInFlight, Lost, Outcome, Output, Park, Refused, failed
 from runs.engine.runtime import Flight
 from runs.errors import StepError, broken

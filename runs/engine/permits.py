@@ -13,7 +13,7 @@ from runs import bodies
 from runs.agents.door import Usage
 from runs.canonical import plain
 from runs.engine import failpoints, gate, holds
-from runs.engine.choose import Claimed
+from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now

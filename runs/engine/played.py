@@ -17,7 +17,7 @@ from pydantic import RootModel
 from runs.agents.door import Message, ModelRequest, ToolCall
 from runs.definitions import EffectGate, Tool
 from runs.engine import models_asked, tools_called
-from runs.engine.choose import Claimed
+from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused
 from runs.engine.record import announce_run, event, lock_run
 from runs.engine.runtime import Flight

@@ -16,7 +16,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from runs import bodies
 from runs.canonical import plain
 from runs.engine import failpoints, gate, questions
-from runs.engine.choose import Claimed, Next, claim_next
+from runs.engine.choose import claim_next
+from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
     NOT_NEEDED,
     Closing,

@@ -22,7 +22,7 @@ from runs.agents.door import ToolCall
 from runs.canonical import SPARE, canonical, plain, tame, told
 from runs.definitions import Approval, Check, Tool
 from runs.engine import failpoints, gate, permits
-from runs.engine.choose import Claimed
+from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Park, Refused
 from runs.engine.permits import Result, Wanted
 from runs.engine.questions import Asking

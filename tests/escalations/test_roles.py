@@ -18,8 +18,11 @@ from escalations.expected import NotAllowed
 from escalations.models import Decision, Escalation
 from escalations.roles import TABLE, Act, Actor, Role, System
 from runs.models import Control, Run
+from runs.recorded.toolsets import Toolsets
+from runs.recorded.trace import read
 from tests import factories
 from tests.factories import approval, journal, shown
+from tests.recorded import traces
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -102,6 +105,11 @@ def _start() -> Attempt:
     )
 
 
+def _take_in() -> Attempt:
+    played = read(traces.conversation())
+    return lambda actor: starts.take_in_recording(actor=actor, trace=played, toolsets=Toolsets(), speed=0.0)
+
+
 def _export() -> Attempt:
     return lambda actor: list(export.export(actor=actor, filters=Filters()))
 
@@ -120,6 +128,7 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "controls.resume": (Act.RESUME, _resume),
     "controls.resume_all": (Act.RESUME, _resume_all),
     "starts.start_run": (Act.START, _start),
+    "starts.take_in_recording": (Act.START, _take_in),
     "audit.export.export": (Act.EXPORT, _export),
 }
 

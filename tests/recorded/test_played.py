@@ -17,8 +17,8 @@ from pydantic import ValidationError
 from runs import bodies, registry
 from runs.engine import holds, recordings, starts
 from runs.engine.advance import advance
-from runs.engine.choose import Claimed
 from runs.engine.claim import claim
+from runs.engine.claimed import Claimed
 from runs.engine.endings import Nothing
 from runs.engine.perform import perform
 from runs.engine.runtime import Runtime

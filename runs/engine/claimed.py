@@ -1,0 +1,41 @@
+"""What a worker has claimed to perform: one attempt, as a value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runs.definitions import Agent, Node, Workflow
+from runs.engine.endings import Nothing
+from runs.models import Attempt, Run, Step
+from runs.verdicts import StandIn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """One attempt to perform. Everything but the ids is a snapshot; the fence says whether it still counts."""
+
+    run: Run
+    workflow: Workflow
+    node: Node
+    step: Step
+    attempt: Attempt
+    fence: int
+    worker: str
+    seconds_left: float  # of the run's deadline, when it was claimed
+    stand_in: StandIn = field(default_factory=StandIn)
+    began: float = field(default_factory=time.monotonic)
+
+    def left(self) -> float:
+        """Seconds that are left of the run's deadline now; never below zero."""
+        return max(0.0, self.seconds_left - (time.monotonic() - self.began))
+
+    @property
+    def work(self) -> Agent | Callable[[Any], Any]:
+        """Who performs it: the node's own work, or who the error policy put in its place."""
+        return self.stand_in.work or self.node.work
+
+
+Next = tuple[Claimed, ...] | Nothing
