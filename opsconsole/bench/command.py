@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=_count, default=3, help="figures are medians of so many (3)")
     parser.add_argument("--n", type=_count, default=0, help="another count than the benchmark's own")
     parser.add_argument(
-        "--million", action="store_true", help="pages: a million runs and ten million events (15 GB, long)"
+        "--million", action="store_true", help="pages: a million runs and ten million events (6 GB, minutes)"
     )
     parser.add_argument("--keep", action="store_true", help="keep the directory with logs and data")
     return parser
