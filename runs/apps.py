@@ -10,8 +10,9 @@ class RunsConfig(AppConfig):
     def ready(self) -> None:
         from django.conf import settings
 
-        from runs import checks, checks_of_starts, registry  # noqa: F401  (registers the system checks)
+        from runs import registry
         from runs.agents import providers, simulated  # noqa: F401  (simulated registers itself)
+        from runs.checks import of_starts  # noqa: F401  (registers the system checks)
         from runs.recorded import family, provider  # noqa: F401  (both register themselves)
 
         providers.register(settings.MODEL_PROVIDERS)

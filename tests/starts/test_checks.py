@@ -9,7 +9,7 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
-from runs.checks_of_starts import problems
+from runs.checks.of_starts import problems
 from runs.starts_by import Folder, Schedule, Start, Webhook
 from tests.starts.conftest import NAME, SECRET, Register, workflow
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from opsconsole.triggers import watched_folders, webhook_secrets
-from runs.checks_of_starts import problems
+from runs.checks.of_starts import problems
 from runs.starts_by import Kind, Start
 from tests.starts.conftest import SECRET, workflow
 

@@ -1,7 +1,7 @@
 """Whether a definition is made of what its fields say: a text where a tuple belongs, None where an agent does.
 
 Authors may not type-check. Pure; it looks only at the definition's own dataclasses, calls nothing, and everything
-else (`runs.checks`, `runs.pattern_checks`) may rely on what it has found in order.
+else (`runs.checks`, `runs.checks.patterns`) may rely on what it has found in order.
 """
 
 from __future__ import annotations

@@ -15,11 +15,11 @@ from runs.agents import door
 from runs.agents.prices import price
 from runs.agents.simulated import has_rule
 from runs.canonical import canonical, told
+from runs.checks.names import name_problems
+from runs.checks.patterns import Problem, is_contract, pattern_problems, policy_problems
+from runs.checks.shapes import shape_problems
 from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
 from runs.errors import DataError, wrong_values
-from runs.name_checks import name_problems
-from runs.pattern_checks import Problem, is_contract, pattern_problems, policy_problems
-from runs.shape_checks import shape_problems
 from runs.signals import question_asked
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from runs.checks.patterns import Problem
 from runs.definitions import Agent, Another, Node, RepairStep, Verify, Workflow
-from runs.pattern_checks import Problem
 from runs.policies import links
 from runs.verdicts import work_name
 
