@@ -71,7 +71,10 @@ class Known:
 
 
 def everything() -> tuple[Known, ...]:
-    """Every workflow by name. One query, and one more where runs know names that are not installed."""
+    """Every workflow by name, recorded ones last.
+
+    One query, and one more where runs know names that are not installed.
+    """
     return _known([workflow for workflow, _ in registry.versions()], Run.objects.all())
 
 
@@ -89,7 +92,7 @@ def _known(installed: Iterable[Workflow], runs: QuerySet[Run]) -> tuple[Known, .
             found[name, number] = registry.workflow(name, number)
     teams = _teams(found)
     by_name: dict[str, list[Version]] = {}
-    for (name, number), definition in sorted(found.items(), key=lambda one: (one[0][0], -one[0][1])):
+    for (name, number), definition in sorted(found.items(), key=_place):
         version = Version(
             name=name, number=number, definition=definition, runs=counted.get((name, number), {})
         )
@@ -98,6 +101,12 @@ def _known(installed: Iterable[Workflow], runs: QuerySet[Run]) -> tuple[Known, .
         Known(name=name, versions=tuple(versions), team=teams.get(name, ""))
         for name, versions in by_name.items()
     )
+
+
+def _place(one: tuple[tuple[str, int], Workflow | None]) -> tuple[bool, str, int]:
+    """Recorded ones last: there are many of them, and nobody works on them."""
+    (name, number), definition = one
+    return definition is not None and definition.recorded, name, -number
 
 
 def _counted(runs: QuerySet[Run]) -> dict[tuple[str, int], dict[str, int]]:

@@ -166,7 +166,7 @@ def limits(workflow: Workflow) -> tuple[Limit, ...]:
             name="Deadline", words=duration(workflow.deadline_seconds), note="of a run, held time not counted"
         ),
         Limit(name="Retries", words=str(workflow.retry_budget), note="of all steps of a run together"),
-        Limit(name="Width", words=str(workflow.width), note="steps of a run performed side by side"),
+        Limit(name="Width", words=str(workflow.width), note=_side_by_side(workflow.width)),
     ]
     turns = [node.work.max_turns for node in workflow.nodes if isinstance(node.work, Agent)]
     if turns:
@@ -198,6 +198,10 @@ def duration(seconds: float) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _side_by_side(width: int) -> str:
+    return "step of a run at a time" if width == 1 else "steps of a run performed side by side"
 
 
 def _supervised_limits(pattern: Supervised) -> list[Limit]:

@@ -147,9 +147,9 @@ def _columns(forward: Sequence[Way], layer: Mapping[str, int], words: Mapping[Wa
     return found
 
 
-def _wrapped(text: str, letters: int) -> list[str]:
-    """At most two lines; what does not fit ends with an ellipsis."""
-    return textwrap.wrap(text, letters, max_lines=2, placeholder="…", break_on_hyphens=False)
+def _wrapped(text: str, letters: int, lines: int = 2) -> list[str]:
+    """At most so many lines; what does not fit ends with an ellipsis."""
+    return textwrap.wrap(text, letters, max_lines=lines, placeholder="…", break_on_hyphens=False)
 
 
 def _without_cycles(names: Sequence[str], ways: Sequence[Way]) -> tuple[list[Way], list[Way]]:
@@ -281,7 +281,8 @@ def _back_line(way: Way, boxes: Mapping[str, Box], place: int, depth: int, says:
         into, level = max(1, target.x - _TIP - lane), target.middle + 9
         path += f"H{into}V{level}H{target.x - _TIP}"
         tip = f"M{target.x} {level}l-{_TIP} -4v8z"
-    label = _written(_wrapped(says, _WIDE)[:1], max((out + into) // 2, 90), depth - 4)
+    room = max(_WIDE, int((out - into) / _LETTER) - 2)
+    label = _written(_wrapped(says, room, lines=1), max((out + into) // 2, 90), depth - 4)
     return Line(source=way[0], target=way[1], path=path, tip=tip, says=says, label=label, reach=reach)
 
 

@@ -200,3 +200,10 @@ def test_the_width_and_depth_of_a_fan_out_are_said() -> None:
     assert isinstance(FAN_ASKS.pattern, Supervised)
     names = {limit.name: limit.words for limit in described.limits(FAN_ASKS)}
     assert (names["Width"], names["Tasks"], names["Depth"]) == ("4", "50", "1")
+
+
+def test_the_width_is_said_in_the_number_it_has() -> None:
+    notes = [
+        limit.note for flow in (DESK_2, FAN_ASKS) for limit in described.limits(flow) if limit.name == "Width"
+    ]
+    assert notes == ["step of a run at a time", "steps of a run performed side by side"]

@@ -79,6 +79,16 @@ def test_what_a_way_says_has_room_and_no_label_stands_on_another() -> None:
     assert layout(names, list(says)).width < drawing.width
 
 
+def test_a_way_back_says_its_bound_in_full_where_there_is_room() -> None:
+    names = ["draft", "review", "pay", "settle"]
+    back = ("settle", "draft")
+    for words in ("a person changed it, at most 1×", "a word " * 60):
+        drawing = layout(names, [*pairwise(names), back], says={back: words})
+        (label,) = next(line.label for line in drawing.lines if (line.source, line.target) == back)
+        assert label.text == words or (label.text.endswith("…") and 10 < label.left < label.right)
+        assert label.right < drawing.width
+
+
 def test_a_way_back_passes_no_box_that_stands_below_its_ends() -> None:
     names = ["start", "one", "two", "last"]
     forward = [("start", "one"), ("start", "two"), ("one", "last"), ("two", "last")]

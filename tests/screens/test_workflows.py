@@ -220,3 +220,10 @@ def test_names_from_runs_stay_text(operator: Client) -> None:
     assert name in read(operator.get(link)).text
     counted = next(one for one in page.links() if "%3Cb%3E" in one and one.startswith("/runs/"))
     assert len([one for one in read(operator.get(counted)).ids() if one.startswith("run-")]) == 1
+
+
+def test_recorded_workflows_stand_below_those_that_people_work_on(operator: Client) -> None:
+    Run.objects.filter(pk=factories.started("plain").pk).update(workflow="recorded:airline")
+    listed = [one for one in read(operator.get("/workflows/")).links() if one.startswith("/workflows/")]
+    assert listed.index("/workflows/screens_desk/") < listed.index("/workflows/recorded:airline/")
+    assert listed[-1] == "/workflows/recorded:airline/"
