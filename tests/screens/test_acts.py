@@ -62,6 +62,7 @@ def test_an_edit_shows_before_and_after_and_is_approved_as_edited(operator: Clie
     assert "before: 500 after: 120" in page.text
     assert "Edited by you" in page.text
     assert "Approve as edited: pay 120" in page.text
+    assert "meets its contract as edited" in page.text and "is not made again" not in page.text
     send(operator, page, "approve", escalation)
     factories.advanced(escalation.run)
     assert [amount for _, amount in flows.CASHBOX.paid] == [120]
@@ -86,6 +87,7 @@ def test_a_broken_contract_shows_both_sides_and_is_answered_with_an_edited_value
     response = send(operator, form, "edit", escalation, fields={"field.amount": "7"})
     page = read(operator.get(response["Location"]))
     assert "Use the edited value, go on to the end of the run" in page.text
+    assert "meets its contract as edited; a check beyond the contract is not made again" in page.text
     send(operator, page, "approve", escalation)
     assert factories.advanced(escalation.run).state == "done"
 
