@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from runs.models import QuestionKind
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
@@ -32,6 +34,15 @@ _FOLLOWED = {
 }
 _OUTPUT = re.compile(r"(^| of )the (output|answer of )")
 DEADLINE = "deadline"
+_REFUSED = ("contract", "argument contract", "plan check", "accept check", "data error")
+_THOUGHT = ("unknown tool", "turns", "reasoning error", "unforeseen error")
+_BOUNDS = ("call time limit", DEADLINE, "join", "bound of an edge", "no edge")
+_TRIED = ("retry policy", "repair", *_FOLLOWED.values(), "error policy", "policy ended it")
+_PEOPLE = (
+    "approval",
+    *(f"escalation: {kind}" for kind in QuestionKind.values if kind != QuestionKind.APPROVAL),
+)
+CAUGHT_BY = frozenset({*_REFUSED, *_THOUGHT, *_BOUNDS, *_TRIED, *_PEOPLE})  # everything that `caught` may say
 
 
 def caught(

@@ -18,6 +18,7 @@ import pytest
 from opsconsole.embedded import lease
 from opsconsole.environment import REPOSITORY
 from runs.agents.misbehaviour import Misbehaviour
+from runs.testing.caught import CAUGHT_BY
 
 PAGE = (REPOSITORY / "docs" / "workflows.md").read_text()
 MOST_LINES = 30
@@ -139,6 +140,11 @@ def test_the_definitions_on_the_page_have_no_problem_and_appear_in_the_console(s
     assert done.returncode == 0, done.stderr
     for name in ("letters", "drafts", "surveys", "payments"):
         assert f"'{name}'" in done.stdout
+
+
+def test_the_page_lists_what_trials_say_was_in_the_way() -> None:
+    table = PAGE.partition("| `caught_by` | what stood in the way |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([a-z: ]+)`", table.partition("|---|---|")[2])) >= CAUGHT_BY
 
 
 def test_the_page_lists_every_misbehaviour_in_its_own_words() -> None:
