@@ -120,6 +120,8 @@ def _odd_sample(workflow: Workflow, number: int, given: Any, fix: str) -> Iterat
     except ValidationError as error:
         path, says = wrong_values(error)[0]
         yield "runs.W003", f"sample {number} breaks its contract: {path or 'input'}: {says}", fix
+    except ValueError as error:
+        yield "runs.W003", f"sample {number} is nothing that JSON can hold: {told(error)}", fix
 
 
 def _problems(workflow: Workflow) -> Iterator[Problem]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,26 @@ def test_a_workflow_without_samples_asks_for_an_input() -> None:
     try:
         with pytest.raises(CommandError, match="kit_advised states no samples: give an input with --input"):
             call_command("check_workflow", "kit_advised")
+    finally:
+        registry.forget(workflow)
+
+
+@database
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        (
+            lambda: [{"text": "x", "amount": float("nan")}],
+            "Input 1 of the samples is nothing that JSON can hold",
+        ),
+        (lambda: Path("/no/such").read_text(), "The samples of kit_odd cannot be had: .*No such file"),
+    ],
+)
+def test_samples_that_are_none_are_one_sentence(samples: Any, sentence: str) -> None:
+    workflow = registry.register(replace(flows.paying(), name="kit_odd", samples=samples))
+    try:
+        with pytest.raises(CommandError, match=sentence):
+            call_command("check_workflow", "kit_odd")
     finally:
         registry.forget(workflow)
 

@@ -46,6 +46,11 @@ def test_a_sample_that_breaks_its_contract_is_a_warning() -> None:
     assert text.startswith("sample 2 breaks its contract: amount: ")
 
 
+def test_a_sample_that_json_cannot_hold_is_a_warning() -> None:
+    ((code, text),) = _codes(replace(flows.paying(), samples=lambda: [{"text": "x", "amount": float("nan")}]))
+    assert (code, text.startswith("sample 1 is nothing that JSON can hold: ")) == ("runs.W003", True)
+
+
 def test_samples_that_cannot_be_had_are_a_warning() -> None:
     def fails() -> Any:
         raise OSError("no such file")

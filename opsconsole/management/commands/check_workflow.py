@@ -22,7 +22,7 @@ from opsconsole.embedded import lease
 from opsconsole.environment import Refused
 from runs import registry
 from runs.agents.misbehaviour import Misbehaviour
-from runs.canonical import canonical
+from runs.canonical import canonical, told
 from runs.definitions import Workflow
 from runs.errors import wrong_values
 from runs.testing.checking import Row, cases, check
@@ -179,7 +179,7 @@ def _samples(workflow: Workflow, file: str) -> list[Mapping[str, Any]]:
         raise CommandError(
             f"{workflow.name} states no samples: give an input with --input FILE, or add samples= to its definition."
         )
-    given = _read(file) if file or workflow.samples is None else list(workflow.samples())
+    given = _read(file) if file else _stated(workflow)
     if not given:
         raise CommandError(f"{file or workflow.name} holds no input.")
     for number, one in enumerate(given, start=1):
@@ -190,7 +190,18 @@ def _samples(workflow: Workflow, file: str) -> list[Mapping[str, Any]]:
             raise CommandError(
                 f"Input {number} of {file or 'the samples'}: {path or 'input'}: {says}"
             ) from error
+        except ValueError as error:
+            raise CommandError(
+                f"Input {number} of {file or 'the samples'} is nothing that JSON can hold: {told(error)}"
+            ) from error
     return given
+
+
+def _stated(workflow: Workflow) -> list[Mapping[str, Any]]:
+    try:
+        return list(workflow.samples()) if workflow.samples else []
+    except Exception as why:  # the author's own function
+        raise CommandError(f"The samples of {workflow.name} cannot be had: {told(why)}") from why
 
 
 def _read(file: str) -> list[Mapping[str, Any]]:
