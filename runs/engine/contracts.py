@@ -37,11 +37,16 @@ def accepted(claimed: Claimed, value: Any) -> BaseModel:
     Raises ContractBroken, and the step error that `accept` raised.
     """
     output = checked(claimed.workflow, claimed.step, value)
-    accept = claimed.node.accept
-    if accept is not None:
-        given = claimed.node.takes.model_validate_json(canonical(bodies.load(claimed.step.input)))
-        accept(given, output)
+    check_accept(claimed.workflow, claimed.step, output)
     return output
+
+
+def check_accept(workflow: Workflow, step: Step, output: BaseModel) -> None:
+    """Whether the node's own check takes an output that meets its contract. Raises whatever `accept` raises."""
+    node = workflow.node(step.node)
+    if node.accept is not None:
+        given = node.takes.model_validate_json(canonical(bodies.load(step.input)))
+        node.accept(given, output)
 
 
 def as_contract(

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from runs import registry
-from runs.canonical import SPARE, canonical, plain
+from runs.canonical import SPARE, canonical, plain, told
 from runs.definitions import Tool
 from runs.engine import contracts
-from runs.errors import ContractBroken, wrong_values
+from runs.errors import StepError, wrong_values
 from runs.models import Question, QuestionKind
 
 
@@ -44,19 +44,33 @@ def check(question: Question, raw: Mapping[str, Any]) -> dict[str, Any]:
     checked = parse(contract, raw)
     if tool is not None:
         return {"tool": tool.name, "arguments": plain(checked), "sentence": plain(tool.sentence(checked))}
-    _check_bounds(question, checked)
+    _check_like_an_agents(question, checked)
     return {**question.action, "value": plain(checked)}
 
 
-def _check_bounds(question: Question, checked: BaseModel) -> None:
-    """A plan that a person wrote keeps to the same bounds as a supervisor's."""
+def _check_like_an_agents(question: Question, checked: BaseModel) -> None:
+    """A person's output keeps to the same bounds and checks as an agent's, except that one may be taken as it is:
+    then a person has seen what the check said of it."""
     workflow = registry.workflow(question.run.workflow, question.run.version)
     if workflow is None or question.step is None:
         return
     try:
         contracts.check_bounds(workflow, question.step, checked)
-    except ContractBroken as error:
+        if not _as_it_was(question, checked):
+            contracts.check_accept(workflow, question.step, checked)
+    except StepError as error:
         raise Broken([(error.where, error.message)]) from error
+    except Exception as error:
+        raise Broken([("", f"The workflow's own check of this value failed: {told(error)}")]) from error
+
+
+def _as_it_was(question: Question, checked: BaseModel) -> bool:
+    """Whether a person left the refused value as it was, what has a default filled in."""
+    try:
+        before = type(checked).model_validate_json(canonical(question.action.get("value")))
+    except ValidationError:
+        return False
+    return plain(before) == plain(checked)
 
 
 def parse(contract: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
@@ -166,7 +180,7 @@ def _value(spec: Mapping[str, Any], text: Any) -> Any:
     if not text.strip() and spec.get("optional"):
         return None
     if _kind(spec) in ("text", "choice"):
-        return text
+        return text if "\n" in text else text.strip()  # a space at the end is nobody's intention
     try:
         return json.loads(text.strip().lower() if _kind(spec) == "yes" else text)
     except (ValueError, RecursionError):

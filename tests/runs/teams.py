@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -320,13 +321,20 @@ def add_again(request: ModelRequest) -> ModelReply:
     return says(request, {"total": sum(given["parts"]), "by": "second"})
 
 
-def adding(name: str, **policy: Any) -> Workflow:
+def _adds_up_data(given: Sum, total: Total) -> None:
+    if total.by == "a check that fails":
+        raise ZeroDivisionError("nobody foresaw this")
+    if total.total != sum(given.parts):
+        raise DataError(f"{total.total} is not the sum of {list(given.parts)}", where="total")
+
+
+def adding(name: str, accept: Callable[[Sum, Total], None] = _adds_up, **policy: Any) -> Workflow:
     node = Node(
         name="add",
         work=agent("adder"),
         takes=Sum,
         gives=Total,
-        accept=_adds_up,
+        accept=accept,
         errors=ErrorPolicy(**policy),
     )
     return Workflow(
@@ -348,6 +356,7 @@ ADDING = registry.register(
         reasoning=Verify(by=_verify),
     )
 )
+ADDING_CHECKED = registry.register(adding("adding_checked", _adds_up_data, data=Ask()))
 ADDING_TOLD = registry.register(
     adding("adding_told", data=Repair(then=Another(agent=agent("second_adder"))), reasoning=Ask())
 )

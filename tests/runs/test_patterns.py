@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models import F
 
 from runs import bodies
-from runs.engine import sweep
+from runs.engine import edits, sweep
 from runs.engine.advance import advance
 from runs.engine.claim import claim
 from runs.engine.runtime import Runtime
@@ -265,6 +265,20 @@ def test_another_agent_does_the_step_afresh(runtime: Runtime, plan: str) -> None
     assert output(run) == {"total": 3, "by": "second"}
     agents = run.steps.get().attempts.order_by("number").values_list("agent", flat=True)
     assert list(agents) == ["adder", "second_adder"]
+
+
+def test_a_persons_edit_is_held_to_the_nodes_own_check_but_may_be_taken_as_it_is(runtime: Runtime) -> None:
+    run = advanced(start("adding_checked", plan="wrong"), runtime)
+    question = run.questions.get()
+    assert (question.kind, question.action["value"]["total"]) == ("contract", 99)
+    with pytest.raises(edits.Broken) as wrong:
+        edits.check(question, {"total": "5", "by": "Marta"})
+    assert wrong.value.errors == [("total", "5 is not the sum of [1, 2]")]
+    with pytest.raises(edits.Broken, match="own check of this value failed"):
+        edits.check(question, {"total": "3", "by": "a check that fails"})
+    assert edits.check(question, {"total": "99", "by": ""})["value"]["total"] == 99
+    answered(run, "approve", answer=edits.check(question, {"total": " 3 ", "by": "Marta "}))
+    assert output(advanced(run, runtime)) == {"total": 3, "by": "Marta"}
 
 
 def test_who_begins_afresh_is_not_told_what_the_first_one_did_wrong(runtime: Runtime) -> None:
