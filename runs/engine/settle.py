@@ -15,6 +15,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from runs import bodies
 from runs.canonical import plain
+from runs.definitions import Check
 from runs.engine import failpoints, gate, questions
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
@@ -34,7 +35,7 @@ from runs.engine.endings import (
 from runs.engine.outcomes import Asked, Cut, Failed, Lost, Outcome, Output
 from runs.engine.record import announce_run, event, lock_run, move_attempt, now
 from runs.errors import ErrorClass
-from runs.models import Attempt, AttemptState, Call, QuestionKind, Run, Step, StepState
+from runs.models import Attempt, AttemptState, Call, QuestionKind, QuestionState, Run, Step, StepState
 from runs.models.step import SETTLED_STEPS
 from runs.verdicts import Escalate, Stop, TryAgain, judge
 
@@ -203,6 +204,16 @@ class _Settlement:
         sleep(step, self.moment + timedelta(seconds=min(verdict.after_seconds, left)))
 
 
+def _came_back(step: Step, message: str) -> tuple[Check, ...]:
+    """Said on the card when people have let this very error be tried again before."""
+    same = step.attempts.filter(error=message).count() - 1
+    asked = step.questions.filter(kind=QuestionKind.ERROR, state=QuestionState.ANSWERED).count()
+    if not same or not asked:
+        return ()
+    details = (("tried again by people", str(asked)), ("attempts with this error", str(same + 1)))
+    return (Check(ok=False, title="Trying again has changed nothing", details=details),)
+
+
 def _close_attempt(attempt: Attempt, failed: Failed, moment: datetime) -> None:
     is_broken = failed.failure.error_class == ErrorClass.DATA
     move_attempt(attempt, AttemptState.BROKEN if is_broken else AttemptState.FAILED)
@@ -236,6 +247,7 @@ def _asking(run: Run, step: Step, failed: Failed, verdict: Escalate) -> question
         )
     return questions.Asking(
         kind=QuestionKind.ERROR,
+        evidence=_came_back(step, failure.message),
         title=f"{step.node}: {failure.message}",
         reason=f"{step.node} met {verdict.reason}",
         action={"error_class": failure.error_class, "error": failure.message, "where": failure.where},

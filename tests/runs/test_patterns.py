@@ -17,7 +17,7 @@ from runs.engine.claim import claim
 from runs.engine.runtime import Runtime
 from runs.models import Body, Event, Question, Run, Step
 from tests.runs import flows, teams
-from tests.runs.conftest import advanced, answered, start
+from tests.runs.conftest import advanced, answered, question_of, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -320,3 +320,13 @@ def test_a_conversation_that_is_not_the_parked_one_asks_a_person(runtime: Runtim
     run = advanced(run, runtime)
     assert "Message 1 is not the one" in run.questions.order_by("-pk")[0].title
     assert flows.CASHBOX.paid == []
+
+
+def test_a_card_says_that_trying_again_has_changed_nothing(runtime: Runtime) -> None:
+    run = advanced(start("chores_most", does=["done", "asks", "done"]), runtime)
+    assert question_of(run).evidence == []
+    answered(run, "approve")
+    run = advanced(run, runtime)
+    (said,) = question_of(run).evidence
+    assert said["title"] == "Trying again has changed nothing"
+    assert said["details"] == [["tried again by people", "1"], ["attempts with this error", "2"]]
