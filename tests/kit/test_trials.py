@@ -178,6 +178,30 @@ def test_what_an_accept_check_refused_may_be_approved_as_it_is() -> None:
     assert trial.step("propose").output["amount"] == 99
 
 
+def test_what_a_person_changes_is_held_to_the_accept_check() -> None:
+    workflow = flows.paying(accept=flows.not_more, errors=ErrorPolicy(data=Ask()))
+    script = {"kit_proposer": [says({"amount": 99, "reason": "more"})]}
+    with pytest.raises(edits.Broken, match="98 is more than the 10 claimed"):
+        run_workflow(workflow, CLAIM, agents=script, answers=[edit({"amount": 98})])
+    run_workflow(workflow, CLAIM, agents=script, answers=[edit({"amount": 9})]).expect(state="done")
+
+
+def test_a_rejected_task_ends_alone_and_a_response_is_told_to_the_agent() -> None:
+    heard: list[str] = []
+
+    def writer(request: ModelRequest) -> Reply:
+        heard.extend(message.text for message in request.messages[1:])
+        return says({"text": "fine"}) if "be brief" in heard else fails(ValueError("odd"))
+
+    trial = run_workflow(
+        flows.surveying(need=1),
+        {"names": ["rain", "snow"]},
+        agents={"kit_writer": writer},
+        answers=[reject("never mind"), respond("be brief")],
+    )
+    trial.expect(state="done", output={"lines": ["ended", "fine"]})
+
+
 def test_a_question_about_the_run_itself_is_not_edited_and_not_responded_to() -> None:
     again = [says({"verdict": "again", "remark": "wind"})] * 3
     for answer, sentence in (
