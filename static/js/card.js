@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const card = () => document.getElementById("card");
-  let shownAt = Date.now();
+  let actedAt = 0; // when the answer to an act of this page was drawn; news of others may come at any moment
   let sending = 0; // acts of this page under way: their answers draw the card, and nothing else may meanwhile
   let missed = false;
 
@@ -50,7 +50,7 @@
       missed ||= controls;
       return;
     }
-    const ownAct = Date.now() - shownAt < 400; // this page has just drawn it after its own act
+    const ownAct = Date.now() - actedAt < 400; // the news of what this page has just drawn itself
     if ((mine && !ownAct) || controls || !entries.length) redraw();
   });
 
@@ -73,7 +73,7 @@
 
   document.addEventListener("htmx:afterSwap", (event) => {
     if (event.detail.target?.id === "card" || event.detail.elt?.id === "card") {
-      shownAt = Date.now();
+      if (isAct(event)) actedAt = Date.now();
       document.body.classList.add("chosen");
       document.body.dataset.run = document.querySelector("#card a[href^='/runs/']")?.getAttribute("href").split("/")[2] ?? "";
     }
