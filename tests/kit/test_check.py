@@ -346,12 +346,16 @@ def test_a_command_that_is_told_to_end_drops_its_database(stranger: dict[str, st
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # whoever runs the tests may ignore it
     )
-    assert process.stdout is not None
-    while "ping_pong" not in process.stdout.readline():  # the first row: it is well under way
-        assert process.poll() is None
-    process.send_signal(sign)
-    assert process.wait(30) != 0
+    with process:
+        assert process.stdout is not None
+        while "ping_pong" not in process.stdout.readline():  # the first row: it is well under way
+            assert process.poll() is None
+        process.send_signal(sign)
+        assert process.wait(30) != 0
     process.stdout.close()
     assert databases() == before
 

@@ -96,9 +96,13 @@ def test_an_async_function_is_refused() -> None:
 
 
 def test_definitions_that_work_have_no_problems() -> None:
-    assert [list(checks.problems(workflow)) for workflow, _ in registry.versions()] == [[]] * len(
-        registry.versions()
-    )
+    # Other tests register what is wrong on purpose, or what needs settings of theirs.
+    here = ("opsconsole/shipped/", "tests/runs/flows.py", "tests/runs/teams.py")
+    ours = [workflow for workflow, place in registry.versions() if any(one in place for one in here)]
+    assert {"plain", "delegating", "refund_desk"} <= {workflow.name for workflow in ours}
+    assert {workflow.name: list(checks.problems(workflow)) for workflow in ours} == {
+        workflow.name: [] for workflow in ours
+    }
 
 
 def test_the_check_names_the_file_of_the_definition() -> None:

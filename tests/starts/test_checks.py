@@ -53,7 +53,12 @@ def test_starts_that_can_work_have_no_problems() -> None:
 
 
 def _found() -> dict[str, str]:
-    return {str(one.id): one.msg for one in run_checks(tags=["workflows"])}
+    """What is found, but for the definitions of other tests: some are wrong on purpose."""
+    return {str(one.id): one.msg for one in run_checks(tags=["workflows"]) if not _elsewhere(one.msg)}
+
+
+def _elsewhere(message: str) -> bool:
+    return "/tests/" in message and "/tests/starts/" not in message
 
 
 def test_a_webhook_without_a_secret_is_a_warning_and_no_error(
