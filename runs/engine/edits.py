@@ -70,7 +70,7 @@ def _as_it_was(question: Question, checked: BaseModel) -> bool:
         before = type(checked).model_validate_json(canonical(question.action.get("value")))
     except ValidationError:
         return False
-    return plain(before) == plain(checked)
+    return bool(plain(before) == plain(checked))
 
 
 def parse(contract: type[BaseModel], raw: Mapping[str, Any]) -> BaseModel:
