@@ -94,6 +94,9 @@ def test_a_worker_that_loses_its_connections_goes_on(fleet: Fleet, broker: Broke
 
 
 def _hang_up_on_everybody() -> None:
+    # Not on the idle connections of this process: its pool would hand out dead ones to the tests that follow.
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]  # of the PostgreSQL backend
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
