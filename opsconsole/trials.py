@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,15 @@ def pytest_unconfigure() -> None:
     if _lease is not None:
         _lease.close()
     shutil.rmtree(_own_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """A database with somebody connected to it cannot be dropped."""
+    from runs.engine import lanes
+
+    yield
+    lanes.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ database named test_…). Holds no factories: those live in `factories.py`.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,15 @@ def pytest_unconfigure() -> None:
     if _lease is not None:
         _lease.close()
     shutil.rmtree(_own_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """A database with somebody connected to it cannot be dropped."""
+    from runs.engine import lanes
+
+    yield
+    lanes.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

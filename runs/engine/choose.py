@@ -11,7 +11,7 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from runs import bodies, registry, routing
 from runs.canonical import told
-from runs.definitions import Agent, Pipeline, Recorded, Supervised, Workflow
+from runs.definitions import Agent, Orchestrated, Pipeline, Recorded, Supervised, Workflow
 from runs.engine import askings, contracts, holds, questions
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
@@ -64,6 +64,7 @@ class _Choice:
     worker: str
     moment: datetime
     claims: list[Claimed] = field(default_factory=list)
+    past: tuple[routing.Visited, ...] | None = None  # every step, once it was looked at
 
     @property
     def run(self) -> Run:
@@ -214,6 +215,7 @@ class _Choice:
                 worker=self.worker,
                 seconds_left=(self.run.deadline_at - self.moment).total_seconds(),
                 stand_in=stand_in_,
+                past=() if isinstance(self.workflow.pattern, Pipeline) else self.past,
             )
         )
 
@@ -259,6 +261,7 @@ class _Choice:
         if self.workflow.recorded and self.claims:
             return False  # every step is there already; only the last one's end is looked at
         history = self._history()
+        self.past = tuple(history) if isinstance(self.workflow.pattern, Orchestrated) else None
         gone = {one.node for one in history if not self.workflow.has(one.node)}
         if gone:
             _missing(self.closing, _changed(min(gone)), self.moment)

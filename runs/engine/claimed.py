@@ -10,6 +10,7 @@ from typing import Any
 from runs.definitions import Agent, Node, Workflow
 from runs.engine.endings import Nothing
 from runs.models import Attempt, Run, Step
+from runs.routing import Visited
 from runs.verdicts import StandIn
 
 
@@ -26,6 +27,9 @@ class Claimed:
     worker: str
     seconds_left: float  # of the run's deadline, when it was claimed
     stand_in: StandIn = field(default_factory=StandIn)
+    past: tuple[Visited, ...] | None = (
+        None  # the steps before this one, when it is alone; None: not known here
+    )
     began: float = field(default_factory=time.monotonic)
 
     def left(self) -> float:

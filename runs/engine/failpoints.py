@@ -47,6 +47,11 @@ def hit(name: str) -> None:
     signal.pthread_kill(threading.get_ident(), _SIGNALS[action])
 
 
+def armed(name: str) -> bool:
+    """Whether this process is to be hurt there."""
+    return os.environ.get("FAILPOINT", "").partition(":")[0] == name
+
+
 def _due(name: str, wanted: int) -> bool:
     with _lock:
         _passed[name] = _passed.get(name, 0) + 1

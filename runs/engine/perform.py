@@ -8,7 +8,7 @@ from django.db import InterfaceError, OperationalError, connection
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies
-from runs.canonical import canonical, tame, told
+from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
 from runs.engine import agent_turns, child, contracts, played
 from runs.engine.claimed import Claimed
@@ -40,23 +40,22 @@ def _nobody_knows(error: Exception) -> Lost:
 
 def _given(claimed: Claimed) -> BaseModel:
     """What the work is given: the step's input, or for a repair or a verifier what was refused."""
-    raw = bodies.load(claimed.step.input)
     if not claimed.stand_in.refused:
-        return _input(claimed, raw)
+        return _input(claimed)
     before = claimed.step.attempts.select_related("rejected_output").filter(number__lt=claimed.attempt.number)
     # Not its own earlier attempts: one that could not be made now is made again from the same.
     failed = before.exclude(by=claimed.attempt.by).order_by("-number").first()
     return RefusedOutput(
-        input=raw,
+        input=bodies.load(claimed.step.input),
         output=bodies.load(failed.rejected_output) if failed and failed.rejected_output else None,
         error=failed.error if failed else "",
         where=failed.error_where if failed else "",
     )
 
 
-def _input(claimed: Claimed, raw: Any) -> BaseModel:
+def _input(claimed: Claimed) -> BaseModel:
     try:
-        return claimed.node.takes.model_validate_json(canonical(raw))
+        return claimed.node.takes.model_validate_json(claimed.step.input.content)
     except ValidationError as error:
         raise broken(error, "input") from error
 

@@ -76,8 +76,10 @@ class Run(models.Model):
     started_by = models.CharField(max_length=150)
     simulated = models.BooleanField(default=False)
     recorded = models.BooleanField(default=False, db_default=False)
-    input = models.ForeignKey("runs.Body", on_delete=models.PROTECT, related_name="+")
-    output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    input = models.ForeignKey("runs.Body", db_index=False, on_delete=models.PROTECT, related_name="+")
+    output = models.ForeignKey(
+        "runs.Body", null=True, db_index=False, on_delete=models.PROTECT, related_name="+"
+    )
     ending = models.TextField(blank=True, help_text="why it failed or was ended, one sentence")
 
     created_at = models.DateTimeField(db_default=Now())

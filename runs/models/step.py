@@ -47,8 +47,10 @@ class Step(models.Model):
     seq = models.PositiveIntegerField()
     node = models.CharField(max_length=80)
     state = models.CharField(max_length=10, choices=StepState, default=StepState.RUNNING)
-    input = models.ForeignKey("runs.Body", on_delete=models.PROTECT, related_name="+")
-    output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    input = models.ForeignKey("runs.Body", db_index=False, on_delete=models.PROTECT, related_name="+")
+    output = models.ForeignKey(
+        "runs.Body", null=True, db_index=False, on_delete=models.PROTECT, related_name="+"
+    )
     answered_by = models.CharField(
         max_length=150, blank=True, help_text="the person whose value this output is"
     )
@@ -207,8 +209,10 @@ class Call(models.Model):
     replayable = models.BooleanField(default=True, help_text="false once its reply broke a contract")
     fence = models.PositiveBigIntegerField()
 
-    request = models.ForeignKey("runs.Body", on_delete=models.PROTECT, related_name="+")
-    response = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    request = models.ForeignKey("runs.Body", db_index=False, on_delete=models.PROTECT, related_name="+")
+    response = models.ForeignKey(
+        "runs.Body", null=True, db_index=False, on_delete=models.PROTECT, related_name="+"
+    )
     error_class = models.CharField(max_length=12, choices=[(c, c) for c in ErrorClass], blank=True)
     error = models.TextField(blank=True)
 

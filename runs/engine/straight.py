@@ -1,0 +1,190 @@
+"""The straight way of a run, one SQL function a step: an output is recorded, the one step after it begun. Decides
+nothing that is not plain: whatever else there is to do, `claim` and `settle` do it at length.
+
+The functions are in runs/migrations/0008_straight.py. They pass the gate first, check everything under the run's row
+lock before they write, and give no row when something is not plain: a control, a hold, another fence, a deadline that
+has passed, a step beside this one, a question that is open.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.db import DatabaseError
+
+from runs import bodies, registry, routing
+from runs.definitions import Agent, Node, Orchestrated, Pipeline, Workflow
+from runs.engine import failpoints, holds, lanes
+from runs.engine.claimed import Claimed, Next
+from runs.engine.endings import Nothing
+from runs.engine.outcomes import Outcome, Output
+from runs.engine.record import tell_run
+from runs.models import Attempt, AttemptState, Body, Run, RunState, Step, StepState
+
+_FIRST = """
+    SELECT run.*, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
+    WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
+      AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
+"""
+_BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
+_HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
+_NOT_PLAIN = "OC001"  # raised by runs_hand_on: the step is settled, or its attempt is over
+
+
+def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
+    """Take the lease of a run that nobody has looked at yet and begin its first step; None when it is not so plain.
+
+    Raises OperationalError or InterfaceError when the database cannot be reached.
+    """
+    fresh = lanes.row(_FIRST, [run_id])
+    if fresh is None:
+        return None
+    *values, content = fresh
+    run = Run.from_db(None, _RUN_FIELDS, values)
+    workflow = registry.workflow(run.workflow, run.version)
+    if workflow is None or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
+        return None
+    visit = _only(routing.route(workflow, None, ()))
+    if visit is None:
+        return None
+    node = workflow.node(visit.node)
+    row = lanes.row(_BEGIN, [run_id, run.fence, worker, holds.lease(), node.name, _agent(node)])
+    if row is None:
+        return None
+    run.input = Body(digest=run.input_id, content=content)
+    run.fence, step_id, attempt_id, run.event_seq, left = row
+    run.state, run.lease_owner = RunState.RUNNING, worker
+    tell_run(run)
+    return (_claimed(run, workflow, node, step_id, attempt_id, 1, run.input, worker, left, ()),)
+
+
+def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
+    """Record a step's output and claim what comes next of its run, in one statement; None when it is not so plain.
+
+    Raises OperationalError or InterfaceError when the database cannot be reached: nobody knows whether it is recorded.
+    """
+    if not isinstance(outcome, Output) or claimed.past is None:
+        return None
+    output = bodies.of(outcome.value)
+    visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=json.loads(output.content))
+    past = (*claimed.past, visited) if isinstance(claimed.workflow.pattern, Orchestrated) else (visited,)
+    route = _route(claimed, past)
+    visit = _only(route)
+    if visit is not None:
+        return _next(claimed, output, visit, past)
+    if isinstance(route, routing.Finish):
+        return _end(claimed, output, route)
+    return None
+
+
+def _route(claimed: Claimed, past: tuple[routing.Visited, ...]) -> routing.Route | None:
+    try:
+        given = bodies.load(claimed.run.input) if isinstance(claimed.workflow.pattern, Orchestrated) else None
+        return routing.route(claimed.workflow, given, past)
+    except Exception:
+        return None  # a rule that fails, or none that holds: said at length, to a person
+
+
+def _only(route: routing.Route | None) -> routing.Visit | None:
+    """The one visit that comes next, when it is one and nothing else is to be done."""
+    if isinstance(route, routing.Go) and len(route.visits) == 1 and not route.drop:
+        return route.visits[0]
+    return None
+
+
+def _next(
+    claimed: Claimed, output: Body, visit: routing.Visit, past: tuple[routing.Visited, ...]
+) -> Next | None:
+    run, workflow = claimed.run, claimed.workflow
+    node, seq = workflow.node(visit.node), claimed.step.seq + 1
+    given = output if visit.input is past[-1].output else bodies.of(visit.input)
+    row = _recorded(claimed, output, given, seq, node.name, _agent(node))
+    if row is None:
+        return None
+    step_id, attempt_id, run.event_seq, left = row
+    tell_run(run)
+    one = _claimed(run, workflow, node, step_id, attempt_id, seq, given, claimed.worker, left, past)
+    return (one,)
+
+
+def _end(claimed: Claimed, output: Body, route: routing.Finish) -> Next | None:
+    row = _recorded(claimed, output, bodies.of(route.output), 0, None, "")
+    if row is None:
+        return None
+    claimed.run.state, claimed.run.event_seq = RunState.DONE, row[2]
+    tell_run(claimed.run)
+    return Nothing(why="final")
+
+
+def _recorded(
+    claimed: Claimed, output: Body, given: Body, seq: int, node: str | None, agent: str
+) -> tuple[Any, ...] | None:
+    same = given.digest == output.digest
+    values = [
+        claimed.run.pk,
+        claimed.fence,
+        claimed.worker,
+        holds.lease(),
+        claimed.step.pk,
+        claimed.attempt.pk,
+        output.digest,
+        output.content,
+        output.size,
+        given.digest,
+        None if same else given.content,
+        given.size,
+        seq,
+        node,
+        agent,
+    ]
+    try:
+        row = lanes.row(_HAND_ON, values, before_commit="mid_settle")
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", "") != _NOT_PLAIN:
+            raise
+        return None
+    failpoints.hit("after_commit_before_wake")
+    return row
+
+
+def _agent(node: Node) -> str:
+    return node.work.name if isinstance(node.work, Agent) else ""
+
+
+def _claimed(
+    run: Run,
+    workflow: Workflow,
+    node: Node,
+    step_id: int,
+    attempt_id: int,
+    seq: int,
+    given: Body,
+    worker: str,
+    left: float,
+    past: tuple[routing.Visited, ...],
+) -> Claimed:
+    step = Step(
+        id=step_id, run=run, seq=seq, node=node.name, state=StepState.RUNNING, fence=run.fence, input=given
+    )
+    attempt = Attempt(
+        id=attempt_id,
+        step=step,
+        number=1,
+        agent=_agent(node),
+        state=AttemptState.RUNNING,
+        fence=run.fence,
+        worker=worker,
+    )
+    return Claimed(
+        run=run,
+        workflow=workflow,
+        node=node,
+        step=step,
+        attempt=attempt,
+        fence=run.fence,
+        worker=worker,
+        seconds_left=left,
+        past=past,
+    )
