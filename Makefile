@@ -1,6 +1,6 @@
 # `make help` says what each does. Everything is installed into .venv, everything runs from there.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint fmt lock bench bench-peers clean
+.PHONY: help setup setup-dev run test soak lint fmt lock bench bench-peers clean
 
 # The first Python here that is new enough; PY=… chooses another.
 PYTHONS := python3.11 python3 python3.12 python3.13 python3.14
@@ -33,6 +33,10 @@ run: setup ## Run the whole console here; PORT=8000 and DATA_DIR=.data can be se
 
 test: setup-dev ## Run every test on servers of its own; TESTS=path for some
 	$(VENV)/python -m pytest $(TESTS) --cov --cov-report=term $(PYTEST_ARGS)
+
+# The model's examples are many: SOAK_MODEL=2000 makes fewer of them.
+soak: setup-dev ## Run the faults in full counts, for about an hour; TESTS=path for some
+	$(VENV)/python -m pytest $(TESTS) --soak $(PYTEST_ARGS)
 
 lint: setup-dev ## Check style, types, arrows between modules, templates, migrations and deployment
 	$(VENV)/ruff check .

@@ -20,6 +20,7 @@ os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "x" * 50)
 os.environ.setdefault("OPSCONSOLE_DATABASE_POOL", "60")  # race tests bring dozens of threads
 os.environ.setdefault("OPSCONSOLE_LOG_LEVEL", "WARNING")
 
+_SUMMARIES = environment.data_dir() / "soak"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _own_folder = Path(tempfile.mkdtemp(prefix="opsconsole-tests-"))
 _own_folder.chmod(0o711)  # as root, the database runs under another account
@@ -37,6 +38,43 @@ if not environment.servers_given():
 import django  # noqa: E402
 
 django.setup()
+
+from tests.faults import counts, figures  # noqa: E402
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="only the soak: faults in full counts, for an hour")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "soak: takes minutes; left out unless --soak is given")
+    if config.getoption("--soak"):
+        os.environ[counts.SOAK] = "1"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The soak: what is marked so, and every test of a module that takes its counts from `counts`."""
+    soak = config.getoption("--soak")
+    left_out = [item for item in items if _belongs_to_soak(item, counted=soak) != soak]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _belongs_to_soak(item: pytest.Item, *, counted: bool) -> bool:
+    if item.get_closest_marker("soak"):
+        return True
+    return counted and getattr(getattr(item, "module", None), "counts", None) is counts
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = figures.lines()
+    if not lines:
+        return
+    terminalreporter.section("what the faults cost")
+    for line in lines:
+        terminalreporter.write_line(line)
+    if file := figures.keep(_SUMMARIES):
+        terminalreporter.write_line(f"kept in {file}")
 
 
 def pytest_report_header() -> str:

@@ -1,0 +1,51 @@
+"""What a fault test has measured: one line a row at the end of the session, and in `make soak` a file. Asserts nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.faults import counts
+
+_rows: list[dict[str, Any]] = []
+
+
+def tell(row: str, *, target: str, measured: str, n: int, **detail: Any) -> None:
+    """Keep one figure: which fault, what it should be, what it was, out of how many."""
+    load = round(os.getloadavg()[0], 1)
+    _rows.append({"row": row, "target": target, "measured": measured, "n": n, "load1": load, **detail})
+
+
+def lines() -> list[str]:
+    """The rows for people."""
+    return [
+        f"{one['row']} | target {one['target']} | {one['measured']} | n={one['n']} | load {one['load1']}"
+        for one in _rows
+    ]
+
+
+def keep(folder: Path) -> Path | None:
+    """Write the rows of a soak to a file of their own; None when there is nothing to write."""
+    if not counts.soaking() or not _rows:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{time.strftime('%Y-%m-%d-%H%M%S', time.gmtime())}.json"
+    file.write_text(json.dumps(_rows, indent=1) + "\n")
+    return file
+
+
+def at(share: float, values: Sequence[float]) -> float:
+    """The value that this share of them does not exceed (nearest rank). Raises ValueError without any."""
+    if not values:
+        raise ValueError("nothing was measured")
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def spread(values: Sequence[float], unit: str = "s") -> str:
+    """p50, p95 and max in a few words."""
+    return f"p50 {at(0.5, values):.1f}, p95 {at(0.95, values):.1f}, max {max(values):.1f} {unit}"
