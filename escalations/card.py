@@ -14,7 +14,7 @@ from escalations.changes import flat
 from escalations.models import Escalation, EscalationState
 from runs.definitions import END, Agent, Orchestrated, Workflow
 from runs.models import Question, QuestionKind, Step, Verb
-from runs.models.question import EDITABLE, verbs_of
+from runs.models.question import EDITABLE, can_look, verbs_of
 
 GLYPHS = {
     QuestionKind.APPROVAL: ("effect", "hand"),
@@ -87,6 +87,7 @@ class Card:
     deadline: str
     glyph: str
     tone: str
+    cannot_look: str = ""
 
     def answer(self, verb: str) -> Answer | None:
         return next((one for one in self.answers if one.verb == verb), None)
@@ -102,6 +103,10 @@ class Card:
     @property
     def respond(self) -> Answer | None:
         return self.answer(Verb.RESPOND)
+
+    @property
+    def look(self) -> Answer | None:
+        return self.answer(Verb.LOOK)
 
 
 def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = False) -> Card:
@@ -131,6 +136,7 @@ def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = Fal
         deadline=deadline(question, escalation.state),
         glyph=glyph,
         tone=tone,
+        cannot_look=_cannot_look(question),
     )
 
 
@@ -154,6 +160,16 @@ def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
             return f"The broken value {was} not handed on; {ending[:1].lower()}{ending[1:]}"
         case _:
             return _ending(question, expired)
+
+
+def _cannot_look(question: Question) -> str:
+    """Why nobody but a person can find out what happened; empty where a tool can, or nothing is in doubt."""
+    if question.kind != QuestionKind.UNKNOWN or can_look(question):
+        return ""
+    return (
+        f"{question.tool} cannot look by itself: its definition states no look. Look where the effect would show, "
+        "and say what you found."
+    )
 
 
 def _ending(question: Question, expired: bool) -> str:
@@ -330,6 +346,11 @@ def _then(question: Question, verb: str) -> str:
             return "Nothing is sent. The agent receives your words as the answer and goes on."
         case Verb.RESPOND, QuestionKind.UNKNOWN:
             return "It is recorded as done, with your words as the note; the run goes on."
+        case Verb.LOOK, _:
+            return (
+                f"{question.tool} looks by its key. When it is sure, the run goes on by itself: recorded as done, or "
+                "sent again with the same key. When it is not, this comes back with what was seen."
+            )
         case Verb.RESPOND, _:
             return _then_again(question.step)
     return ""

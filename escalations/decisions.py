@@ -1,4 +1,4 @@
-"""A person's answers to an escalation: approve, edit, reject, respond. Each is one transaction and one entry.
+"""A person's answers to an escalation: approve, edit, reject, respond, look again. Each one transaction, one entry.
 
 Every answer names the version and the digest that were shown; what has changed since is not answered. What
 the run does with the answer is the engine's business (`runs.engine.answers`), which also wakes it.
@@ -26,6 +26,13 @@ from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question, QuestionKind, Verb
 from runs.models.question import EDITABLE, verbs_of
+
+ACTS = {
+    Verb.APPROVE: Act.APPROVE,
+    Verb.REJECT: Act.REJECT,
+    Verb.RESPOND: Act.RESPOND,
+    Verb.LOOK: Act.LOOK,
+}
 
 
 @recorded(on_escalation(Act.APPROVE))
@@ -72,6 +79,21 @@ def respond(*, actor: Actor, escalation_id: int, version: int, digest: str, text
     escalation, question = _ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     return _decide(actor, escalation, question, Verb.RESPOND, text=text)
+
+
+@recorded(on_escalation(Act.LOOK))
+@transaction.atomic(durable=True)
+def look(*, actor: Actor, escalation_id: int, version: int, digest: str) -> Decision:
+    """Let the tool look at what may have happened. The run goes on by itself when it is sure; else somebody is asked
+    again, with what was seen.
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove (held by somebody else, too late, or
+    the tool cannot look).
+    """
+    require(actor, Act.LOOK)
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    locked.must_be_in_time(escalation, question)
+    return _decide(actor, escalation, question, Verb.LOOK, text="")
 
 
 @recorded(on_escalation(Act.EDIT))
@@ -122,7 +144,7 @@ def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple
 
 def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb, *, text: str) -> Decision:
     if verb not in verbs_of(question):
-        raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb}.")
+        raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb.label}.")
     before, after = question.action, locked.in_force(escalation, question)
     approved = after if verb == Verb.APPROVE else None
     answers.answer(question, verb=verb, answer=approved, text=text, by=name_of(actor))
@@ -143,7 +165,7 @@ def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb
     details = {"kind": question.kind, "version": escalation.version, "digest": escalation.digest}
     if approved is not None and approved != before:
         details["changes"] = changes(before, approved)
-    append(actor=actor, act=Act(verb), subject=about_escalation(escalation), reason=text, details=details)
+    append(actor=actor, act=ACTS[verb], subject=about_escalation(escalation), reason=text, details=details)
     return decision
 
 

@@ -20,7 +20,13 @@ PAGE = 50
 COUNT_TO = 1000  # beyond it the exact number costs more than it says
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)  # no day follows it
 _ELSEWHERE = frozenset({"changes", "digest", "version", "seen"})
-OTHER_ACTS = ("escalation opened", "escalation expired", "escalation withdrawn")
+OTHER_ACTS = (
+    "escalation opened",
+    "escalation expired",
+    "escalation withdrawn",
+    "looked",
+    "effect left open",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

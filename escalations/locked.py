@@ -12,7 +12,12 @@ from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question
 
-WAS = {"approve": "approved", "reject": "rejected", "respond": "answered"}
+WAS = {
+    "approve": "approved",
+    "reject": "rejected",
+    "respond": "answered",
+    "look": "sent to be looked at again",
+}
 
 
 def with_run(escalation_id: int) -> tuple[Escalation, Question]:

@@ -9,13 +9,16 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from escalations.audit.record import about_escalation, append
+from escalations.audit.record import about_escalation, about_run, append
 from escalations.models import Escalation, EscalationState
+from runs.definitions import Effect
 from runs.engine.record import now
-from runs.models import Question, QuestionState
-from runs.signals import question_asked, question_closed
+from runs.models import Call, Question, QuestionState, Run
+from runs.signals import effect_left_open, effect_looked_at, question_asked, question_closed
 
 OPENED = "escalation opened"
+LOOKED = "looked"
+LEFT_OPEN = "effect left open"
 CLOSED = {
     QuestionState.EXPIRED: ("escalation expired", EscalationState.EXPIRED),
     QuestionState.WITHDRAWN: ("escalation withdrawn", EscalationState.WITHDRAWN),
@@ -55,3 +58,22 @@ def close_escalation(sender: Any, question: Question, **_: Any) -> None:
     escalation.state, escalation.closed_at = state, now()
     escalation.save(update_fields=["state", "closed_at"])
     append(actor=None, act=act, subject=about_escalation(escalation), reason=question.answer_text)
+
+
+@receiver(effect_looked_at, dispatch_uid="escalations.looked")
+def note_look(sender: Any, question: Question, saw: dict[str, Any], **_: Any) -> None:
+    """What was seen when a person had said to look again."""
+    rows = Escalation.objects.select_related("run", "team")
+    escalation = rows.filter(question=question).first()
+    if escalation is not None:
+        append(actor=None, act=LOOKED, subject=about_escalation(escalation), details=saw)
+
+
+@receiver(effect_left_open, dispatch_uid="escalations.left_open")
+def note_left_open(sender: Any, call: Call, **_: Any) -> None:
+    """An effect that may have happened and about which nobody will be asked any more: its step is over."""
+    if call.effect == Effect.NONE:
+        return  # it only read
+    run = Run.objects.select_related("team").get(pk=call.run_id)
+    details = {"call": call.pk, "tool": call.name, "key": call.key, "why": call.error}
+    append(actor=None, act=LEFT_OPEN, subject=about_run(run), details=details)

@@ -32,6 +32,7 @@ class Act(enum.StrEnum):
     EDIT = "edit"
     REJECT = "reject"
     RESPOND = "respond"
+    LOOK = "look again"  # at what may have happened
     TAKE = "take"
     GIVE_BACK = "release"  # a claim
     TAKE_OVER = "take over"  # what another person holds
@@ -54,6 +55,7 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.EDIT: _ACTING,
     Act.REJECT: _ACTING,
     Act.RESPOND: _ACTING,
+    Act.LOOK: _ACTING,
     Act.TAKE: _ACTING,
     Act.GIVE_BACK: _ACTING,
     Act.TAKE_OVER: frozenset({Role.ADMIN}),

@@ -20,6 +20,7 @@ urlpatterns = [
     path("escalations/<int:escalation_id>/edit", acts.edit, name="edit"),
     path("escalations/<int:escalation_id>/reject", acts.reject, name="reject"),
     path("escalations/<int:escalation_id>/respond", acts.respond, name="respond"),
+    path("escalations/<int:escalation_id>/look", acts.look, name="look"),
     path("escalations/<int:escalation_id>/take", acts.take, name="take"),
     path("escalations/<int:escalation_id>/release", acts.release, name="give-back"),
     path("questions/<int:question_id>", inbox.of_question, name="question"),

@@ -45,6 +45,7 @@ PAGES: dict[str, May] = {
     "edit": PEOPLE,
     "reject": PEOPLE,
     "respond": PEOPLE,
+    "look": PEOPLE,
     "take": PEOPLE,
     "give-back": PEOPLE,
     # Runs

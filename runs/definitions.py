@@ -57,6 +57,7 @@ __all__ = [
     "Fallback",
     "Join",
     "Node",
+    "NotKnown",
     "Orchestrated",
     "Pattern",
     "Pipeline",
@@ -111,6 +112,13 @@ class Approval:
     group: str = ""  # escalations with the same cause stand together in the inbox
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotKnown:
+    """What a tool's `look` returns when it cannot be sure. `seen` says in a sentence what it saw, for the person."""
+
+    seen: str
+
+
 T = TypeVar("T")
 
 
@@ -143,10 +151,12 @@ class Tool:
     `perform(arguments, gate)` returns a JSON-able mapping, or raises an error of `runs.errors`.
     `approval(arguments, step_input)` returns an Approval when a person must agree, else None; every tool with an
     effect states one (a function that returns None says "never ask" in so many words).
-    `find(key)` answers after a crash: the recorded result of the effect with this key, or None when it did not
-    happen. `repeatable` says that sending twice with the same key is safe. `sentence` renders the action for
-    people from its arguments alone. `rehearse(arguments)` gives the answer that `perform` would, doing nothing: trials
-    of the workflow take it instead of acting.
+    `look(arguments, key)` answers when nobody recorded how an effect ended: a mapping, what `perform` would have
+    returned, when it happened; None when it surely did not happen and will not any more; NotKnown when it cannot be
+    sure. It only reads. It is asked before a person is, and again when a person says so. `find(key)` is the same for
+    those who always know and need no arguments. `repeatable` says that sending twice with the same key is safe.
+    `sentence` renders the action for people from its arguments alone. `rehearse(arguments)` gives the answer that
+    `perform` would, doing nothing: trials of the workflow take it instead of acting.
     """
 
     name: str
@@ -158,6 +168,7 @@ class Tool:
     repeatable: bool = False
     approval: Callable[[Any, Any], Approval | None] | None = None
     find: Callable[[str], Mapping[str, Any] | None] | None = None
+    look: Callable[[Any, str], Mapping[str, Any] | NotKnown | None] | None = None
     rehearse: Callable[[Any], Mapping[str, Any]] | None = None
     description: str = ""
 
@@ -169,6 +180,11 @@ class Tool:
     def acts(self) -> bool:
         """True when a call needs a permit: it changes the world or reaches outside."""
         return self.effect_class is not Effect.NONE or self.egress
+
+    @property
+    def looks(self) -> bool:
+        """Whether it can tell by itself how an effect ended."""
+        return self.look is not None or self.find is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,8 @@ from celery import current_app
 from channels.layers import get_channel_layer
 from django.conf import settings
 
+from runs.engine import failpoints
+
 CONTROLS_CHANNEL = "opsconsole:controls"
 COALESCE_SECONDS = 0.05
 MOST_QUEUED = 10_000
@@ -33,6 +35,7 @@ Hint = tuple[str, str, dict[str, Any]]  # kind (wake, group, control), key, mess
 
 def wake(run_id: int) -> None:
     """Hint to the agent workers that somebody should look at this run."""
+    failpoints.hit("after_ack")
     _put(("wake", str(run_id), {}))
 
 

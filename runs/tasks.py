@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connection
 
 from runs.agents import providers
-from runs.engine import folders, heart, schedules, sweep
+from runs.engine import failpoints, folders, heart, schedules, sweep
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime, current, install
 from runs.models import WorkerKind
@@ -28,6 +28,7 @@ OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint 
 
 @shared_task(name="runs.advance", ignore_result=True)
 def advance_run(run_id: int) -> None:
+    failpoints.hit("after_wake")
     advance(run_id)
 
 

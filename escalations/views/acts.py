@@ -72,6 +72,17 @@ def respond(request: HttpRequest, escalation_id: int) -> HttpResponse:
 
 
 @require_POST
+def look(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    return _decided(
+        request,
+        escalation_id,
+        lambda: decisions.look(actor=actor_of(request), **_shown(request, escalation_id)),
+        said="is looked at again: the run goes on when its tool is sure, else it comes back here",
+        given=Input(),
+    )
+
+
+@require_POST
 def edit(request: HttpRequest, escalation_id: int) -> HttpResponse:
     values = {
         name.removeprefix(FIELD): str(value) for name, value in request.POST.items() if name.startswith(FIELD)

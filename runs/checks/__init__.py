@@ -258,3 +258,30 @@ def _tool_problems(node: str, tool: Tool) -> Iterator[Problem]:
             f"tool {tool.name!r} of {node!r} has an effect ({tool.effect_class}) and no approval rule",
             "Set approval to a function; one that returns None says 'never ask' in so many words.",
         )
+    yield from _look_problems(node, tool)
+
+
+def _look_problems(node: str, tool: Tool) -> Iterator[Problem]:
+    where = f"tool {tool.name!r} of {node!r}"
+    if tool.look is not None and tool.find is not None:
+        yield "runs.E049", f"{where} states look and find", "Keep look: it is given the arguments, too."
+    for name, function, wanted in (("look", tool.look, "arguments, key"), ("find", tool.find, "key")):
+        if function is None:
+            continue
+        if inspect.iscoroutinefunction(function):
+            yield "runs.E050", f"{where}: its {name} is async", "Give a plain function; only agents wait."
+        elif not _takes(function, len(wanted.split(", "))):
+            yield "runs.E050", f"{where}: its {name} does not take ({wanted})", f"Define it with ({wanted})."
+
+
+def _takes(function: Any, number: int) -> bool:
+    """Whether a function can be called with so many values; one that does not say so is believed."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*range(number))
+    except TypeError:
+        return False
+    return True

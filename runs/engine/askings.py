@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from runs.canonical import told
+from runs.definitions import Check, Tool
+from runs.engine.looking import NotSure
 from runs.engine.questions import Asking
+from runs.engine.record import now
 from runs.errors import ContractBroken
-from runs.models import QuestionKind, Run, Step
+from runs.models import Call, QuestionKind, Run, Step
+from runs.models.question import CAN_LOOK
 
 MISSING_DEADLINE_SECONDS = 7 * 24 * 3600.0
 
@@ -71,3 +75,38 @@ def given_again(step: Step, value: Any, error: ContractBroken) -> Asking:
         contract=step.node,
         group=f"Contract broken: {step.node}",
     )
+
+
+def unknown(action: dict[str, Any], tool: Tool, call: Call, saw: NotSure, words: str) -> Asking:
+    """An effect that may have happened, of a tool that cannot tell by itself."""
+    sent = call.permitted_at.strftime("%H:%M:%S")
+    return Asking(
+        kind=QuestionKind.UNKNOWN,
+        title=f"May have happened: {action['sentence']}",
+        reason=f"it was sent at {sent} UTC and nobody recorded how it ended",
+        action={**action, CAN_LOOK: tool.looks},
+        evidence=(
+            Check(
+                ok=False,
+                title="No outcome on record",
+                details=(("sent", sent), ("error", call.error or "none")),
+            ),
+            *_looked(saw),
+            Check(ok=True, title="Its idempotency key", details=(("key", call.key),)),
+        ),
+        words=words,
+        tool=tool.name,
+        effect=tool.effect_class,
+        call_key=call.key,
+        contract=tool.arguments.__name__,
+        group=f"{tool.name} may have happened",
+        priority=80,
+    )
+
+
+def _looked(saw: NotSure) -> tuple[Check, ...]:
+    """What the tool's look has seen, when it is still not sure."""
+    if not saw.seen:
+        return ()
+    details = (("seen", saw.seen), ("at", f"{now():%H:%M:%S} UTC"))
+    return (Check(ok=False, title="Its tool looked and is not sure", details=details),)

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Min
+from django.db.models import Exists, Min, OuterRef, Q
 
 from runs import bodies
+from runs.definitions import Effect
 from runs.engine import holds, questions
 from runs.engine.record import announce_run, event, let_go, move_run, move_step
 from runs.models import (
     Attempt,
     AttemptState,
+    Call,
+    CallKind,
+    CallState,
     Hold,
     Question,
+    QuestionKind,
     QuestionState,
     Run,
     RunState,
@@ -25,9 +30,10 @@ from runs.models import (
     StepState,
 )
 from runs.models.step import SETTLED_STEPS
-from runs.signals import question_asked, question_closed
+from runs.signals import effect_left_open, question_asked, question_closed
 
 NOT_NEEDED = "not needed any more"
+UNDER_WAY = "its step ended while nobody knew how it would end"
 LOOK_AGAIN = timedelta(seconds=10)
 _log = logging.getLogger("opsconsole.endings")
 
@@ -47,6 +53,7 @@ class Closing:
     run: Run
     asked: list[Question] = field(default_factory=list)
     withdrawn: list[Question] = field(default_factory=list)
+    left_open: list[Call] = field(default_factory=list)
 
     def close(self) -> None:
         self.run.save()
@@ -55,8 +62,11 @@ class Closing:
             question_asked.send(sender=Question, question=question)
         for question in self.withdrawn:
             question_closed.send(sender=Question, question=question)
+        for call in self.left_open:
+            effect_left_open.send(sender=Call, call=call)
         self.asked.clear()
         self.withdrawn.clear()
+        self.left_open.clear()
 
 
 def settle_step(run: Run, step: Step, output: Any, moment: datetime, *, by: str = "") -> None:
@@ -99,6 +109,7 @@ def let_step_go(step: Step) -> None:
 def end_step(closing: Closing, step: Step, state: StepState, reason: str, moment: datetime) -> None:
     """End one step as failed or ended. A task of a plan ends alone; any other takes its run with it."""
     run = closing.run
+    leave_open(closing, [step.pk], moment)
     if step.parent_id is not None:
         _rest_step(step, state, moment)
         event(run, f"task {state}", step=step, node=step.node, reason=reason[:500])
@@ -148,6 +159,24 @@ def drop(closing: Closing, steps: Iterable[int], moment: datetime) -> None:
         state=AttemptState.VOIDED, finished_at=moment
     )
     withdraw(closing, Question.objects.filter(step__in=ids), moment)
+    leave_open(closing, ids, moment)
+
+
+def leave_open(closing: Closing, steps: list[int], moment: datetime) -> None:
+    """Effects of steps that end without anybody knowing how these ended are unknown from now on, and on record as
+    that. A worker that still comes back with an outcome may record it."""
+    acts = ~Q(effect=Effect.NONE) | Q(egress=True)
+    said = Question.objects.filter(
+        step=OuterRef("step"), call_key=OuterRef("key"), kind=QuestionKind.UNKNOWN, answered_at__isnull=False
+    ).exclude(state=QuestionState.WITHDRAWN)
+    open_ones = Q(state=CallState.PERMITTED) | Q(state=CallState.UNKNOWN) & ~Exists(said)
+    calls = Call.objects.filter(acts, open_ones, step__in=steps, kind=CallKind.TOOL)
+    for call in calls.select_related("step").order_by("pk"):
+        if call.state == CallState.PERMITTED:
+            call.state, call.error, call.finished_at = CallState.UNKNOWN, UNDER_WAY, moment
+            call.save(update_fields=["state", "error", "finished_at"])
+        event(closing.run, "left open", step=call.step, call=call.pk, name=call.name, why=UNDER_WAY)
+        closing.left_open.append(call)
 
 
 def withdraw(closing: Closing, asked: Any, moment: datetime) -> None:

@@ -7,6 +7,7 @@ controls as they are after the wait (one CTE would not: its snapshot is older th
 from __future__ import annotations
 
 import contextlib
+import select
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,6 +80,17 @@ def held_by_session() -> Iterator[Passage]:
         yield passage
     finally:
         passage.left_at = _let_go()
+
+
+def is_held() -> bool:
+    """Whether the session that holds the gate still lives, as far as this side can tell without asking: a server that
+    has ended it has said so on its socket."""
+    conn = connection.connection
+    if conn is None or conn.closed:
+        return False
+    news = select.poll()
+    news.register(conn.pgconn.socket, select.POLLIN)
+    return not news.poll(0)
 
 
 def _let_go() -> datetime | None:

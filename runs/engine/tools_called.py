@@ -1,7 +1,7 @@
 """One tool call: arguments checked, approval sought, permitted, handed over, recorded. The effect gateway.
 
-After a crash a call that was permitted and has no outcome may have happened. Then, in this order: the tool's own
-`find` says so; a repeatable tool is sent again with the same key; else a person is asked (law L4).
+After a crash a call that was permitted and has no outcome may have happened. Then, in this order: the tool's own look
+says so, or says that it did not; a repeatable tool is sent again with the same key; else a person is asked (law L4).
 """
 
 from __future__ import annotations
@@ -14,21 +14,25 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies
 from runs.agents.door import ToolCall
 from runs.canonical import SPARE, canonical, plain, tame, told
-from runs.definitions import Approval, Check, Tool
-from runs.engine import failpoints, gate, permits
+from runs.definitions import Approval, Tool
+from runs.engine import askings, failpoints, gate, looking, permits
 from runs.engine.claimed import Claimed
+from runs.engine.looking import DidNot, Happened, NotSure
 from runs.engine.outcomes import Park, Refused
 from runs.engine.permits import Result, Wanted
 from runs.engine.questions import Asking
 from runs.engine.record import now
 from runs.errors import DataError, ErrorClass, RecoverableError, broken, classify
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
+
+LOOKED = "it did not happen, says the tool's own look"
+RECORD_AGAIN_SECONDS = (0.0, 0.2, 0.5, 1.0)  # between tries to record what only this process knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +196,8 @@ class Gateway:
             left = hold - (time.monotonic() - taken)
             if left <= 0:
                 raise Refused(f"the permit took longer than {hold * 1000:.0f} ms; aborted unsent")
+            if not gate.is_held():  # a stop could be engaged at this moment
+                raise Refused("the connection that holds the gate is gone; aborted unsent")
             self.handed = True
             answer = send(left)
         self.handed_at = passage.left_at or now()
@@ -243,12 +249,16 @@ def _went_wrong(claimed: Claimed, gateway: Gateway, error: BaseException) -> Map
         _record(claimed, gateway, CallState.FAILED, error=text, error_class=classify(error))
         raise error
     call = _record(claimed, gateway, CallState.UNKNOWN, error=text, error_class=classify(error))
-    found = _found(claimed, action, call)
-    if found is not None:
-        return found
-    if _may_repeat(action.tool):  # by the policy for recoverable errors, with its back-off and its end
-        raise RecoverableError(f"{action.tool.name}: {text}") from error
-    raise Park(_doubt_asking(_as_sent(claimed, action, call), call, words=""))
+    sent = _as_sent(claimed, action, call)
+    saw = looking.look(claimed, sent.tool, sent.arguments, call)
+    if isinstance(saw, Happened):
+        return _happened(claimed, call, saw)
+    if isinstance(saw, DidNot):
+        permits.record(claimed, call, Result(state=CallState.FAILED, error=f"{text}; {LOOKED}"))
+    elif not action.tool.repeatable and not looking.worth_retrying(claimed, saw):
+        raise Park(askings.unknown(sent.data, sent.tool, call, saw, words=""))
+    # by the policy for recoverable errors, with its back-off and its end
+    raise RecoverableError(f"{action.tool.name}: {text}") from error
 
 
 def _record(
@@ -271,40 +281,50 @@ def _record(
         latency_ms=latency,
         handed_at=gateway.handed_at,
     )
-    return permits.record(claimed, gateway.call, result)
+    return _recorded(claimed, gateway.call, result)
+
+
+def _recorded(claimed: Claimed, call: Call, result: Result) -> Call:
+    """What only this process knows is not given up because a connection broke: it is said again on a fresh one."""
+    for seconds in RECORD_AGAIN_SECONDS:
+        try:
+            return permits.record(claimed, call, result)
+        except (InterfaceError, OperationalError):
+            connection.close()
+            time.sleep(seconds)
+    return permits.record(claimed, call, result)
 
 
 def _after_doubt(claimed: Claimed, action: Action, call: Call, words: str) -> Mapping[str, Any]:
-    """An earlier sending has no certain outcome: look, repeat where that is safe, or ask a person."""
+    """An earlier sending has no certain outcome: obey a person, look, repeat where that is safe, or ask a person."""
     question = _question(claimed, action, QuestionKind.UNKNOWN)
-    if question is not None and question.asked_at >= call.permitted_at:
+    if question is not None and question.asked_at < call.permitted_at:
+        question = None  # about the sending before
+    if question is not None and question.verb != Verb.LOOK:
         return _obey_doubt(claimed, action, call, question)
-    found = _found(claimed, action, call)
-    if found is not None:
-        return found
-    if _may_repeat(action.tool):
-        permits.record(claimed, call, Result(state=CallState.FAILED, error="no outcome recorded; sent again"))
-        return _perform(claimed, _as_sent(claimed, action, call))
+    sent = _as_sent(claimed, action, call)
+    saw = looking.look(claimed, sent.tool, sent.arguments, call, asked_by=question)
+    match saw:
+        case Happened():
+            return _happened(claimed, call, saw)
+        case DidNot():
+            permits.record(claimed, call, Result(state=CallState.FAILED, error=f"{LOOKED}; sent again"))
+            return _perform(claimed, sent)
+        case NotSure() if sent.tool.repeatable:
+            permits.record(
+                claimed, call, Result(state=CallState.FAILED, error="no outcome recorded; sent again")
+            )
+            return _perform(claimed, sent)
+        case NotSure() if question is None and looking.worth_retrying(claimed, saw):
+            raise RecoverableError(f"{sent.tool.name}: {saw.seen}") from saw.error
     if call.state == CallState.PERMITTED:
         permits.record(claimed, call, Result(state=CallState.UNKNOWN, error="worker lost before the outcome"))
-    raise Park(_doubt_asking(_as_sent(claimed, action, call), call, words))
+    raise Park(askings.unknown(sent.data, sent.tool, call, saw, words))
 
 
-def _found(claimed: Claimed, action: Action, call: Call) -> Mapping[str, Any] | None:
-    """What the tool's own look-up knows of an effect; recorded when it happened."""
-    if action.tool.find is None:
-        return None
-    found = action.tool.find(action.key)
-    if found is None:
-        return None
-    answer = _answer(found)
-    permits.record(claimed, call, Result(state=CallState.DONE, response=answer))
-    return answer
-
-
-def _may_repeat(tool: Tool) -> bool:
-    """A tool that can look has just said that nothing happened; a repeatable one dedupes by key."""
-    return tool.find is not None or tool.repeatable
+def _happened(claimed: Claimed, call: Call, saw: Happened) -> Mapping[str, Any]:
+    permits.record(claimed, call, Result(state=CallState.DONE, response=saw.answer))
+    return saw.answer
 
 
 def _as_sent(claimed: Claimed, action: Action, call: Call) -> Action:
@@ -331,29 +351,3 @@ def _obey_doubt(claimed: Claimed, action: Action, call: Call, question: Question
         claimed, _wanted(_as_sent(claimed, action, call)), response=denied, why=question.answer_text
     )
     return denied
-
-
-def _doubt_asking(action: Action, call: Call, words: str) -> Asking:
-    data = action.data
-    sent = call.permitted_at.strftime("%H:%M:%S")
-    return Asking(
-        kind=QuestionKind.UNKNOWN,
-        title=f"May have happened: {data['sentence']}",
-        reason=f"it was sent at {sent} UTC and nobody recorded how it ended",
-        action=data,
-        evidence=(
-            Check(
-                ok=False,
-                title="No outcome on record",
-                details=(("sent", sent), ("error", call.error or "none")),
-            ),
-            Check(ok=True, title="Its idempotency key", details=(("key", action.key),)),
-        ),
-        words=words,
-        tool=action.tool.name,
-        effect=action.tool.effect_class,
-        call_key=action.key,
-        contract=action.tool.arguments.__name__,
-        group=f"{action.tool.name} may have happened",
-        priority=80,
-    )

@@ -28,6 +28,7 @@ class Verb(models.TextChoices):
     APPROVE = "approve", "approve"
     REJECT = "reject", "reject"
     RESPOND = "respond", "respond"
+    LOOK = "look", "look again"  # the tool looks at what may have happened
 
 
 class Question(models.Model):
@@ -103,6 +104,7 @@ VERBS: dict[str, dict[str, str]] = {
         Verb.APPROVE: "It did not happen: send again",
         Verb.REJECT: "Do not repeat it; tell the agent",
         Verb.RESPOND: "It happened: record it",
+        Verb.LOOK: "Look again",
     },
     QuestionKind.MISSING: {
         Verb.APPROVE: "Look again",
@@ -119,10 +121,18 @@ def verbs_of(question: Question) -> dict[str, str]:
     """
     if question.step is None:
         return dict(_ABOUT_THE_RUN)
-    words = VERBS[question.kind]
+    words = {
+        verb: word for verb, word in VERBS[question.kind].items() if verb != Verb.LOOK or can_look(question)
+    }
     if question.step.parent_id is None:
         return words
     return {verb: word.replace("end the run", "end the task") for verb, word in words.items()}
 
 
+def can_look(question: Question) -> bool:
+    """Whether the tool behind a doubtful effect could look when the question was asked."""
+    return question.kind == QuestionKind.UNKNOWN and bool(question.action.get(CAN_LOOK))
+
+
+CAN_LOOK = "can_look"  # in the action of an unknown question; part of what is shown, not of what is approved
 EDITABLE = (QuestionKind.APPROVAL, QuestionKind.CONTRACT)

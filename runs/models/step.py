@@ -1,4 +1,4 @@
-"""Steps (one visit to a node), attempts (one try of a step) and calls (one model or tool call)."""
+"""Steps (one visit to a node), attempts (one try of a step) and calls (of a model, of a tool, of its look)."""
 
 from __future__ import annotations
 
@@ -169,6 +169,7 @@ class Attempt(models.Model):
 class CallKind(models.TextChoices):
     MODEL = "model", "model"
     TOOL = "tool", "tool"
+    LOOK = "look", "look"  # asks the tool whether an effect happened; never replayed
 
 
 class CallState(models.TextChoices):

@@ -50,7 +50,7 @@ class Stood:
                 gate.hand_over(lambda _: self._keep(tool, arguments, gate.key))
             return given
 
-        return replace(tool, perform=perform, find=None, repeatable=False)
+        return replace(tool, perform=perform, find=None, look=None, repeatable=False)
 
     def _keep(self, tool: Tool, arguments: Any, key: str) -> None:
         with self._lock:

@@ -58,6 +58,7 @@
       case "r":
       case "m":
       case "c":
+      case "l":
         return press(key);
       case "/":
         return focus(document.getElementById("find"));
