@@ -18,6 +18,7 @@ from typing import Any
 from django.db import connection
 
 from opsconsole.environment import Refused
+from runs.engine import lanes
 
 _PREFIX = "test_check_"
 
@@ -36,6 +37,7 @@ def database() -> Iterator[str]:
         try:
             yield name
         finally:
+            lanes.close()
             connection.creation.destroy_test_db(own, verbosity=0)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -23,11 +23,13 @@ class Body(models.Model):
 class Event(models.Model):
     """What happened in a run, in order. `seq` is gap-free per run, given under the run's row lock."""
 
-    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="events")
+    run = models.ForeignKey("runs.Run", db_index=False, on_delete=models.CASCADE, related_name="events")
     seq = models.PositiveIntegerField()
     at = models.DateTimeField(db_default=Now())
     kind = models.CharField(max_length=40)
-    step = models.ForeignKey("runs.Step", null=True, on_delete=models.CASCADE, related_name="events")
+    step = models.ForeignKey(
+        "runs.Step", null=True, db_index=False, on_delete=models.CASCADE, related_name="events"
+    )
     data: models.JSONField[Any, Any] = models.JSONField(default=dict)
 
     class Meta:

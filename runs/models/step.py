@@ -43,7 +43,7 @@ class Step(models.Model):
     under which a worker performs the step now; another number means that nobody does.
     """
 
-    run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="steps")
+    run = models.ForeignKey("runs.Run", db_index=False, on_delete=models.CASCADE, related_name="steps")
     seq = models.PositiveIntegerField()
     node = models.CharField(max_length=80)
     state = models.CharField(max_length=10, choices=StepState, default=StepState.RUNNING)
@@ -54,7 +54,9 @@ class Step(models.Model):
     answered_by = models.CharField(
         max_length=150, blank=True, help_text="the person whose value this output is"
     )
-    parent = models.ForeignKey("self", null=True, on_delete=models.CASCADE, related_name="tasks")
+    parent = models.ForeignKey(
+        "self", null=True, db_index=False, on_delete=models.CASCADE, related_name="tasks"
+    )
     place = models.PositiveIntegerField(db_default=0, default=0, help_text="in the parent's plan, from 0")
     fence = models.PositiveBigIntegerField(db_default=0, default=0)
     due_at = models.DateTimeField(null=True, help_text="when a sleeping step wakes")
@@ -129,7 +131,7 @@ ATTEMPT_MOVES: dict[str, frozenset[str]] = {
 class Attempt(models.Model):
     """One try of a step by one agent. After a crash, a hold or a question the same attempt goes on."""
 
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="attempts")
+    step = models.ForeignKey(Step, db_index=False, on_delete=models.CASCADE, related_name="attempts")
     number = models.PositiveIntegerField()
     agent = models.CharField(max_length=80, blank=True, help_text="empty for a function")
     by = models.CharField(
@@ -144,10 +146,13 @@ class Attempt(models.Model):
     error_class = models.CharField(max_length=12, choices=[(c, c) for c in ErrorClass], blank=True)
     error = models.TextField(blank=True)
     error_where = models.CharField(max_length=200, blank=True)
-    rejected_output = models.ForeignKey("runs.Body", null=True, on_delete=models.PROTECT, related_name="+")
+    rejected_output = models.ForeignKey(
+        "runs.Body", null=True, db_index=False, on_delete=models.PROTECT, related_name="+"
+    )
     history = models.ForeignKey(
         "runs.Body",
         null=True,
+        db_index=False,
         on_delete=models.PROTECT,
         related_name="+",
         help_text="the messages when it last parked at a question",
@@ -200,7 +205,7 @@ class Call(models.Model):
     """
 
     run = models.ForeignKey("runs.Run", on_delete=models.CASCADE, related_name="calls")
-    step = models.ForeignKey(Step, on_delete=models.CASCADE, related_name="calls")
+    step = models.ForeignKey(Step, db_index=False, on_delete=models.CASCADE, related_name="calls")
     attempt = models.ForeignKey(Attempt, on_delete=models.CASCADE, related_name="calls")
     kind = models.CharField(max_length=5, choices=CallKind)
     name = models.CharField(max_length=120, help_text="tool, or agent for a model call")
