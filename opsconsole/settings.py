@@ -35,6 +35,8 @@ try:
     RUNS_LEASE_SECONDS = number("OPSCONSOLE_RUNS_LEASE_SECONDS", 15, least=2, most=3600)
     RUNS_HEARTBEAT_SECONDS = number("OPSCONSOLE_RUNS_HEARTBEAT_SECONDS", 1, least=1, most=60)
     RUNS_SWEEP_SECONDS = number("OPSCONSOLE_RUNS_SWEEP_SECONDS", 5, least=1, most=3600)
+    # A worker that is not heard of for so long hangs: it is killed by the supervisor, or soon ends itself.
+    RUNS_SILENT_SECONDS = number("OPSCONSOLE_RUNS_SILENT_SECONDS", 20, least=3, most=3600)
     RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
     RUNS_GATE_HOLD_MS = number("OPSCONSOLE_RUNS_GATE_HOLD_MS", 250, least=1, most=10_000)
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
@@ -147,7 +149,8 @@ DATABASES: dict[str, dict[str, Any]] = {
         # A connection that died with the server is replaced when it is taken from the pool.
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            "pool": {"min_size": 1, "max_size": _pool_max, "timeout": 10},
+            # Given up soon and begun anew: by itself the pool would wait as long again as the server was away.
+            "pool": {"min_size": 1, "max_size": _pool_max, "timeout": 10, "reconnect_timeout": 5},
             "connect_timeout": 5,
             "application_name": "opsconsole",
             # A process that stands still inside a transaction would keep its run's row for as long as it stands.

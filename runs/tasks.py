@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,11 +20,15 @@ from runs.agents import providers
 from runs.engine import failpoints, folders, heart, schedules, sweep
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime, current, install
+from runs.engine.watch import Watch
 from runs.models import WorkerKind
 
 _log = logging.getLogger("opsconsole.tasks")
 POLL_THREADS = 4
+POLL_AT_ONCE = POLL_THREADS * 4
 OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint was lost
+WATCH_SHARE = 1.25  # of the time after which others call it silent: a worker that hangs ends itself
+AGAIN_SECONDS = 0.5  # between two looks of a poller while there is more than it can take at once
 
 
 @shared_task(name="runs.advance", ignore_result=True)
@@ -36,11 +41,17 @@ def advance_run(run_id: int) -> None:
 def sweep_runs() -> None:
     """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
     heart.register("beat", WorkerKind.BEAT, 0)
-    for part in (sweep.mark_controls, sweep.lift_pauses, sweep.expire_questions):
+    for part in (_note_the_dead, sweep.mark_controls, sweep.lift_pauses, sweep.expire_questions):
         _try(part)
+    # Hints that piled up while no worker listened are worth nothing: the next sweep gives them again.
+    expires = float(settings.RUNS_SWEEP_SECONDS * 2)
     for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
         with contextlib.suppress(Exception):
-            advance_run.apply_async(args=(run_id,), queue="agents", retry=False)
+            advance_run.apply_async(args=(run_id,), queue="agents", retry=False, expires=expires)
+
+
+def _note_the_dead() -> int:
+    return len(heart.note_the_dead())
 
 
 @shared_task(name="runs.look_at_triggers", ignore_result=True)
@@ -62,33 +73,62 @@ def _try(part: Callable[[], int]) -> None:
 class Poller:
     """In every agent worker: advances overlooked runs without any message, so that Valkey may be gone."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, watch: Watch) -> None:
         self._runtime = runtime
+        self._watch = watch
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="poll")
         self._looking: set[int] = set()
         threading.Thread(target=self._run, name="poller", daemon=True).start()
 
     def stop(self) -> None:
+        self._watch.leaves("poller")
         self._stopping.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
-        while not self._stopping.wait(float(settings.RUNS_SWEEP_SECONDS)):
-            with contextlib.suppress(Exception):
-                self._look()
+        due = time.monotonic() + float(settings.RUNS_SWEEP_SECONDS)
+        while not self._stopping.wait(min(1.0, max(0.0, due - time.monotonic()))):
+            if time.monotonic() >= due:
+                due = time.monotonic() + (
+                    AGAIN_SECONDS if self._more() else float(settings.RUNS_SWEEP_SECONDS)
+                )
+            if not self._hangs():
+                self._watch.goes_on("poller")
+
+    def _more(self) -> bool:
+        """One look; whether more was overlooked than it could take."""
+        try:
+            return self._look()
+        except Exception:
+            return False
+        finally:
             connection.close()
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        _try(_note_the_dead)
         _try(lambda: sweep.expire_questions(limit=50))
         _try(schedules.look)  # folders wait for beat: they lie where the ordinary workers are
         busy = {flight.run_id for flight in self._runtime.in_flight()}
-        overlooked = sweep.due(limit=POLL_THREADS * 4, overlooked_seconds=OVERLOOKED_SECONDS)
-        beside = sweep.due_beside(self._runtime.name, limit=POLL_THREADS * 4)
+        overlooked = sweep.due(limit=POLL_AT_ONCE, overlooked_seconds=OVERLOOKED_SECONDS)
+        beside = sweep.due_beside(self._runtime.name, limit=POLL_AT_ONCE)
         for run_id in [*(one for one in overlooked if one not in busy), *beside]:
             if run_id not in self._looking:
                 self._looking.add(run_id)
                 self._pool.submit(self._advance, run_id)
+        return len(overlooked) >= POLL_AT_ONCE
+
+    def _hangs(self) -> bool:
+        """Whether runs have waited for long and no thread of this process comes back to take one."""
+        silent = float(settings.RUNS_SILENT_SECONDS)
+        if not self._runtime.stuck(silent):
+            return False
+        try:
+            return bool(sweep.due(limit=1, overlooked_seconds=silent))
+        except Exception:  # without the database nobody can claim, and that is not this process's fault
+            return False
+        finally:
+            connection.close()
 
     def _advance(self, run_id: int) -> None:
         try:
@@ -99,20 +139,24 @@ class Poller:
 
 
 _poller: Poller | None = None
+_watch: Watch | None = None
 
 
 @celeryd_after_setup.connect
 def _begin(sender: Any = None, **_: Any) -> None:
     """Before the worker connects to Valkey: one that starts while Valkey is down works all the same, by polling."""
-    global _poller
+    global _poller, _watch
     host = str(sender or "")
     kind = WorkerKind.AGENTS if host.startswith("agents") else WorkerKind.ORDINARY
     runtime = Runtime(f"{kind}-{host.partition('@')[2] or 'local'}-{os.getpid()}", kind)
     install(runtime)
+    parts = ("heart", "poller") if kind == WorkerKind.AGENTS else ("heart",)
+    _watch = watch = Watch(parts, seconds=float(settings.RUNS_SILENT_SECONDS) * WATCH_SHARE)
+    runtime.after_beat = lambda: watch.goes_on("heart")
     runtime.start()
     if kind == WorkerKind.AGENTS:
         providers.load_beside()
-        _poller = Poller(runtime)
+        _poller = Poller(runtime, watch)
 
 
 @worker_shutting_down.connect
@@ -125,4 +169,6 @@ def _leave(**_: Any) -> None:
 @worker_shutdown.connect
 def _gone(**_: Any) -> None:
     """The last act of a process that leaves in order: nothing is in flight here any more."""
+    if _watch is not None:
+        _watch.leaves("heart")
     current().stop()

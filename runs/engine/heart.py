@@ -15,9 +15,11 @@ from django.conf import settings
 from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
+from runs import live
 from runs.engine import holds
+from runs.engine.record import announce_run, event, let_go, lock_run, move_run, now, wake_run
 from runs.live import CONTROLS_CHANNEL
-from runs.models import Control, ControlReceipt, Step, Worker
+from runs.models import Control, ControlReceipt, RunState, Step, StepState, Worker
 from runs.models.step import SETTLED_STEPS
 
 PATIENCE_SECONDS = 0.5  # a beat, for rows that are locked whenever one looks
@@ -36,6 +38,25 @@ _MINE = """
     JOIN unnest(%(ids)s::bigint[], %(fences)s::bigint[]) AS mine(id, fence) ON mine.id = run.id
     WHERE run.fence = mine.fence
 """
+# Leases end within these bounds, and few other runs are due there: no walk through a backlog.
+_LEASED = """
+    SELECT id, fence FROM runs_run WHERE due_at > clock_timestamp() AND due_at <= clock_timestamp() + %(lease)s
+      AND state = 'running' AND lease_owner = %(worker)s
+"""
+# An effect that may be on its way has as long to arrive as the lease lasts: nobody looks for it before.
+_NOTHING_ON_ITS_WAY = """
+    NOT EXISTS (
+        SELECT FROM runs_call call WHERE call.run_id = run.id AND call.kind = 'tool' AND call.state = 'permitted')
+"""
+_FREE = f"""
+    UPDATE runs_run SET lease_until = clock_timestamp(), due_at = clock_timestamp()
+    WHERE id IN (
+        SELECT run.id FROM runs_run run JOIN runs_worker worker ON worker.name = run.lease_owner
+        WHERE run.due_at > clock_timestamp() AND run.due_at <= clock_timestamp() + %(lease)s AND run.state = 'running'
+          AND worker.place = %(place)s AND worker.gone_at > clock_timestamp() - %(lease)s AND {_NOTHING_ON_ITS_WAY}
+        ORDER BY run.id FOR NO KEY UPDATE OF run SKIP LOCKED
+    ) RETURNING id
+"""
 
 
 def register(name: str, kind: str, pid: int) -> None:
@@ -45,14 +66,39 @@ def register(name: str, kind: str, pid: int) -> None:
         name=name, defaults={**values, "started_at": Now(), "seen_at": Now(), "gone_at": None}
     )
     if pid:
-        _note_the_dead(name)
+        note_the_dead()
 
 
-def _note_the_dead(name: str) -> None:
-    """A process that no longer exists here has nothing in flight; nobody needs to wait for its confirmation."""
-    known = Worker.objects.filter(place=_place(), gone_at__isnull=True).exclude(name=name)
-    dead = [pk for pk, pid in known.values_list("pk", "pid") if pid and not os.path.exists(f"/proc/{pid}")]
-    Worker.objects.filter(pk__in=dead).update(gone_at=Now(), in_flight=0)
+def note_the_dead() -> list[int]:
+    """Note which processes of this place are no more, and free the runs they had: nobody needs to wait for their
+    confirmation or for their leases. Returns those runs. What is counted as a lost worker is the claim's business.
+    """
+    known = Worker.objects.filter(place=_place(), gone_at__isnull=True)
+    dead = [pk for pk, pid in known.values_list("pk", "pid") if pid and not _lives(pid)]
+    if dead:
+        Worker.objects.filter(pk__in=dead).update(gone_at=Now(), in_flight=0)
+    values: dict[str, Any] = {"lease": holds.lease(), "place": _place()}
+    with connection.cursor() as cursor:
+        cursor.execute(_FREE, values)
+        freed = [run_id for (run_id,) in cursor.fetchall()]
+    for run_id in freed:
+        live.wake(run_id)
+    return freed
+
+
+def _lives(pid: int) -> bool:
+    """Whether that number is a process; one that waits to be reaped is none."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return True
 
 
 def _place() -> str:
@@ -64,8 +110,9 @@ def _place() -> str:
         return f"unknown-{uuid.uuid4().hex}"
 
 
-def seen(name: str, in_flight: int) -> None:
-    Worker.objects.filter(name=name).update(seen_at=Now(), in_flight=in_flight)
+def seen(name: str, in_flight: int) -> bool:
+    """Say that this process lives; False when nobody knows it: it registers then."""
+    return Worker.objects.filter(name=name).update(seen_at=Now(), in_flight=in_flight) > 0
 
 
 def leave(name: str) -> None:
@@ -110,6 +157,35 @@ def _only(run_id: int, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "ids": [run_id], "fences": [values["fences"][values["ids"].index(run_id)]]}
 
 
+def leased(worker: str) -> dict[int, int]:
+    """{run id: fence} of what this worker holds the lease of, and for how long it still will is not said."""
+    values: dict[str, Any] = {"lease": holds.lease(), "worker": worker}
+    with connection.cursor() as cursor:
+        cursor.execute(_LEASED, values)
+        return dict(cursor.fetchall())
+
+
+def give_back(worker: str, run_id: int, fence: int) -> bool:
+    """Let go of a run that this worker holds and does not perform any more: a transaction of it was lost with its
+    connection. Nobody's step is to blame. False when it is not so, or when an effect may be on its way.
+    """
+    with transaction.atomic():
+        run = lock_run(run_id, skip_locked=True)
+        if run is None or (run.fence, run.lease_owner, run.state) != (fence, worker, RunState.RUNNING):
+            return False
+        if run.calls.filter(kind="tool", state="permitted").exists():
+            return False
+        run.steps.filter(state=StepState.RUNNING, fence=fence).update(fence=0)
+        move_run(run, RunState.READY)
+        run.due_at = now()
+        let_go(run)
+        event(run, "given back", worker=worker, fence=fence)
+        run.save()
+        announce_run(run)
+        wake_run(run)
+    return True
+
+
 def settled(steps: set[int]) -> set[int]:
     """Those of these steps that have their outcome already."""
     if not steps:
@@ -141,8 +217,6 @@ def confirm(control: Control, worker: str) -> None:
         control=control, worker=row, defaults={"cut": _met.pop((control.pk, worker), 0)}
     )
     _confirmed.add((control.pk, worker))
-    from runs import live
-
     live.announce("journal", {"type": "controls"})
 
 

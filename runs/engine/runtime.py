@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from runs.engine import failpoints, heart
 from runs.engine.outcomes import CutInFlight
@@ -28,6 +28,7 @@ T = TypeVar("T")
 LANDING_SECONDS = 0.05
 OVERDUE_SECONDS = 5.0  # past the run's deadline, for a call to come back by its own time-out
 BESIDE_THREADS = 64  # steps performed beside others, of all runs of a process together
+ADRIFT_SECONDS = 0.9  # before a run that nobody here performs is given back: it may be between two steps
 LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
 
@@ -136,10 +137,19 @@ class Runtime:
         self._tick = threading.Event()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._beat_ok = time.monotonic()
+        self._beat_ok = self._moved = time.monotonic()
+        self._adrift: dict[
+            int, tuple[int, float]
+        ] = {}  # run -> fence, and since when nobody here performs it
+        self.after_beat: Callable[[], None] = lambda: None  # called after every try to beat
 
     def start(self) -> None:
-        heart.register(self.name, self.kind, os.getpid())
+        """Make this process known, and begin to beat. While the database is gone, the heart goes on trying."""
+        try:
+            heart.register(self.name, self.kind, os.getpid())
+        except (InterfaceError, OperationalError) as error:
+            _log.warning("%s starts without the database: %s", self.name, error)
+            connection.close()
         self._spawn(self._beat_on, "heart")
         self._spawn(self._listen, "controls")
 
@@ -183,12 +193,20 @@ class Runtime:
         """While a thread claims and settles: no stop is confirmed over the head of a claim that does not fly yet."""
         me = threading.get_ident()
         with self._flights_lock:
-            self._between[me] = time.monotonic()
+            self._between[me] = self._moved = time.monotonic()
         try:
             yield
         finally:
             with self._flights_lock:
                 self._between.pop(me, None)
+                self._moved = time.monotonic()
+
+    def stuck(self, seconds: float) -> bool:
+        """Whether no thread has claimed or settled for so long and all that flies here was given up: its threads
+        hang. Long calls are none of that."""
+        with self._flights_lock:
+            idle = time.monotonic() - self._moved
+            return idle > seconds and all(flight.lost for flight in self._flights)
 
     def take_off(
         self, run_id: int, workflow: str, fence: int, seconds_left: float = math.inf, step_id: int = 0
@@ -242,7 +260,8 @@ class Runtime:
     def beat(self) -> None:
         """One beat: seen, leases extended, lost ones cut, controls obeyed and confirmed."""
         flights = self.in_flight()
-        heart.seen(self.name, len(flights))
+        if not heart.seen(self.name, len(flights)):
+            heart.register(self.name, self.kind, os.getpid())
         failpoints.hit("mid_heartbeat")
         self._give_up_overdue(flights)
         fences = _newest_fences(flight for flight in flights if not flight.lost)
@@ -253,6 +272,27 @@ class Runtime:
         self._cut_dropped(flights)
         self._beat_ok = time.monotonic()
         self._obey(heart.engaged_controls())
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Let go of runs that nobody here performs any more, though this worker has their leases."""
+        leased = heart.leased(self.name)
+        flying = {flight.run_id for flight in self.in_flight() if not flight.lost}
+        moment = time.monotonic()
+        adrift = {run: fence for run, fence in leased.items() if run not in flying}
+        was = self._adrift
+        self._adrift = {
+            run: was[run] if was.get(run, (0, 0.0))[0] == fence else (fence, moment)
+            for run, fence in adrift.items()
+        }
+        for run, (fence, since) in self._adrift.items():
+            if moment - since >= ADRIFT_SECONDS and not self._claiming_since(since):
+                heart.give_back(self.name, run, fence)
+
+    def _claiming_since(self, moment: float) -> bool:
+        """Whether a thread has been claiming or settling since before that moment: what it has does not fly yet."""
+        with self._flights_lock:
+            return any(since <= moment for since in self._between.values())
 
     def _cut_dropped(self, flights: list[Flight]) -> None:
         """A step that is not needed any more is not worth its call."""
@@ -292,9 +332,7 @@ class Runtime:
     def _claimed_before(self, control: Control) -> bool:
         """Whether a thread has been claiming since before this worker heard of the control: what it claims may be
         covered, and does not fly yet. What began to claim later has met the control at the gate."""
-        heard = self._heard.get(control.pk, 0.0)
-        with self._flights_lock:
-            return any(since <= heard for since in self._between.values())
+        return self._claiming_since(self._heard.get(control.pk, 0.0))
 
     def _spawn(self, target: Any, name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -309,6 +347,7 @@ class Runtime:
                 _log.exception("heartbeat failed")
                 connection.close()
                 self._stop_before_the_lease_ends()
+            self.after_beat()
             self._tick.wait(float(settings.RUNS_HEARTBEAT_SECONDS))
             self._tick.clear()
         connection.close()

@@ -21,9 +21,11 @@ BATCH = 64  # due runs a sweep; the oldest first, so a backlog drains in order
 
 
 def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0) -> list[int]:
-    """Runs somebody should look at, oldest first; those due for at least so many seconds."""
-    late = now() - timedelta(seconds=overlooked_seconds)
-    runs = Run.objects.filter(due_at__lte=late, hold=Hold.NONE).order_by("due_at")
+    """Runs somebody should look at, oldest first; those due for at least so many seconds, or whose lease ran out: of
+    that nobody gives a hint."""
+    moment = now()
+    late = Q(due_at__lte=moment - timedelta(seconds=overlooked_seconds)) | Q(state=RunState.RUNNING)
+    runs = Run.objects.filter(late, due_at__lte=moment, hold=Hold.NONE).order_by("due_at")
     return list(runs.values_list("pk", flat=True)[:limit])
 
 

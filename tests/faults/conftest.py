@@ -49,6 +49,7 @@ def _nursery(_broker: Broker, django_db_setup: None, django_db_blocker: Any) -> 
             "OPSCONSOLE_RUNS_LEASE_SECONDS": str(LEASE_SECONDS),
             "OPSCONSOLE_RUNS_HEARTBEAT_SECONDS": "1",
             "OPSCONSOLE_RUNS_SWEEP_SECONDS": "1",
+            "OPSCONSOLE_RUNS_SILENT_SECONDS": "600",  # who is frozen and thawed shall live, however slow the machine
             "OPSCONSOLE_SIMULATED_MS": "0",
             "OPSCONSOLE_DATABASE_POOL": "30",
         }

@@ -1,4 +1,4 @@
-"""What a fault test has measured: one line a row at the end of the session, and in `make soak` a file. Asserts nothing."""
+"""What a fault test has measured: one line a row at the end of the session, in `make soak` a file. Asserts nothing."""
 
 from __future__ import annotations
 

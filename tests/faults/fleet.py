@@ -124,9 +124,15 @@ class Fleet:
     env: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
 
-    def agents(self, name: str, *, threads: int = 4, failpoint: str = "", **settings: Any) -> Process:
-        """A worker of the agents' queue. `failpoint` as in FAILPOINT; `settings` replace Django's."""
-        return self._worker(name, "agents", threads, failpoint, settings)
+    def agents(
+        self, name: str, *, threads: int = 4, failpoint: str = "", neighbours: bool = False, **settings: Any
+    ) -> Process:
+        """A worker of the agents' queue. `failpoint` as in FAILPOINT; `settings` replace Django's.
+
+        It is as if on a machine of its own, so that others learn of its death by its lease alone; `neighbours` are
+        on this one.
+        """
+        return self._worker(name, "agents", threads, failpoint, settings, "" if neighbours else name)
 
     def ordinary(self) -> Process:
         return self._worker("ordinary", "ordinary", 2, "", {})
@@ -136,19 +142,22 @@ class Fleet:
         return self._start("beat", ["beat", "-s", schedule, "--pidfile="], "", {})
 
     def _worker(
-        self, name: str, queue: str, threads: int, failpoint: str, settings: dict[str, Any]
+        self, name: str, queue: str, threads: int, failpoint: str, settings: dict[str, Any], place: str = ""
     ) -> Process:
         options = ["-Q", queue, "--pool=threads", f"--concurrency={threads}", "-n", f"{queue}@{name}"]
         options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        return self._start(name, ["worker", *options], failpoint, settings)
+        return self._start(name, ["worker", *options], failpoint, settings, place)
 
-    def _start(self, name: str, arguments: list[str], failpoint: str, settings: dict[str, Any]) -> Process:
+    def _start(
+        self, name: str, arguments: list[str], failpoint: str, settings: dict[str, Any], place: str = ""
+    ) -> Process:
         log = self.folder / f"{name}.log"
         pid = self.nursery.start(
             name=name,
             log=str(log),
             env={**self.env, "FAILPOINT": failpoint},
             settings=settings,
+            place=place,
             arguments=["-A", "opsconsole", *arguments, "-l", "WARNING"],
         )
         process = Process(name=name, pid=pid, log=log, nursery=self.nursery)
