@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db.models import Count, Q, QuerySet
 
@@ -11,6 +12,7 @@ from runs import registry
 from runs.definitions import Effect
 from runs.engine import holds
 from runs.engine.holds import Confirmation
+from runs.engine.record import now
 from runs.models import (
     Call,
     CallKind,
@@ -21,6 +23,8 @@ from runs.models import (
     QuestionState,
     Run,
     ScopeKind,
+    Worker,
+    WorkerKind,
 )
 from runs.models.run import ACTIVE
 
@@ -91,6 +95,14 @@ def one(control: Control) -> Held:
     return Held(
         control=control, confirmation=holds.confirmation(control), runs=holds.covered(control).count()
     )
+
+
+def silent() -> tuple[Worker, ...]:
+    """Worker processes that nobody has heard of for a while and that have not left. One query."""
+    moment = now()
+    alive = Worker.objects.filter(gone_at__isnull=True).exclude(kind=WorkerKind.BEAT)
+    late = alive.filter(seen_at__lt=moment - timedelta(seconds=holds.SILENT_AFTER_SECONDS))
+    return tuple(late.filter(seen_at__gt=moment - holds.FORGET_AFTER).order_by("seen_at")[:MOST])
 
 
 def scopes() -> tuple[Scope, ...]:

@@ -23,7 +23,11 @@ _STATEMENT_MS = 2000
 _KINDS = ("agents", "ordinary", "beat")
 
 # The database's clock on both sides: hosts' clocks differ.
-_SEEN = "SELECT kind, extract(epoch FROM now() - max(seen_at)) FROM runs_worker WHERE gone_at IS NULL GROUP BY kind"
+_SEEN = f"""
+    SELECT kind, extract(epoch FROM now() - max(seen_at)),
+           count(*) FILTER (WHERE seen_at < now() - interval '{SEEN_SECONDS} s' AND seen_at > now() - interval '1 hour')
+    FROM runs_worker WHERE gone_at IS NULL GROUP BY kind
+"""
 _APPLIED = "SELECT app, name FROM django_migrations"
 
 Part = dict[str, Any]
@@ -92,10 +96,12 @@ def _migrations_of_the_code() -> frozenset[tuple[str, str]]:
 
 def _asked_workers(conn: psycopg.Connection[Any]) -> dict[str, Part]:
     try:
-        ages = {kind: float(age) for kind, age in conn.execute(_SEEN).fetchall()}
+        rows = conn.execute(_SEEN).fetchall()
     except psycopg.errors.UndefinedTable:
-        ages = {}
-    return {kind: _seen(ages.get(kind), kind) for kind in _KINDS}
+        rows = []
+    ages = {kind: float(age) for kind, age, _ in rows}
+    silent = {kind: {"silent": count} for kind, _, count in rows if count and kind != "beat"}
+    return {kind: _seen(ages.get(kind), kind) | silent.get(kind, {}) for kind in _KINDS}
 
 
 def _seen(age: float | None, kind: str) -> Part:

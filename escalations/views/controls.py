@@ -154,7 +154,7 @@ def _held_context(request: HttpRequest, control_id: int | None = None) -> dict[s
         released = Control.objects.filter(pk=wanted).first()
         chosen = frame.held(released) if released else None
     chosen = chosen or next(iter(held), None)
-    return {"all_held": held, "held": chosen, "now": timezone.now()}
+    return {"all_held": held, "held": chosen, "silent": holding.silent(), "now": timezone.now()}
 
 
 def _scope_context(request: HttpRequest) -> dict[str, Any]:

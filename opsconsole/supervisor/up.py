@@ -17,7 +17,8 @@ _READY_SECONDS = 60.0
 _WORKERS_STOP_SECONDS = 2.0
 _REST_STOP_SECONDS = 0.7
 _TURN_SECONDS = 0.1
-_ROUND_SECONDS = 5.0  # logs and silent workers
+_ROUND_SECONDS = 5.0  # logs, the keeper
+_WATCHED = ("agents", "ordinary")
 _SIGN_INS = "sign-ins.txt"
 
 
@@ -37,7 +38,9 @@ class Console:
         self._places = places.places_for(environment.data_dir())
         self._lease: lease.Lease | None = None
         self._children: list[Child] = []
-        self._next_round = 0.0
+        self._next_round = self._next_listening = 0.0
+        self._silent_seconds = environment.number("OPSCONSOLE_RUNS_SILENT_SECONDS", 20, least=3, most=3600)
+        self._listener: silence.Listener | None = None
 
     @property
     def address(self) -> str:
@@ -171,12 +174,14 @@ class Console:
         if self._lease is not None and self._lease.keeper is not None:
             self._lease.keeper.poll()  # reaped here if it died: a strangers' reaper stops at the first of ours
         processes.reap_strangers(self._our_pids())
+        if time.monotonic() >= self._next_listening:
+            self._next_listening = time.monotonic() + min(_ROUND_SECONDS, self._silent_seconds / 5)
+            self._restart_the_silent()
         if time.monotonic() < self._next_round:
             return
         self._next_round = time.monotonic() + _ROUND_SECONDS
         for log in self._places.logs.glob("*.log"):
             bound_log(log)
-        self._restart_silent_agents()
         self._renew_lease()
 
     def _our_pids(self) -> set[int]:
@@ -185,14 +190,20 @@ class Console:
             pids.add(self._lease.keeper.pid)
         return {pid for pid in pids if pid is not None}
 
-    def _restart_silent_agents(self) -> None:
-        for child in self._children:
-            if child.spec.name != "agents" or child.pid is None or child.age < silence.GRACE_SECONDS:
-                continue
-            silent = silence.seconds(os.environ["DATABASE_URL"], child.pid)
-            if silent is not None and silent > silence.LIMIT_SECONDS:
-                self._say(f"agents has been silent for {silent:.0f} s: killing it")
-                child.kill()
+    def _restart_the_silent(self) -> None:
+        """A worker that lives and says nothing performs nothing either, whatever keeps it."""
+        if self._listener is None:
+            self._listener = silence.Listener(os.environ["DATABASE_URL"], limit=self._silent_seconds)
+        workers = {child.pid: child for child in self._children if child.spec.name in _WATCHED}
+        watched = [
+            silence.Watched(kind=child.spec.name, pid=pid, age=child.age)
+            for pid, child in workers.items()
+            if pid is not None
+        ]
+        for pid, seconds in self._listener.silent(watched).items():
+            child = workers[pid]
+            self._say(f"{child.spec.name} has been silent for {seconds:.0f} s: starting it again")
+            child.kill()
 
     def _renew_lease(self) -> None:
         """The keeper looks after the servers; if it is gone itself, have another one started."""
