@@ -260,7 +260,11 @@ class Node:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
     """One version of a workflow. `goal(input)` names a run in one line for people; `samples()` gives inputs to try
-    it with, the most telling first."""
+    it with, the most telling first.
+
+    `replaces`: digests of what this version was before (their first 12 characters do), whose runs may go on with it as
+    it is now, because the change only mends an error. Every other change needs a new `version`.
+    """
 
     name: str
     version: int
@@ -273,6 +277,7 @@ class Workflow:
     retry_budget: int = 10  # retries of all steps of one run together
     samples: Callable[[], Sequence[Mapping[str, Any]]] | None = None
     starts: tuple[Start, ...] = ()  # what starts it without a person; only the newest version's count
+    replaces: tuple[str, ...] = ()
 
     @property
     def nodes(self) -> tuple[Node, ...]:

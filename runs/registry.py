@@ -6,16 +6,37 @@ Several versions of one name may be registered; runs keep theirs, new runs take 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from django.utils.module_loading import autodiscover_modules
 
+from runs import definition_digest
+from runs.code_digest import SourceChanged
 from runs.definitions import Workflow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What decides in a definition, as this process loaded it: its digest, and the digest's parts by name."""
+
+    digest: str
+    parts: Mapping[str, str]
+
+    def of(self, workflow: Workflow, digest: str) -> bool:
+        """Whether a run that began with that digest may go on here: the same content, or one that this one mends."""
+        return digest == self.digest or any(digest.startswith(one) for one in workflow.replaces if one)
+
 
 _found: dict[tuple[str, int], tuple[Workflow, str]] = {}
 _families: dict[str, Callable[[str, int], Workflow | None]] = {}
 _twice: list[tuple[Workflow, str, str]] = []
 _odd: list[tuple[object, str]] = []
+_loaded: dict[int, float] = {}  # by the definition's id: when it was registered
+_contents: dict[int, tuple[Workflow, Content]] = {}  # the definition is held, so that its id stays its own
+_reading = threading.Lock()
 
 
 def register(workflow: Workflow) -> Workflow:
@@ -31,6 +52,7 @@ def register(workflow: Workflow) -> Workflow:
         _twice.append((workflow, known[1], place))
         return workflow
     _found[key] = (workflow, place)
+    _loaded[id(workflow)] = time.time()
     return workflow
 
 
@@ -61,10 +83,50 @@ def discover() -> None:
     autodiscover_modules("workflows")
 
 
-def workflow(name: str, version: int) -> Workflow | None:
-    """That version, or None when it is gone (then a person is asked, law L10)."""
+def workflow(name: str, version: int, content: str = "") -> Workflow | None:
+    """That version, or None when it is gone (then a person is asked, law L10).
+
+    `content`: the digest that a run began with; the version is gone as well when it is another one now.
+    """
     found = _found.get((name, version))
-    return found[0] if found else _of_a_family(name, version)
+    if found is None:
+        return _of_a_family(name, version)
+    return found[0] if not content or _is(found[0], content) else None
+
+
+def _is(workflow: Workflow, digest: str) -> bool:
+    try:
+        return content(workflow).of(workflow, digest)
+    except SourceChanged:
+        return False
+
+
+def content(workflow: Workflow) -> Content:
+    """What decides in a definition. Worked out once a process, some milliseconds each.
+
+    Raises SourceChanged when its files have been changed since this process loaded them.
+    """
+    known = _contents.get(id(workflow))
+    if known is None:
+        with _reading:
+            known = _contents.setdefault(id(workflow), (workflow, _read(workflow)))
+    return known[1]
+
+
+def _read(workflow: Workflow) -> Content:
+    parts = definition_digest.parts(workflow, since=_loaded.get(id(workflow), time.time()))
+    return Content(digest=definition_digest.of_parts(workflow, parts), parts=parts)
+
+
+def contents() -> list[str]:
+    """The digests of every version that is registered here, with those that they mend. Readies them for later."""
+    found: set[str] = set()
+    for one, _ in versions():
+        try:
+            found |= {content(one).digest, *one.replaces}
+        except SourceChanged:
+            continue
+    return sorted(found)
 
 
 def _of_a_family(name: str, version: int) -> Workflow | None:

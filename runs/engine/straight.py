@@ -22,14 +22,16 @@ from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
 from runs.models import Attempt, AttemptState, Body, Run, RunState, Step, StepState
 
-_FIRST = """
-    SELECT run.*, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
+_RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
+_RUN_COLUMNS = ", ".join(f"run.{field.column}" for field in Run._meta.concrete_fields)
+# By name: while newer code has given the table more columns, older code still runs beside it.
+_FIRST = f"""
+    SELECT {_RUN_COLUMNS}, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
     WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
       AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
 """
 _BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
 _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-_RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
 _NOT_PLAIN = "OC001"  # raised by runs_hand_on: the step is settled, or its attempt is over
 
 
@@ -43,7 +45,7 @@ def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
         return None
     *values, content = fresh
     run = Run.from_db(None, _RUN_FIELDS, values)
-    workflow = registry.workflow(run.workflow, run.version)
+    workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
         return None
     visit = _only(routing.route(workflow, None, ()))

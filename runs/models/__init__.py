@@ -1,6 +1,7 @@
 """State the engine must obey. What a person did about it lives in `escalations`."""
 
 from runs.models.control import Control, ControlKind, ControlReceipt, ScopeKind
+from runs.models.definition import Definition
 from runs.models.question import Question, QuestionKind, QuestionState, Verb
 from runs.models.record import Body, Event
 from runs.models.run import Hold, Run, RunState, Team
@@ -18,6 +19,7 @@ __all__ = [
     "Control",
     "ControlKind",
     "ControlReceipt",
+    "Definition",
     "Event",
     "Hold",
     "Question",

@@ -29,6 +29,7 @@ class Verb(models.TextChoices):
     REJECT = "reject", "reject"
     RESPOND = "respond", "respond"
     LOOK = "look", "look again"  # the tool looks at what may have happened
+    MIGRATE = "migrate", "migrate"  # go on with another version of the workflow
 
 
 class Question(models.Model):

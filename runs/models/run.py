@@ -94,6 +94,16 @@ class Run(models.Model):
     tokens_in = models.PositiveBigIntegerField(default=0)
     tokens_out = models.PositiveBigIntegerField(default=0)
     cost_micros = models.PositiveBigIntegerField(default=0, help_text="millionths of a US dollar")
+    definition = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="digest of what it began with; empty: any",
+    )
+    migrated_seq = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="its steps up to this one were made by another version"
+    )
 
     class Meta:
         constraints = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import Value
 from django.db.models.functions import Now
 
 
@@ -26,6 +27,11 @@ class Worker(models.Model):
     seen_at = models.DateTimeField(db_default=Now())
     gone_at = models.DateTimeField(null=True)
     in_flight = models.PositiveIntegerField(default=0)
+    definitions: models.JSONField[list[str], list[str]] = models.JSONField(
+        default=list,
+        db_default=Value([], output_field=models.JSONField()),
+        help_text="digests of those it has",
+    )
 
     def __str__(self) -> str:
         return self.name
