@@ -14,11 +14,12 @@ from runs.definitions import END, Supervised, Workflow
 from runs.models import RunState, Step, StepState
 from runs.models.step import SETTLED_STEPS
 from runs.shown import graph
-from runs.shown.drawing import Place, Sketch, sketch, work_of
+from runs.shown.drawing import ROOM_BESIDE, Place, Sketch, sketch, work_of
 from runs.shown.glyphs import glyph
-from runs.shown.graph import Written
+from runs.shown.labels import Label
 
 TALL = 58  # a box with two lines below its name
+LETTERS = 23  # in a line below the name
 
 NOT_NEEDED = "not needed"  # ended because enough others were done
 _WORDS = {
@@ -45,11 +46,13 @@ _WEIGHT = (
 class Way:
     """A line of the drawing, what it says, and whether the run went along it."""
 
+    source: str
+    target: str
     path: str
     tip: str
     went: bool
     says: str = ""
-    label: tuple[Written, ...] = ()
+    label: Label = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +91,15 @@ def course(workflow: Workflow, went: Went) -> Course | None:
     """The run on its workflow's drawing; None when there is nothing to draw."""
     told = {node.name: _told(workflow, node.name, went) for node in workflow.nodes}
     tall = any(one.more for one in told.values())
-    drawn = sketch(workflow, height=TALL if tall else graph.BOX_HEIGHT)
+    drawn = sketch(workflow, height=TALL if tall else graph.BOX_HEIGHT, room=ROOM_BESIDE)
     if drawn is None:
         return None
     gone = _gone(workflow, went)
     places = tuple(_place(box, told[box.name]) for box in drawn.boxes)
     ways = tuple(
         Way(
+            source=line.source,
+            target=line.target,
             path=line.path,
             tip=line.tip,
             went=(line.source, line.target) in gone,
@@ -106,7 +111,7 @@ def course(workflow: Workflow, went: Went) -> Course | None:
     return Course(
         drawn=drawn,
         places=places,
-        ways=ways,
+        ways=tuple(sorted(ways, key=lambda way: way.went)),  # what was gone along is drawn on top
         said=_said(workflow, places),
         ended=went.state == RunState.DONE,
     )
@@ -204,8 +209,14 @@ def _under(step: Step, who: str, tries: int, visits: int) -> str:
     if step.state in (StepState.FAILED, StepState.ENDED):
         return str(step.state)
     if visits > 1:
-        return f"{who}, {visits} visits"
-    return f"{who}, {tries} attempts" if tries > 1 else who
+        return _with(who, f", {visits} visits")
+    return _with(who, f", {tries} attempts") if tries > 1 else who
+
+
+def _with(who: str, tail: str) -> str:
+    """Both in a line of a box: the number stands there in full, the name as far as it fits."""
+    room = LETTERS - len(tail)
+    return f"{who if len(who) <= room else who[: room - 1] + '…'}{tail}"
 
 
 def _place(box: graph.Box, told: _Told) -> Place:

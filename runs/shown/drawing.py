@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from runs.definitions import END, Agent, Node, Orchestrated, Supervised, Workflow
 from runs.shown import graph
 from runs.shown.graph import Box, Drawing
+from runs.shown.layers import Way
 
 PAD = 9  # between the workers and the frame round them
 HEAD = 18  # above it, for what it says
+END_WIDTH = 54
+ROOM = 1380  # of a page on a screen of 1440 px
+ROOM_BESIDE = 1008  # of the main column there, beside figures and people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +76,21 @@ class Sketch:
         return next((box for box in self.drawing.boxes if self.ends and box.name == END), None)
 
 
-def sketch(workflow: Workflow, *, height: int = graph.BOX_HEIGHT) -> Sketch | None:
-    """The workflow laid out; None for one whose nodes are not known beforehand."""
+def sketch(workflow: Workflow, *, height: int = graph.BOX_HEIGHT, room: int = ROOM) -> Sketch | None:
+    """The workflow laid out in at most `room` px where it can be; None for one whose nodes are not known beforehand."""
     names = [node.name for node in workflow.nodes]
     if workflow.recorded or not names:
         return None
     ends = isinstance(workflow.pattern, Orchestrated) and END not in names
     says = _says(workflow)
-    drawing = graph.layout([*names, END] if ends else names, list(says), says=says, height=height)
+    drawing = graph.layout(
+        [*names, END] if ends else names,
+        list(says),
+        says=says,
+        height=height,
+        widths={END: END_WIDTH} if ends else {},
+        room=room,
+    )
     return Sketch(drawing=drawing, fan=_fan(workflow, drawing), ends=ends)
 
 
@@ -96,9 +107,9 @@ def tasks_in_words(pattern: Supervised) -> str:
     return ", ".join(found)
 
 
-def _says(workflow: Workflow) -> dict[graph.Way, str]:
+def _says(workflow: Workflow) -> dict[Way, str]:
     """Every way once, in the definition's order, with the words of all that lead the same way."""
-    found: dict[graph.Way, list[str]] = {}
+    found: dict[Way, list[str]] = {}
     for source, target, words in _ways(workflow):
         said = found.setdefault((source, target), [])
         if words and words not in said:

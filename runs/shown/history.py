@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Max
+from django.db.models import Case, Max, OuterRef, Subquery, TextField, Value, When
+from django.db.models.functions import Left
 
 from runs import registry
-from runs.models import Attempt, Call, Event, Question, QuestionState, Run, Step
-from runs.shown import course, timeline
+from runs.models import Attempt, Body, Call, Event, Question, QuestionState, Run, Step
+from runs.shown import course, timeline, words
 from runs.shown.course import NOT_NEEDED, Course, Went
 from runs.shown.timeline import Asked, Called, Held, Timeline, Tried, Visited
 
@@ -48,6 +49,13 @@ class History:
         ]
         return tuple(sorted(found, key=lambda one: (one.question.expires_at, one.question.pk)))
 
+    def task_names(self, wanted: Iterable[int]) -> dict[int, str]:
+        """What these steps are about when they are tasks, by step: a few words of inputs that an agent gave. Nothing
+        when they are all called the same."""
+        heads = {step.pk: step.head for step in self.steps}  # type: ignore[attr-defined]  # annotated
+        found = {one: words.of_task(heads.get(one) or "") for one in wanted}
+        return found if len(set(found.values())) > 1 or len(found) == 1 else {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waits:
@@ -66,8 +74,8 @@ def history(run: Run) -> History:
     told = list(Event.objects.filter(run=run, kind__in=("held", "resumed", "dropped")).order_by("seq"))
     return History(
         run=run,
-        steps=tuple(steps.defer("note")),
-        attempts=_by(attempts.only("step_id", "number", "state", "started_at", "finished_at"), "step_id"),
+        steps=tuple(steps.defer("note").annotate(head=_head())),
+        attempts=_by(attempts.only(*_OF_AN_ATTEMPT), "step_id"),
         calls=_by(calls.only(*_OF_A_CALL), "attempt_id"),
         questions=_by((one for one in questions if one.step_id), "step_id"),
         loose_questions=tuple(one for one in questions if not one.step_id),
@@ -76,6 +84,21 @@ def history(run: Run) -> History:
     )
 
 
+def _head() -> Case:
+    """The beginning of a task's input, which names it; of other steps nothing is fetched."""
+    given = Body.objects.filter(pk=OuterRef("input_id")).values(head=Left("content", words.HEAD))
+    return Case(When(parent__isnull=False, then=Subquery(given)), default=Value(""), output_field=TextField())
+
+
+_OF_AN_ATTEMPT = (
+    "step_id",
+    "number",
+    "state",
+    "started_at",
+    "finished_at",
+    "error_class",
+    "rejected_output_id",
+)
 _OF_A_CALL = ("attempt_id", "name", "kind", "state", "permitted_at", "finished_at", "cost_micros")
 
 
@@ -172,6 +195,7 @@ def _tried(past: History, attempt: Attempt) -> Tried:
         id=attempt.pk,
         number=attempt.number,
         state=attempt.state,
+        words=words.of_attempt(attempt),
         begin=attempt.started_at,
         end=attempt.finished_at,
         calls=tuple(

@@ -33,7 +33,7 @@ class Called:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """An attempt with its calls, oldest first."""
+    """An attempt with its calls, oldest first. `words`: how it ended, where the state says too little."""
 
     id: int
     number: int
@@ -41,6 +41,7 @@ class Tried:
     begin: datetime
     end: datetime | None
     calls: tuple[Called, ...] = ()
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,7 @@ class Bar:
 class Row:
     """One line. `about` says what it is about: step, attempt, call, question, more, held, ahead; `id` which one.
 
+    `words` say its state where the name of that says too little.
     A "more" row stands for the tasks of step `id` that have no row; `folds` says that they can be folded again.
     """
 
@@ -114,6 +116,7 @@ class Row:
     href_attempt: int | None = None  # which attempt the inspector shows for a step
     task: bool = False
     folds: bool = False
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,6 +310,7 @@ def _attempt_row(attempt: Tried, level: int, scale: _Scale) -> Row:
         bars=(scale.bar(kind, attempt.begin, attempt.end),),
         seconds=scale.length(attempt.begin, attempt.end),
         cost_micros=_cost(attempt.calls),
+        words=attempt.words,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 from runs import text as texts
 from runs.shown.glyphs import glyph
 from runs.shown.timeline import Timeline
+from runs.shown.values import laid_out
 
 register = template.Library()
 
@@ -74,7 +74,7 @@ def as_text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (int, float, Decimal)):
         return str(value)
-    return json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    return laid_out(value)
 
 
 def _markup(seen: texts.Shown) -> SafeString:
@@ -213,6 +213,13 @@ def gridlines(timeline: Timeline) -> SafeString:
     if timeline.now is not None:
         lines.append(("now", timeline.now))
     return format_html_join("", '<line class="{0}" x1="{1}%" x2="{1}%" y1="-4" y2="36"/>', lines)
+
+
+@register.filter
+def rows_for(text: str, letters: int = 80) -> int:
+    """How many rows a box needs in which this text is read and written; beyond twenty it scrolls."""
+    lines = text.splitlines() or [""]
+    return min(20, max(3, 1 + sum(1 + len(line) // letters for line in lines[:20])))
 
 
 @register.filter

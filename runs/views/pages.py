@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from runs import registry
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
-from runs.shown import history, inspected, listing
+from runs.shown import history, inspected, listing, words
 from runs.shown.history import History
 from runs.shown.listing import Wanted, number
 
@@ -116,12 +116,16 @@ def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     now = timezone.now()
     unfolded = number(request.GET.get("plan", ""))
     waits = past.open_questions
+    drawn = history.waterfall(past, now, unfolded)
+    asked = [one.question.step_id for one in waits[:MOST_ASKED] if one.question.step_id]
+    tasks = [row.id for row in drawn.rows if row.task]
     return {
         "run": found,
         "past": past,
         "definition": registry.workflow(found.workflow, found.version),
         "course": history.taken(past),
-        "timeline": history.waterfall(past, now, unfolded),
+        "timeline": drawn,
+        "task_names": past.task_names([*tasks, *asked]),
         "unfolded": unfolded,
         "waits_for": waits[0].question if len(waits) == 1 else None,
         "waits": waits[:MOST_ASKED],
@@ -138,10 +142,13 @@ def _inspector_context(request: HttpRequest, found: Run, newest: int | None) -> 
         attempt = newest
     shown = inspected.of(found, attempt, call)
     given = inspected.loaded(shown.context) if shown else None
+    task = shown is not None and shown.step.parent_id is not None
     return {
         "chosen": chosen,
         "inspected": shown,
         "context_value": given,
+        "task_name": words.of_task(shown.step.input.content[: words.HEAD]) if shown and task else "",
+        "attempt_words": words.of_attempt(shown.attempt) if shown else "",
         "turns": inspected.turns(given),
         "output_value": inspected.loaded(shown.output) if shown else None,
     }

@@ -13,14 +13,17 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from runs.definitions import Workflow
-from runs.shown import catalogue, described, differences, triggers
+from runs.models import Run
+from runs.shown import catalogue, described, differences, listing, triggers
 from runs.shown.catalogue import Known, Version
 from runs.shown.described import Works
 from runs.shown.drawing import Place, Sketch, sketch, work_of
+from runs.shown.listing import Wanted
 from runs.shown.passages import passages
 
 OLDER = 4  # older versions named in the list
 AGENTS = 6  # agents named in the list
+NEWEST = 20  # runs named on the page of a recorded workflow
 OPEN = 8  # so many nodes or contracts are unfolded from the start
 
 
@@ -114,6 +117,7 @@ def _definition_context(known: Known, definition: Workflow) -> dict[str, Any]:
         "drawn": drawn,
         "places": _places(definition, drawn) if drawn else (),
         "said": f"{definition.name} v{definition.version}: {described.pattern(definition)}",
+        "recorded_runs": _newest_runs(definition) if definition.recorded else (),
         "stations": stations,
         "nodes_open": len(stations) <= OPEN,
         "passages": lines,
@@ -122,6 +126,11 @@ def _definition_context(known: Known, definition: Workflow) -> dict[str, Any]:
         "triggers": triggers.triggers_of(definition.name) if known.newest.definition is definition else [],
         "differences": _differences(known, definition),
     }
+
+
+def _newest_runs(definition: Workflow) -> tuple[Run, ...]:
+    wanted = Wanted(workflow=definition.name, version=definition.version)
+    return listing.page(wanted, NEWEST).runs
 
 
 def _places(definition: Workflow, drawn: Sketch) -> tuple[Place, ...]:

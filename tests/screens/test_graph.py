@@ -75,8 +75,16 @@ def test_what_a_way_says_has_room_and_no_label_stands_on_another() -> None:
     assert all(10 < label.x < drawing.width and 0 < label.y < drawing.height for label in labels)
     for one, other in combinations(labels, 2):
         assert abs(one.y - other.y) >= 11 or one.right <= other.left or other.right <= one.left
-    assert any(label.text.endswith("…") for label in labels)
+    assert not any(label.text.endswith("…") for label in labels)
     assert layout(names, list(says)).width < drawing.width
+
+
+def test_only_words_that_have_no_room_are_cut() -> None:
+    words = "a word " * 60
+    (line,) = layout(["one", "two"], [("one", "two")], says={("one", "two"): words}).lines
+    assert line.label[-1].text.endswith("…")
+    assert len(" ".join(one.text for one in line.label)) >= 60
+    assert line.says == words
 
 
 def test_a_way_back_says_its_bound_in_full_where_there_is_room() -> None:
@@ -100,15 +108,59 @@ def test_a_way_back_passes_no_box_that_stands_below_its_ends() -> None:
             assert not under.x < x < under.x + under.width or under.name in (line.source, line.target)
 
 
+def test_a_drawing_without_room_goes_on_below_within_it() -> None:
+    names = [f"node {number}" for number in range(20)]
+    says = {(names[6], names[7]): "as soon as somebody has agreed to it"}
+    drawing = layout(names, list(pairwise(names)), says=says, room=1008)
+    assert drawing.width <= 1008
+    rows = sorted({box.y for box in drawing.boxes})
+    assert len(rows) == 4
+    assert all(one.y < other.y or one.x < other.x for one, other in pairwise(drawing.boxes))
+    labels = [one.text for line in drawing.lines for one in line.label]
+    assert " ".join(labels) == "as soon as somebody has agreed to it"
+
+
+def test_gaps_are_narrowed_before_a_drawing_goes_on_below() -> None:
+    names = ["plan", "review", "gather", "verify", "compose", "write"]
+    drawing = layout(names, list(pairwise(names)), room=1008)
+    assert len({box.y for box in drawing.boxes}) == 1
+    assert drawing.width <= 1008 < layout(names, list(pairwise(names))).width
+
+
+def test_a_drawing_is_cut_where_few_lines_cross_and_no_way_back_if_it_can_be() -> None:
+    names = ["read", "sort", "draft", "review", "pay", "settle", "send", "file"]
+    back = ("review", "draft")
+    drawing = layout(names, [*pairwise(names), back], room=800)
+    at = {box.name: box for box in drawing.boxes}
+    assert at["draft"].y == at["review"].y
+    assert len({box.y for box in drawing.boxes}) == 2
+
+
+def test_lines_to_the_next_band_that_say_nothing_share_their_way() -> None:
+    names = ["a", "b", "left", "right", "join", "then", "last"]
+    ways = [("a", "b"), ("b", "left"), ("b", "right"), ("left", "join"), ("right", "join")]
+    ways += [("join", "then"), ("then", "last")]
+    drawing = layout(names, ways, room=620)
+    depths = {
+        depth for line in drawing.lines if line.target == "join" for depth in re.findall(r"V(\d+)", line.path)
+    }
+    assert len({box.y for box in drawing.boxes if box.name in ("a", "join")}) == 2
+    assert len(depths) == 2  # down to the shared way, and down from it
+
+
 _names = st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1)
 
 
 @settings(max_examples=150)
-@given(_names, st.lists(st.tuples(st.sampled_from("abcdefghz"), st.sampled_from("abcdefghz")), max_size=20))
+@given(
+    _names,
+    st.lists(st.tuples(st.sampled_from("abcdefghz"), st.sampled_from("abcdefghz")), max_size=20),
+    st.sampled_from([None, 340, 700, 1008]),
+)
 def test_any_graph_has_every_place_once_and_every_known_way(
-    names: list[str], ways: list[tuple[str, str]]
+    names: list[str], ways: list[tuple[str, str]], room: int | None
 ) -> None:
-    drawing = layout(names, ways, says=dict.fromkeys(ways, "when it holds"))
+    drawing = layout(names, ways, says=dict.fromkeys(ways, "when it holds"), room=room)
     assert sorted(box.name for box in drawing.boxes) == sorted(names)
     assert all(_apart(one, other) for one, other in combinations(drawing.boxes, 2))
     known = [way for way in ways if set(way) <= set(names)]

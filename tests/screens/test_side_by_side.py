@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from runs import bodies
 from runs.models import Question, Run, RunState, Step, StepState
 from runs.shown import course, history, listing
 from runs.shown.course import Course
@@ -30,9 +31,7 @@ def taken(run: Run) -> Course:
 
 
 def gone_along(run: Run) -> set[tuple[str, str]]:
-    drawn = taken(run)
-    lines = drawn.drawn.drawing.lines
-    return {(line.source, line.target) for line, way in zip(lines, drawn.ways, strict=True) if way.went}
+    return {(way.source, way.target) for way in taken(run).ways if way.went}
 
 
 def fan(**wanted: object) -> Run:
@@ -48,6 +47,23 @@ def page_of(client: Client, run: Run, query: str = "") -> Page:
     page = read(client.get(f"/runs/{run.pk}{query}"))
     well_made(page, f"/runs/{run.pk}{query}")
     return page
+
+
+def test_tasks_are_named_by_their_inputs_which_stay_text(operator: Client) -> None:
+    run = fan(tasks=3, ask=[1])
+    names = ["python-dateutil", "<script>alert(1)</script>", "a\u202eb"]
+    for task, name in zip(
+        Step.objects.filter(run=run).exclude(parent=None).order_by("place"), names, strict=True
+    ):
+        Step.objects.filter(pk=task.pk).update(input=bodies.store({"allowed": ["MIT"], "name": name}))
+    page = page_of(operator, run)
+    assert "python-dateutil look, task 1" in page.text
+    assert "<script>alert(1)</script> look, task 2 · waits" in page.text
+    assert "aRLOb look, task 3" in page.text
+
+
+def test_tasks_that_are_all_called_the_same_have_only_their_numbers(operator: Client) -> None:
+    assert "well look, task 1" not in page_of(operator, fan(tasks=3)).text
 
 
 def test_boxes_count_their_tasks_and_lines_are_those_that_were_gone_along() -> None:
@@ -188,8 +204,9 @@ def test_a_run_through_rules_shows_the_circle_it_went_and_the_end_it_came_to() -
     path = ("triage", "draft", "verify", "draft", "verify", "reply")
     drawn = course.course(patterns.DESK_2, went(run, *path))
     assert drawn is not None
-    lines = drawn.drawn.drawing.lines
-    along = {(line.source, line.target) for line, way in zip(lines, drawn.ways, strict=True) if way.went}
+    along = {(way.source, way.target) for way in drawn.ways if way.went}
+    first = min(place for place, way in enumerate(drawn.ways) if way.went)
+    assert all(way.went for way in drawn.ways[first:])  # drawn on top of the others
     assert along == {
         ("triage", "draft"),
         ("draft", "verify"),
