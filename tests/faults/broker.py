@@ -47,20 +47,24 @@ class Broker:
         with contextlib.closing(redis.Redis.from_url(self.url)) as client:
             client.flushall()
 
-    def hint(self, *run_ids: int, times: int = 1) -> None:
+    def hint(self, *run_ids: int, times: int = 1, queue: str = "agents") -> None:
         """Say "look at run X", so many times."""
         with Connection(celery_address(self.url)) as conn:
             producer = conn.Producer()
             for run_id in run_ids * times:
-                advance_run.apply_async(args=(run_id,), queue="agents", producer=producer, retry=False)
+                advance_run.apply_async(args=(run_id,), queue=queue, producer=producer, retry=False)
 
     def tell_of_controls(self) -> None:
         """Say "read the controls now", as after the commit of an engagement."""
         with contextlib.closing(redis.Redis.from_url(self.url)) as client:
             client.publish(CONTROLS_CHANNEL, "look")
 
-    def forget(self) -> None:
-        """Back to an empty server that runs."""
+    def stand(self) -> None:
+        """Back up, if it is not."""
         if self._process is None or self._process.poll() is not None:
             self.start()
+
+    def forget(self) -> None:
+        """Back to an empty server that runs."""
+        self.stand()
         self.wipe()

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
-from runs.engine import answers, starts
-from runs.models import Question, Run
-from tests.faults import history, workflows  # noqa: F401  (registers the workflows here, too)
+from tests.faults import healed, history, workflows  # noqa: F401  (registers the workflows here, too)
+from tests.faults.acts import answer, fresh, start  # noqa: F401  (where the tests look for them)
 from tests.faults.broker import Broker
 from tests.faults.fleet import LEASE_SECONDS, Fleet, Nursery, SinkProcess
 
@@ -85,26 +83,10 @@ def fleet(_nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: P
     fleet = Fleet(nursery=_nursery, folder=tmp_path)
     try:
         yield fleet
+        if fleet.heals:
+            healed.heal(fleet, broker)
         fleet.end()
         history.check()
     finally:
         fleet.end()
         history.unwatch()
-
-
-def start(workflow: str, **order: Any) -> Run:
-    """A new run that nobody has been told of."""
-    with transaction.atomic():
-        return starts.start(workflow, order, start_key=uuid.uuid4().hex, by="test").run
-
-
-def fresh(run: Run) -> Run:
-    return Run.objects.get(pk=run.pk)
-
-
-def answer(run: Run, verb: str, text: str = "") -> None:
-    """A person answers the run's open question."""
-    with transaction.atomic():
-        question = answers.lock(Question.objects.get(run=run, state="open").pk)
-        given = question.action if verb == "approve" else None
-        answers.answer(question, verb=verb, answer=given, text=text, by="Marta")

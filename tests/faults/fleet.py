@@ -80,7 +80,18 @@ class Process:
     pid: int
     log: Path
     nursery: Nursery
+    queue: str = ""  # a queue of its own, if it has one
+    agent: bool = False
     code: int | None = None
+
+    def hurt(self) -> bool:
+        """Whether it has reached its failpoint."""
+        return self.log.exists() and "failpoint " in self.log.read_text()
+
+    @property
+    def worker(self) -> str:
+        """Its name on the attempts it makes; empty for what is no worker of agents."""
+        return f"agents-{self.name}-{self.pid}" if self.agent else ""
 
     def ended(self) -> bool:
         if self.code is None:
@@ -123,6 +134,7 @@ class Fleet:
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    heals: bool = True  # whether nothing may be left to do at its end
 
     def agents(
         self, name: str, *, threads: int = 4, failpoint: str = "", neighbours: bool = False, **settings: Any
@@ -133,6 +145,30 @@ class Fleet:
         on this one.
         """
         return self._worker(name, "agents", threads, failpoint, settings, "" if neighbours else name)
+
+    def alone(self, name: str, *, failpoint: str, threads: int = 2, **settings: Any) -> Process:
+        """A worker with a queue of its own, named as it is: nobody else gets its hints, and it looks for no others."""
+        options = ["-Q", name, "--pool=threads", f"--concurrency={threads}", "-n", f"agents@{name}"]
+        options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        return self._start(
+            name, ["worker", *options], failpoint, {"RUNS_SWEEP_SECONDS": NEVER, **settings}, name, name
+        )
+
+    def acting(self, name: str, *arguments: str, failpoint: str) -> Process:
+        """A process in which somebody acts once, see tests/faults/acting.py."""
+        log = self.folder / f"{name}.log"
+        env = {**self.env, "FAILPOINT": failpoint}
+        pid = self.nursery.start(
+            name=name,
+            log=str(log),
+            env=env,
+            settings={},
+            module="tests.faults.acting",
+            arguments=list(arguments),
+        )
+        process = Process(name=name, pid=pid, log=log, nursery=self.nursery)
+        self.processes.append(process)
+        return process
 
     def ordinary(self) -> Process:
         return self._worker("ordinary", "ordinary", 2, "", {})
@@ -149,7 +185,13 @@ class Fleet:
         return self._start(name, ["worker", *options], failpoint, settings, place)
 
     def _start(
-        self, name: str, arguments: list[str], failpoint: str, settings: dict[str, Any], place: str = ""
+        self,
+        name: str,
+        arguments: list[str],
+        failpoint: str,
+        settings: dict[str, Any],
+        place: str = "",
+        queue: str = "",
     ) -> Process:
         log = self.folder / f"{name}.log"
         pid = self.nursery.start(
@@ -160,7 +202,8 @@ class Fleet:
             place=place,
             arguments=["-A", "opsconsole", *arguments, "-l", "WARNING"],
         )
-        process = Process(name=name, pid=pid, log=log, nursery=self.nursery)
+        agent = any(one.startswith("agents@") for one in arguments)
+        process = Process(name=name, pid=pid, log=log, nursery=self.nursery, queue=queue, agent=agent)
         self.processes.append(process)
         return process
 

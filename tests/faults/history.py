@@ -1,19 +1,22 @@
 """What must be true of every run's record, whatever was killed: one checker for every fault test.
 
 Two tables written by triggers (`watch`) keep what the product's own rows cannot show afterwards: every fence a run
-had, and every outcome a step ever got. All times compared are PostgreSQL's, and statements', not transactions'.
+had, and every outcome a step ever got. What was acknowledged to somebody is told to this module (`started`,
+`answered`) after it was: that may never be missing. All times compared are PostgreSQL's, and statements', not
+transactions'; a sink's are the kernel's, of the same machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
 from django.db import connection
 from django.db.models import F
 
-from runs.models import Attempt, Call, Control, Event, Run
+from runs.models import Attempt, Call, Control, Event, Question, Run
 
 _WATCH = """
     CREATE TABLE fault_fence (id bigserial, run_id bigint, was bigint, fence bigint);
@@ -38,8 +41,14 @@ _UNWATCH = """
 """
 
 
+_started: dict[int, str] = {}  # run -> its start key, as whoever started it was told
+_answered: dict[int, str] = {}  # question -> the verb, as whoever answered it was told
+
+
 def watch() -> None:
     """Begin to note fences and outcomes, from the inside of the database."""
+    _started.clear()
+    _answered.clear()
     _execute(_WATCH)
 
 
@@ -47,14 +56,26 @@ def unwatch() -> None:
     _execute(_UNWATCH)
 
 
-def check() -> None:
-    """Fails with every sentence that is wrong about any run."""
-    wrong = list(faults())
+def started(run: Run) -> None:
+    """Somebody was told that this run is started."""
+    _started[run.pk] = run.start_key
+
+
+def answered(question_id: int, verb: str) -> None:
+    """Somebody was told that the answer counts."""
+    _answered[question_id] = verb
+
+
+def check(arrivals: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Fails with every sentence that is wrong about any run. `arrivals` is what reached a sink."""
+    wrong = list(faults(arrivals))
     assert not wrong, "\n".join(wrong)
 
 
-def faults() -> Iterator[str]:
+def faults(arrivals: Sequence[Mapping[str, Any]] = ()) -> Iterator[str]:
     """One sentence for each thing that can never be."""
+    yield from _lost()
+    yield from _human_acts()
     for run in Run.objects.order_by("pk"):
         yield from _events(run)
         yield from _claims_while_held(run)
@@ -64,6 +85,62 @@ def faults() -> Iterator[str]:
     yield from _fences()
     yield from _calls()
     yield from _under_controls()
+    yield from _arrived_under_controls(arrivals)
+
+
+def _lost() -> Iterator[str]:
+    """What was acknowledged and is not there."""
+    runs = dict(Run.objects.filter(pk__in=_started).values_list("pk", "start_key"))
+    begun = set(Event.objects.filter(run__in=_started, kind="started").values_list("run_id", flat=True))
+    for run_id, key in _started.items():
+        if runs.get(run_id) != key or run_id not in begun:
+            yield f"run {run_id}: its start was acknowledged and is lost"
+    answers = dict(Question.objects.filter(pk__in=_answered).values_list("pk", "verb"))
+    told = [data["question"] for data in _data("answered")]
+    for question_id, verb in _answered.items():
+        if answers.get(question_id) != verb or told.count(question_id) != 1:
+            yield f"question {question_id}: the answer {verb!r} was acknowledged and is lost or doubled"
+
+
+def _data(kind: str) -> list[dict[str, Any]]:
+    return list(Event.objects.filter(kind=kind).values_list("data", flat=True))
+
+
+# What a person did through the product's own door; the engine's tests engage and answer without one.
+_HUMAN = """
+    WITH person AS (
+        SELECT username AS name FROM auth_user UNION SELECT first_name || ' ' || last_name FROM auth_user
+    ), done AS (
+        SELECT *, body::jsonb -> 'details' AS details FROM escalations_journalentry
+        WHERE outcome = 'done' AND actor_name IN (SELECT name FROM person)
+    )
+    SELECT 'the answer to E-' || it.id, it.made, count(done.seq) FROM (
+        SELECT e.id, (SELECT count(*) FROM escalations_decision d WHERE d.escalation_id = e.id) AS made
+        FROM escalations_escalation e JOIN runs_question q ON q.id = e.question_id
+        WHERE q.state = 'answered' AND q.answered_by IN (SELECT name FROM person)
+           OR EXISTS (SELECT FROM escalations_decision d WHERE d.escalation_id = e.id)
+    ) it LEFT JOIN done ON done.escalation_id = it.id AND done.act IN ('approve', 'reject', 'respond', 'look again')
+    GROUP BY it.id, it.made
+    UNION ALL
+    SELECT 'the engagement of control ' || c.id, 1, count(done.seq) FROM runs_control c
+    LEFT JOIN done ON done.act = 'engage ' || c.kind AND done.details ->> 'control' = c.id::text
+         AND NOT done.details ? 'already_engaged'
+    WHERE c.engaged_by IN (SELECT name FROM person) GROUP BY c.id
+    UNION ALL
+    SELECT 'the release of control ' || c.id, 1, count(done.seq) FROM runs_control c
+    LEFT JOIN done ON done.act = 'release ' || c.kind AND done.details ->> 'control' = c.id::text
+    WHERE c.released_by IN (SELECT name FROM person) GROUP BY c.id
+    UNION ALL
+    SELECT 'the start of run ' || r.id, 1, count(done.seq) FROM runs_run r
+    LEFT JOIN done ON done.act = 'start run' AND done.run_id = r.id AND NOT done.details ? 'already_started'
+    WHERE r.started_by IN (SELECT name FROM person) GROUP BY r.id
+"""
+
+
+def _human_acts() -> Iterator[str]:
+    for what, made, entries in _rows(_HUMAN):
+        if made != 1 or entries != 1:
+            yield f"{what}: {made} times on record, with {entries} entries of the journal"
 
 
 def _events(run: Run) -> Iterator[str]:
@@ -149,6 +226,12 @@ def _calls() -> Iterator[str]:
         GROUP BY run_id, step_id, key HAVING count(*) > 1
     """):
         yield f"run {run_id}: {times} calls with the key {key} are done"
+    for run_id, key in _rows("""
+        SELECT call.run_id, call.key FROM runs_call call JOIN runs_step step ON step.id = call.step_id
+        WHERE step.finished_at IS NOT NULL AND call.kind = 'tool' AND call.state = 'permitted'
+          AND (call.effect <> 'none' OR call.egress)
+    """):
+        yield f"run {run_id}: its step is over, and nobody says how the effect {key} ended"
 
 
 def _under_controls() -> Iterator[str]:
@@ -164,6 +247,20 @@ def _began_under(control: Control) -> Iterator[str]:
             yield f"{call} of run {call.run_id}: {column} {getattr(call, column)} is under the {control}"
     for event in Event.objects.filter(**covered, **_within(control, "at"), kind__in=CLAIMS):
         yield f"{event}: claimed at {event.at}, under the {control} of {control.engaged_at}"
+
+
+def _arrived_under_controls(arrivals: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The same, as the world saw it: a request leaves and arrives while its sender holds the gate."""
+    for control in Control.objects.all():
+        keys = set(Call.objects.filter(**_covered(control)).values_list("key", flat=True))
+        for arrival in arrivals:
+            at = datetime.fromtimestamp(arrival["arrived_ns"] / 1e9, UTC)
+            if arrival["key"] in keys and _covers(control, at):
+                yield f"{arrival['key']} arrived at {at}, under the {control} of {control.engaged_at}"
+
+
+def _covers(control: Control, at: datetime) -> bool:
+    return at > control.engaged_at and (control.released_at is None or at < control.released_at)
 
 
 def _covered(control: Control) -> dict[str, Any]:

@@ -54,8 +54,9 @@ def _start(order: dict[str, Any]) -> int:
             from runs.engine import heart
 
             heart._place = lambda: order["place"]  # as if on a machine of its own
-        sys.argv = ["celery", *order["arguments"]]
-        runpy.run_module("celery", run_name="__main__", alter_sys=True)
+        module = order.get("module", "celery")
+        sys.argv = [module, *order["arguments"]]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
     return children.fork(order["name"], Path(order["log"]), {**os.environ, **order["env"]}, (), run)
 

@@ -23,9 +23,11 @@ from runs.agents.door import ModelReply, ModelRequest, ToolCall
 from runs.agents.simulated import says, simulated
 from runs.definitions import (
     Agent,
+    Approval,
     Effect,
     EffectGate,
     Node,
+    NotKnown,
     Pipeline,
     Plan,
     Results,
@@ -34,6 +36,7 @@ from runs.definitions import (
     Tool,
     Workflow,
 )
+from runs.starts_by import Folder, Start
 
 CHAIN_STEPS = 6
 HOPS = 400  # more than the latency test ever gets through: its runs stay hot
@@ -97,8 +100,7 @@ def _tool(**more: Any) -> Tool:
         perform=_send,
         sentence=lambda sending: f"Send number {sending.number}",
         effect=Effect.IRREVERSIBLE,
-        approval=lambda sending, order: None,
-        **more,
+        **{"approval": lambda sending, order: None, **more},
     )
 
 
@@ -130,7 +132,7 @@ def _pass(order: Order) -> Order:
     return order
 
 
-def _workflow(name: str, *nodes: Node) -> Workflow:
+def _workflow(name: str, *nodes: Node, starts: tuple[Start, ...] = ()) -> Workflow:
     return registry.register(
         Workflow(
             name=name,
@@ -138,6 +140,7 @@ def _workflow(name: str, *nodes: Node) -> Workflow:
             team="Testers",
             goal=lambda order: name,
             pattern=Pipeline(nodes=nodes),
+            starts=starts,
         )
     )
 
@@ -154,10 +157,23 @@ def _sending(name: str, **more: Any) -> Workflow:
     return _workflow(name, _plain("prepare"), _by("send", _agent("sender", _tool(**more))), _plain("close"))
 
 
+def _look(sending: Sending, key: str) -> Mapping[str, Any] | NotKnown | None:
+    """The same; not sure while FAULT_BLIND names a file that is there."""
+    blind = os.environ.get("FAULT_BLIND")
+    if blind and Path(blind).exists():
+        return NotKnown(seen=f"the sink's log is closed to me, for number {sending.number}")
+    return _find(key)
+
+
 SEND = _sending("fault_send")
 SEND_REPEATABLE = _sending("fault_send_repeatable", repeatable=True)
 SEND_FOUND = _sending("fault_send_found", find=_find)
+SEND_LOOK = _sending("fault_send_look", look=_look)
+SEND_ASKED = _sending(
+    "fault_send_asked", approval=lambda sending, order: Approval(reason="each is asked for")
+)
 CHAIN = _workflow("fault_chain", *(_by(f"think{n}", _agent("thinker")) for n in range(1, CHAIN_STEPS + 1)))
+PLAIN = _workflow("fault_plain", _plain("pass"), starts=(Folder(name="dropped"),))
 HOT = _workflow("fault_hot", *(_plain(f"hop{n}") for n in range(1, HOPS + 1)))
 
 

@@ -1,0 +1,60 @@
+"""After the last fault has healed: nothing is left to do, and every process that lives does three things more, rightly.
+
+That a record is right does not show that anybody still works. Asserts nothing about the record itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import Q, QuerySet
+
+from runs.engine.record import now
+from runs.models import Attempt, Hold, Run, RunState
+from tests.faults import acts, workflows
+from tests.faults.broker import Broker
+from tests.faults.fleet import Fleet, Process, until
+
+OPERATIONS = 3
+
+
+def heal(fleet: Fleet, broker: Broker) -> None:
+    """Fails when a run that is due stays undone, or a living worker does not do what it is given."""
+    broker.stand()
+    until(lambda: not due().exists(), "the backlog is zero")
+    living = [one for one in fleet.processes if one.worker and not one.ended() and not one.frozen()]
+    if not living:
+        return
+    _three_more(living, broker)
+
+
+def due() -> QuerySet[Run]:
+    """Runs that somebody should be working at now."""
+    asleep = Q(state=RunState.SLEEPING, due_at__gt=now())
+    working = Run.objects.filter(hold=Hold.NONE).exclude(asleep)
+    return working.filter(state__in=(RunState.READY, RunState.RUNNING, RunState.SLEEPING))
+
+
+def _three_more(living: Sequence[Process], broker: Broker) -> None:
+    before = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    probes: list[Run] = []
+
+    def done() -> bool:
+        missing = [one for one in living if _did(one, before) < OPERATIONS]
+        open_ones = Run.objects.filter(pk__in=[run.pk for run in probes]).exclude(state="done").count()
+        if missing and open_ones < 2 * len(living):
+            for one in missing:
+                probe = acts.start(workflows.PLAIN.name)
+                probes.append(probe)
+                broker.hint(probe.pk, queue=one.queue or "agents")
+        return not missing
+
+    until(done, f"{', '.join(one.name for one in living)} did {OPERATIONS} things more")
+    for one in living:
+        last = Attempt.objects.filter(worker=one.worker).order_by("-pk").values_list("state", flat=True)
+        assert set(last[:OPERATIONS]) == {"done"}, f"{one.name}: {list(last[:OPERATIONS])}"
+    until(lambda: not due().exists(), "what was asked of them is done")
+
+
+def _did(process: Process, since: int) -> int:
+    return Attempt.objects.filter(worker=process.worker, pk__gt=since, state="done").count()

@@ -1,0 +1,81 @@
+"""Every failpoint with every fault: the run ends right, one record a step, and no effect twice behind anybody's back.
+
+The cases run side by side, see tests/faults/matrix.py; each test here says what was wrong with one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from runs.engine import failpoints
+from tests import factories
+from tests.faults import counts, history
+from tests.faults.broker import Broker
+from tests.faults.fleet import Fleet, Nursery, SinkProcess
+from tests.faults.matrix import FAULTS, POINTS, Case, Storm, cases
+
+pytestmark = pytest.mark.django_db  # so that there is one; the tests themselves only read verdicts
+AT_ONCE = 16  # processes that are hurt side by side
+Verdicts = dict[str, list[str]]
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    request: pytest.FixtureRequest,
+    _nursery: Nursery,
+    _broker: Broker,
+    django_db_blocker: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Verdicts]:
+    """What was wrong with each case that is wanted, and with the whole record."""
+    items = [item for item in request.session.items if getattr(item, "module", None) is request.module]
+    wanted = {item.callspec.params["case"] for item in items if hasattr(item, "callspec")}
+    some = [case for case in cases() if case in wanted] * counts.of(fast=1, soak=20, name="matrix")
+    with django_db_blocker.unblock():
+        yield _stormed(some, _nursery, _broker, tmp_path_factory.mktemp("matrix"))
+        call_command("flush", verbosity=0, interactive=False)
+
+
+def _stormed(some: list[Case], nursery: Nursery, broker: Broker, folder: Path) -> Verdicts:
+    found: Verdicts = {str(case): [] for case in some}
+    sink = SinkProcess(folder)
+    broker.forget()
+    history.watch()
+    try:
+        marta = factories.person("marta", "operator")
+        for at in range(0, len(some), AT_ONCE):
+            place = folder / f"storm{at}"
+            place.mkdir()
+            fleet = Fleet(nursery=nursery, folder=place, env=sink.env)
+            try:
+                storm = Storm(fleet=fleet, broker=broker, sink=sink, marta=marta)
+                storm.pass_over(some[at : at + AT_ONCE])
+            finally:
+                fleet.end()
+            for one in storm.hurt:
+                found[str(one.case)] += storm.wrong(one)
+        found[""] = list(history.faults(sink.arrivals()))
+    finally:
+        history.unwatch()
+        sink.end()
+    return found
+
+
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_a_run_ends_right_when_its_process_is(case: Case, verdicts: Verdicts) -> None:
+    assert verdicts[str(case)] == []
+
+
+def test_after_all_of_it_the_whole_record_is_right(verdicts: Verdicts) -> None:
+    assert verdicts[""] == []
+
+
+def test_every_failpoint_of_the_engine_is_in_the_matrix_with_every_fault() -> None:
+    tried = {(case.point, case.fault) for case in cases()}
+    assert tried == {(point, fault) for point in failpoints.NAMES for fault in FAULTS}
+    assert set(POINTS) == failpoints.NAMES
