@@ -39,6 +39,10 @@ try:
     RUNS_SILENT_SECONDS = number("OPSCONSOLE_RUNS_SILENT_SECONDS", 20, least=3, most=3600)
     RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
     RUNS_GATE_HOLD_MS = number("OPSCONSOLE_RUNS_GATE_HOLD_MS", 250, least=1, most=10_000)
+    # A version that runs began with: must it stay as it is? While one writes workflows, it need not.
+    RUNS_FREEZE_VERSIONS = environment.flag("OPSCONSOLE_FREEZE_VERSIONS", default=PRODUCTION)
+    # How long a version's last worker may be away before people are asked about its runs.
+    RUNS_VERSION_GRACE_SECONDS = number("OPSCONSOLE_VERSION_GRACE_SECONDS", 30, least=0, most=3600)
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
     # How long a simulated agent thinks, on average.
     SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connection
 
 from runs.agents import providers
-from runs.engine import failpoints, folders, heart, schedules, sweep
+from runs.engine import failpoints, folders, heart, schedules, sweep, versions
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime, current, install
 from runs.engine.watch import Watch
@@ -28,13 +28,17 @@ POLL_THREADS = 4
 POLL_AT_ONCE = POLL_THREADS * 4
 OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint was lost
 WATCH_SHARE = 1.25  # of the time after which others call it silent: a worker that hangs ends itself
+MOST_PASSED = 8  # workers that pass a hint on; then whoever has the run's definition finds it by polling
 AGAIN_SECONDS = 0.5  # between two looks of a poller while there is more than it can take at once
 
 
 @shared_task(name="runs.advance", ignore_result=True)
-def advance_run(run_id: int) -> None:
+def advance_run(run_id: int, passed: int = 0) -> None:
+    """`passed`: how many workers have passed this hint on, because they have not the definition of its run."""
     failpoints.hit("after_wake")
-    advance(run_id)
+    if advance(run_id).why == "elsewhere" and passed < MOST_PASSED:
+        with contextlib.suppress(Exception):
+            advance_run.apply_async(args=(run_id, passed + 1), queue="agents", retry=False)
 
 
 @shared_task(name="runs.sweep", ignore_result=True)
@@ -87,6 +91,8 @@ class Poller:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
+        _try(versions.come_back)
+        connection.close()
         due = time.monotonic() + float(settings.RUNS_SWEEP_SECONDS)
         while not self._stopping.wait(min(1.0, max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due:
@@ -110,7 +116,8 @@ class Poller:
         _try(lambda: sweep.expire_questions(limit=50))
         _try(schedules.look)  # folders wait for beat: they lie where the ordinary workers are
         busy = {flight.run_id for flight in self._runtime.in_flight()}
-        overlooked = sweep.due(limit=POLL_AT_ONCE, overlooked_seconds=OVERLOOKED_SECONDS)
+        others = versions.left_to_others()
+        overlooked = sweep.due(limit=POLL_AT_ONCE, overlooked_seconds=OVERLOOKED_SECONDS, leave=others)
         beside = sweep.due_beside(self._runtime.name, limit=POLL_AT_ONCE)
         for run_id in [*(one for one in overlooked if one not in busy), *beside]:
             if run_id not in self._looking:
@@ -124,7 +131,7 @@ class Poller:
         if not self._runtime.stuck(silent):
             return False
         try:
-            return bool(sweep.due(limit=1, overlooked_seconds=silent))
+            return bool(sweep.due(limit=1, overlooked_seconds=silent, leave=versions.left_to_others()))
         except Exception:  # without the database nobody can claim, and that is not this process's fault
             return False
         finally:

@@ -12,7 +12,7 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from runs import bodies, registry, routing
 from runs.canonical import told
 from runs.definitions import Agent, Orchestrated, Pipeline, Recorded, Supervised, Workflow
-from runs.engine import askings, contracts, holds, questions
+from runs.engine import askings, contracts, holds, questions, versions
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
 from runs.engine.record import event, move_attempt, move_run, move_step, now
@@ -42,14 +42,12 @@ def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step
     Asks or ends the run where it must. `settled` is the step whose settlement this belongs to. The caller closes.
     """
     run = closing.run
+    workflow = registry.workflow(run.workflow, run.version, run.definition)
+    if workflow is None:
+        return _unknown(closing, moment)
     run.lease_owner, run.lease_until = worker, moment + holds.lease()
     move_run(run, RunState.RUNNING)
     run.due_at = run.lease_until
-    workflow = registry.workflow(run.workflow, run.version)
-    if workflow is None:
-        return _missing(
-            closing, "the run keeps the version it started with, and that version is gone", moment
-        )
     if run.deadline_at <= moment:
         return end_run(closing, RunState.FAILED, "The run's deadline has passed.", moment)
     return _Choice(closing=closing, workflow=workflow, worker=worker, moment=moment).made(settled)
@@ -296,6 +294,7 @@ class _Choice:
         steps = self.run.steps.select_related("output").order_by("seq")
         if isinstance(self.workflow.pattern, (Pipeline, Recorded)):
             steps = steps.reverse()[:1]
+        known = versions.seen(self.workflow, self.run, steps) if self.run.migrated_seq else steps
         return [
             routing.Visited(
                 id=step.pk,
@@ -305,7 +304,7 @@ class _Choice:
                 parent=step.parent_id,
                 place=step.place,
             )
-            for step in steps
+            for step in known
         ]
 
     def _visit(self, visits: Sequence[routing.Visit]) -> None:
@@ -358,6 +357,13 @@ def denied_before(run: Run) -> str | None:
     if last is None or (last.state != QuestionState.EXPIRED and last.verb != Verb.REJECT):
         return None
     return last.answer_text or "denied"
+
+
+def _unknown(closing: Closing, moment: datetime) -> Nothing:
+    """What the run began with is not here: others may have it, or a person is asked (law L10)."""
+    if versions.elsewhere(closing.run):
+        return versions.leave(closing.run)
+    return _missing(closing, versions.why_missing(closing.run), moment)
 
 
 def _missing(closing: Closing, reason: str, moment: datetime) -> Nothing:

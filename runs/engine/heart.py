@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -59,9 +59,17 @@ _FREE = f"""
 """
 
 
-def register(name: str, kind: str, pid: int) -> None:
-    """Make this process known, and those that died here. A name is used once; a restarted process has a new one."""
-    values = {"kind": kind, "pid": pid, "place": _place() if pid else ""}
+def register(name: str, kind: str, pid: int, definitions: Sequence[str] = ()) -> None:
+    """Make this process known, and those that died here. A name is used once; a restarted process has a new one.
+
+    `definitions`: the digests of those that it has.
+    """
+    values = {
+        "kind": kind,
+        "pid": pid,
+        "place": _place() if pid else "",
+        "definitions": list(definitions),
+    }
     Worker.objects.update_or_create(
         name=name, defaults={**values, "started_at": Now(), "seen_at": Now(), "gone_at": None}
     )

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
+from runs import registry
 from runs.engine import failpoints, heart
 from runs.engine.outcomes import CutInFlight
 from runs.errors import RecoverableError
@@ -146,12 +147,16 @@ class Runtime:
     def start(self) -> None:
         """Make this process known, and begin to beat. While the database is gone, the heart goes on trying."""
         try:
-            heart.register(self.name, self.kind, os.getpid())
+            self._register()
         except (InterfaceError, OperationalError) as error:
             _log.warning("%s starts without the database: %s", self.name, error)
             connection.close()
         self._spawn(self._beat_on, "heart")
         self._spawn(self._listen, "controls")
+
+    def _register(self) -> None:
+        definitions = registry.contents() if self.kind == WorkerKind.AGENTS else ()
+        heart.register(self.name, self.kind, os.getpid(), definitions)
 
     def stop(self) -> None:
         """Leave in order: say so, stop the threads and the loop."""
@@ -261,7 +266,7 @@ class Runtime:
         """One beat: seen, leases extended, lost ones cut, controls obeyed and confirmed."""
         flights = self.in_flight()
         if not heart.seen(self.name, len(flights)):
-            heart.register(self.name, self.kind, os.getpid())
+            self._register()
         failpoints.hit("mid_heartbeat")
         self._give_up_overdue(flights)
         fences = _newest_fences(flight for flight in flights if not flight.lost)

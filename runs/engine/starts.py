@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies, registry
 from runs.canonical import canonical
 from runs.definitions import Workflow
-from runs.engine import gate, holds
+from runs.engine import gate, holds, versions
 from runs.engine.record import announce_run, event, now, wake_run
 from runs.errors import wrong_values
 from runs.models import Control, ControlKind, Run, RunState, Team
@@ -51,6 +51,10 @@ class IntakeFull(NotStarted):
         self.retry_after_seconds = seconds
 
 
+class Changed(NotStarted):
+    """The version has been used, and is not what it was then; or the files have changed since they were loaded."""
+
+
 class Held(NotStarted):
     """A stop covers the workflow."""
 
@@ -81,7 +85,7 @@ def start(
 
     `because` goes into the run's first event: what started it, when no person did.
 
-    Raises UnknownWorkflow, BadInput, IntakeFull, Held; nothing is half-done then.
+    Raises UnknownWorkflow, BadInput, IntakeFull, Held, Changed; nothing is half-done then.
     """
     gate.shared()
     workflow = registry.newest(name)
@@ -114,7 +118,7 @@ def begin(
 ) -> Started:
     """Start a run of exactly this definition, with an input that has been checked. The caller has passed the gate.
 
-    Raises IntakeFull, Held.
+    Raises IntakeFull, Held, Changed.
     """
     return _create(workflow, checked, start_key, by, because)
 
@@ -126,6 +130,7 @@ def _create(
     if controls and controls[0].kind == ControlKind.STOP:
         raise Held(controls[0])
     _refuse_when_full()
+    definition = _used(workflow)
     moment = now()
     team, _ = Team.objects.get_or_create(name=workflow.team)
     run = Run(
@@ -137,6 +142,7 @@ def _create(
         started_by=by,
         simulated=workflow.simulated,
         recorded=workflow.recorded,
+        definition=definition,
         input=bodies.store(checked),
         due_at=moment,
         deadline_at=moment + timedelta(seconds=workflow.deadline_seconds),
@@ -153,6 +159,13 @@ def _create(
     announce_run(run)
     wake_run(run)
     return Started(run=run, created=True)
+
+
+def _used(workflow: Workflow) -> str:
+    try:
+        return versions.used(workflow)
+    except versions.Frozen as why:
+        raise Changed(f"Nothing was started: {why}") from why
 
 
 def _refuse_when_full() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 
@@ -20,12 +20,14 @@ A_WHILE = 1.5  # seconds one part of a sweep may take: the next sweep goes on
 BATCH = 64  # due runs a sweep; the oldest first, so a backlog drains in order
 
 
-def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0) -> list[int]:
+def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0, leave: Collection[str] = ()) -> list[int]:
     """Runs somebody should look at, oldest first; those due for at least so many seconds, or whose lease ran out: of
-    that nobody gives a hint."""
+    that nobody gives a hint. `leave`: digests of definitions whose runs are others' business."""
     moment = now()
     late = Q(due_at__lte=moment - timedelta(seconds=overlooked_seconds)) | Q(state=RunState.RUNNING)
     runs = Run.objects.filter(late, due_at__lte=moment, hold=Hold.NONE).order_by("due_at")
+    if leave:
+        runs = runs.exclude(definition__in=leave)
     return list(runs.values_list("pk", flat=True)[:limit])
 
 
