@@ -73,11 +73,15 @@ class _Choice:
         going = True
         while going:
             route_due = self._take_up() or route_due
-            going = not self._over() and route_due and self._route()
+            going = not self._over() and route_due and not self._busy() and self._route()
             route_due = False
         if self._over():
             return Nothing(why="final")
         return tuple(self.claims) if self.claims else rest(self.run, self.moment)
+
+    def _busy(self) -> bool:
+        """Whether a step goes on that everything else waits for: then nothing is to be routed."""
+        return bool(self.claims) and self.workflow.width == 1
 
     def _over(self) -> bool:
         return self.run.final
