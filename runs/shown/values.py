@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-WIDTH = 88  # characters of a line, its indent counted
+WIDTH = 120  # characters of a line, its indent counted
 
 
 def laid_out(value: Any, width: int = WIDTH) -> str:
