@@ -51,8 +51,13 @@ def plain(value: Any) -> Any:
 def _plain(value: Any, depth: int) -> Any:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
+    kind = type(value)
+    if kind is int or kind is bool or value is None:  # what is frequent and cheap to see comes first
+        return value
+    if kind is dict:
+        return {_plain(str(key), depth): _plain(item, depth + 1) for key, item in value.items()}
     if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value.replace("\x00", "\u2400"))
+        return _text(value)
     if isinstance(value, BaseModel):
         return _plain(value.model_dump(mode="json"), depth)
     if isinstance(value, Mapping):
@@ -61,9 +66,15 @@ def _plain(value: Any, depth: int) -> Any:
         return [_plain(item, depth + 1) for item in value]
     if isinstance(value, float):
         return _number(value)
-    if value is None or isinstance(value, (bool, int)):
+    if isinstance(value, int):
         return value
     return _plain(str(value), depth)
+
+
+def _text(value: str) -> str:
+    if value.isascii() and "\x00" not in value:
+        return value
+    return _SURROGATE.sub("\ufffd", value.replace("\x00", "\u2400"))
 
 
 def _number(value: float) -> float | int:

@@ -20,7 +20,7 @@ from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
-from runs.models import Attempt, AttemptState, Body, Run, RunState, Step, StepState
+from runs.models import Attempt, Body, Run, RunState, Step
 
 _RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
 _RUN_COLUMNS = ", ".join(f"run.{field.column}" for field in Run._meta.concrete_fields)
@@ -30,6 +30,11 @@ _FIRST = f"""
     WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
       AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
 """
+# What an attempt is performed with. The other columns are fetched when somebody asks for them.
+_STEP_FIELDS = ["id", "run_id", "seq", "node", "state", "input_id", "fence"]
+_ATTEMPT_FIELDS = [
+    *("id", "step_id", "number", "agent", "by", "state", "fence", "worker", "note", "history_id"),
+]
 _BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
 _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _NOT_PLAIN = "OC001"  # raised by runs_hand_on: the step is settled, or its attempt is over
@@ -167,18 +172,16 @@ def _claimed(
     left: float,
     past: tuple[routing.Visited, ...],
 ) -> Claimed:
-    step = Step(
-        id=step_id, run=run, seq=seq, node=node.name, state=StepState.RUNNING, fence=run.fence, input=given
+    step = Step.from_db(
+        None, _STEP_FIELDS, [step_id, run.pk, seq, node.name, "running", given.digest, run.fence]
     )
-    attempt = Attempt(
-        id=attempt_id,
-        step=step,
-        number=1,
-        agent=_agent(node),
-        state=AttemptState.RUNNING,
-        fence=run.fence,
-        worker=worker,
+    step.run, step.input = run, given
+    attempt = Attempt.from_db(
+        None,
+        _ATTEMPT_FIELDS,
+        [attempt_id, step_id, 1, _agent(node), "", "running", run.fence, worker, "", None],
     )
+    attempt.step = step
     return Claimed(
         run=run,
         workflow=workflow,

@@ -21,14 +21,25 @@ class Body(models.Model):
 
 
 class Event(models.Model):
-    """What happened in a run, in order. `seq` is gap-free per run, given under the run's row lock."""
+    """What happened in a run, in order. `seq` is gap-free per run, given under the run's row lock.
 
-    run = models.ForeignKey("runs.Run", db_index=False, on_delete=models.CASCADE, related_name="events")
+    Only the engine writes events, in the transaction that wrote or locked their run and step: no foreign key has to
+    look for both again with every event.
+    """
+
+    run = models.ForeignKey(
+        "runs.Run", db_index=False, db_constraint=False, on_delete=models.CASCADE, related_name="events"
+    )
     seq = models.PositiveIntegerField()
     at = models.DateTimeField(db_default=Now())
     kind = models.CharField(max_length=40)
     step = models.ForeignKey(
-        "runs.Step", null=True, db_index=False, on_delete=models.CASCADE, related_name="events"
+        "runs.Step",
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        on_delete=models.CASCADE,
+        related_name="events",
     )
     data: models.JSONField[Any, Any] = models.JSONField(default=dict)
 
