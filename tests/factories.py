@@ -62,10 +62,10 @@ def unforeseen_error() -> Escalation:
     return escalation_of(advanced(started("writing", plan="crash")))
 
 
-def unknown_effect() -> Escalation:
+def unknown_effect(workflow: str = "paying") -> Escalation:
     """A run whose payment left, and nobody knows how it ended."""
     flows.CASHBOX.break_after_send = 1
-    return escalation_of(advanced(started("paying", amount=50)))
+    return escalation_of(advanced(started(workflow, amount=50)))
 
 
 def escalation_of(run: Run) -> Escalation:
