@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, QuerySet
 
 from runs import registry
 from runs.definitions import Effect
@@ -20,6 +20,7 @@ from runs.models import (
     Control,
     ControlKind,
     Hold,
+    Question,
     QuestionState,
     Run,
     ScopeKind,
@@ -27,8 +28,10 @@ from runs.models import (
     WorkerKind,
 )
 from runs.models.run import ACTIVE
+from runs.shown import counted, tallies
+from runs.shown.counted import MOST, limited
 
-MOST = 50
+SHOWN = 50  # effects, controls and runs that are listed
 _PACE = {"unconfirmed": 0, "stopping": 1, "pausing": 1}
 
 
@@ -67,7 +70,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """What a hold over a scope would hit, as of now. At most MOST open effects are listed."""
+    """What a hold over a scope would hit, as of now. At most SHOWN open effects are listed."""
 
     runs: int
     model_calls: int
@@ -91,9 +94,19 @@ def by_pace(held: Iterable[Held]) -> tuple[Held, ...]:
 
 
 def one(control: Control) -> Held:
-    """How far a control has taken hold. Four queries."""
-    return Held(
-        control=control, confirmation=holds.confirmation(control), runs=holds.covered(control).count()
+    """How far a control has taken hold."""
+    return several([control])[0]
+
+
+def several(controls: Sequence[Control]) -> tuple[Held, ...]:
+    """How far each of them has taken hold, in their order. Four queries, however many they are, and one more for
+    holds over single runs."""
+    if not controls:
+        return ()
+    counts = _covered(controls)
+    return tuple(
+        Held(control=one.control, confirmation=one, runs=counts[one.control.pk])
+        for one in holds.confirmations(controls)
     )
 
 
@@ -102,51 +115,64 @@ def silent() -> tuple[Worker, ...]:
     moment = now()
     alive = Worker.objects.filter(gone_at__isnull=True).exclude(kind=WorkerKind.BEAT)
     late = alive.filter(seen_at__lt=moment - timedelta(seconds=holds.SILENT_AFTER_SECONDS))
-    return tuple(late.filter(seen_at__gt=moment - holds.FORGET_AFTER).order_by("seen_at")[:MOST])
+    return tuple(late.filter(seen_at__gt=moment - holds.FORGET_AFTER).order_by("seen_at")[:SHOWN])
+
+
+def _covered(controls: Sequence[Control]) -> dict[int, int]:
+    """How many runs each covers, counted to counted.MOST."""
+    single = [one for one in controls if one.scope_kind == ScopeKind.RUN]
+    going = tallies.active(tallies.by_kind()) if len(single) < len(controls) else {}
+    names = {one.scope for one in single}
+    ids = [int(name) for name in names if name.isdecimal()]
+    there = {str(pk) for pk in Run.objects.filter(pk__in=ids, state__in=ACTIVE).values_list("pk", flat=True)}
+    found = {one.pk: int(one.scope in there) for one in single}
+    for one in controls:
+        if one.scope_kind == ScopeKind.EVERYTHING:
+            found[one.pk] = limited(going)
+        elif one.scope_kind == ScopeKind.WORKFLOW:
+            found[one.pk] = min(MOST, going.get(one.scope, 0))
+    return found
 
 
 def scopes() -> tuple[Scope, ...]:
     """Everything, and each workflow that is installed or has active runs. One query."""
-    rows = Run.objects.filter(state__in=ACTIVE).values_list("workflow").annotate(runs=Count("pk"))
-    active = dict(rows.order_by("workflow"))
+    active = tallies.active(tallies.by_kind())
     names = sorted({workflow.name for workflow in registry.all_newest()} | set(active))
     workflows = [
         Scope(kind=ScopeKind.WORKFLOW, scope=name, name=name, runs=active.get(name, 0)) for name in names
     ]
-    everything = Scope(kind=ScopeKind.EVERYTHING, scope="", name="Everything", runs=sum(active.values()))
+    everything = Scope(kind=ScopeKind.EVERYTHING, scope="", name="Everything", runs=limited(active))
     return (everything, *workflows)
 
 
 def hits(scope_kind: str, scope: str) -> Hits:
-    """What would be hit. Two queries, a third when effects are open; nothing is changed."""
-    probe = Control(kind=ControlKind.STOP, scope_kind=scope_kind, scope=scope)
-    covered = holds.covered(probe)
-    open_question = Q(questions__state=QuestionState.OPEN)
-    totals = covered.aggregate(
-        runs=Count("pk", distinct=True), people=Count("questions", filter=open_question)
-    )
+    """What would be hit, counted to counted.MOST. One query, a second when effects are open; nothing is changed."""
+    covered = holds.covered(Control(kind=ControlKind.STOP, scope_kind=scope_kind, scope=scope))
     under_way = Call.objects.filter(run__in=covered, state__in=(CallState.PERMITTED, CallState.UNKNOWN))
-    is_effect = Q(kind=CallKind.TOOL) & ~Q(effect=Effect.NONE)
-    is_model = Q(kind=CallKind.MODEL, state=CallState.PERMITTED)
-    calls = under_way.aggregate(effects=Count("pk", filter=is_effect), model=Count("pk", filter=is_model))
-    effects = under_way.filter(is_effect).order_by("pk")[:MOST] if calls["effects"] else ()
+    effects = under_way.filter(kind=CallKind.TOOL).exclude(effect=Effect.NONE)
+    counts = counted.up_to(
+        runs=covered,
+        people=Question.objects.filter(run__in=covered, state=QuestionState.OPEN),
+        effects=effects,
+        model=under_way.filter(kind=CallKind.MODEL, state=CallState.PERMITTED),
+    )
     return Hits(
-        runs=totals["runs"],
-        model_calls=calls["model"],
-        people=totals["people"],
-        effects=tuple(effects),
-        effects_total=calls["effects"],
+        runs=counts["runs"],
+        model_calls=counts["model"],
+        people=counts["people"],
+        effects=tuple(effects.order_by("pk")[:SHOWN]) if counts["effects"] else (),
+        effects_total=counts["effects"],
     )
 
 
 def left_behind() -> tuple[Left, ...]:
     """Runs that released stops left where they are, by control, newest first."""
-    rows = _left().values("held_by").annotate(total=Count("pk")).order_by("-held_by")[:MOST]
+    rows = _left().values("held_by").annotate(total=Count("pk")).order_by("-held_by")[:SHOWN]
     totals = {row["held_by"]: row["total"] for row in rows}
     controls = Control.objects.in_bulk(list(totals))
-    listed = _by_control(list(_left().filter(held_by__in=list(totals)).order_by("pk")[: MOST * 4]))
+    listed = _by_control(list(_left().filter(held_by__in=list(totals)).order_by("pk")[: SHOWN * 4]))
     return tuple(
-        Left(control=controls[pk], total=total, runs=tuple(listed.get(pk, [])[:MOST]))
+        Left(control=controls[pk], total=total, runs=tuple(listed.get(pk, [])[:SHOWN]))
         for pk, total in totals.items()
     )
 

@@ -7,23 +7,51 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models import BooleanField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Concat
 from django.utils import timezone
 
 from escalations.models import Escalation, EscalationState
 from runs.definitions import Effect
-from runs.models import QuestionKind
+from runs.models import Hold, QuestionKind, QuestionState, Run
+from runs.shown import counted
 
-MOST = 200  # rows of the queue; the rest is behind filters and search
+MOST = 100  # rows of the queue on a page
+LOOK = 20_000  # escalations that a search looks through for a text, which no index knows
 SOON = timedelta(minutes=30)
+_OPEN = Q(state=EscalationState.OPEN, question__state=QuestionState.OPEN)
+_OF_A_ROW = (
+    "opened_at",
+    "question__kind",
+    "question__title",
+    "question__group",
+    "question__effect",
+    "question__simulated",
+    "question__expires_at",
+    "run__workflow",
+    "run__goal",
+    "run__hold",
+    "run__recorded",
+    "taken_by__username",
+    "taken_by__first_name",
+    "taken_by__last_name",
+)
+# Where the page before this one ended, by its last question; that row stays, whatever has become of the question.
+_BEHIND = """
+(runs_question.rank, runs_question.expires_at, runs_question.id)
+    > (SELECT last.rank, last.expires_at, last.id FROM runs_question AS last WHERE last.id = %s)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which part of the queue: a filter by name ("" is all) and a text looked for in title, goal and numbers."""
+    """Which part of the queue: a filter by name ("" is all), a text looked for in title, goal and numbers, and the
+    question after which a further page begins."""
 
     name: str = ""
     text: str = ""
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,26 +68,33 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """The queue as it is shown: `items` in order, the same by cause, and how many each filter would show."""
+    """The queue as it is shown: `items` in order, the same by cause, and how many each filter would show, which are
+    counted to counted.MOST. `next` is the `after` of the following page, None on the last one."""
 
     items: tuple[Escalation, ...]
     causes: tuple[Cause, ...]
     counts: dict[str, int]
-    more: bool
+    next: int | None
     oldest: datetime | None
 
 
 def queue(actor: User, wanted: Wanted) -> Queue:
     """By risk, then time left. Two queries."""
-    rows = list(_filtered(actor, wanted)[: MOST + 1])
-    items = tuple(rows[:MOST])
+    items, following = page(actor, wanted)
     return Queue(
         items=items,
         causes=causes(items),
         counts=counts(actor),
-        more=len(rows) > MOST,
+        next=following,
         oldest=min((item.opened_at for item in items), default=None),
     )
+
+
+def page(actor: User, wanted: Wanted) -> tuple[tuple[Escalation, ...], int | None]:
+    """MOST rows of the queue, with what a row shows and no more, and the `after` of the following ones. One query."""
+    found = _filtered(actor, wanted).select_related("question", "run", "taken_by").only(*_OF_A_ROW)
+    rows = list(found[: MOST + 1])
+    return tuple(rows[:MOST]), rows[MOST - 1].question_id if len(rows) > MOST else None
 
 
 def after(items: Sequence[Escalation], escalation_id: int) -> int | None:
@@ -72,18 +107,22 @@ def after(items: Sequence[Escalation], escalation_id: int) -> int | None:
     return following[0] if following else others[0]
 
 
-def waiting() -> int:
-    """How many escalations are open."""
-    return _open().count()
-
-
 def counts(actor: User) -> dict[str, int]:
-    """How many open escalations each filter shows. One query."""
-    totals = _open().aggregate(
-        all=Count("pk"),
-        **{name: Count("pk", filter=condition) for name, condition in _filters(actor).items()},
+    """How many open escalations each filter shows, counted to counted.MOST. One query."""
+    filtered = {name: Escalation.objects.filter(_OPEN, one) for name, one in _filters(actor).items()}
+    return counted.up_to(all=Escalation.objects.filter(state=EscalationState.OPEN), **filtered)
+
+
+def found(text: str, most: int) -> list[Escalation]:
+    """Escalations that match, open or not: those of exactly this number, then others, newest first, from among the
+    newest LOOK. Two queries."""
+    newest = Escalation.objects.order_by("-pk").values("pk")[:1]
+    rows = _with_about(Escalation.objects.select_related("question", "run")).only(
+        "state", "question__title", "run__goal", "run__workflow"
     )
-    return {str(name): int(total) for name, total in totals.items()}
+    exactly = _numbered(text)
+    recent = rows.filter(_worded(text), pk__gt=Subquery(newest) - LOOK).exclude(exactly)
+    return [*rows.filter(exactly).order_by("-pk")[:most], *recent.order_by("-pk")[:most]][:most]
 
 
 def causes(items: Sequence[Escalation]) -> tuple[Cause, ...]:
@@ -113,46 +152,53 @@ def _cause(kind: str, group: str, workflow: str, items: tuple[Escalation, ...]) 
     )
 
 
-def _open() -> QuerySet[Escalation]:
-    return Escalation.objects.filter(state=EscalationState.OPEN)
-
-
 def _filters(actor: User) -> dict[str, Q]:
     return {
         "mine": Q(taken_by=actor),
         "free": Q(taken_by=None),
         "irreversible": Q(question__effect=Effect.IRREVERSIBLE),
-        "soon": Q(question__expires_at__lte=timezone.now() + SOON, run__hold=""),
+        "soon": Q(question__expires_at__lte=timezone.now() + SOON) & ~Q(run__in=_held()),
     }
 
 
+def _held() -> QuerySet[Run]:
+    """Their clocks stand still. Few, and found by an index of their own; a join would read every run."""
+    return Run.objects.exclude(hold=Hold.NONE)
+
+
 def _filtered(actor: User, wanted: Wanted) -> QuerySet[Escalation]:
-    rows = _open().select_related("question__step", "run__team", "team", "taken_by", "edited_by")
+    """In the order of the index question_queue."""
+    rows = _with_about(Escalation.objects.filter(_OPEN))
     condition = _filters(actor).get(wanted.name)
     if condition is not None:
         rows = rows.filter(condition)
     if wanted.text:
         rows = rows.filter(matching(wanted.text))
-    return rows.annotate(risk=_risk()).order_by("risk", "-question__priority", "question__expires_at", "pk")
+    if wanted.after is not None:
+        rows = rows.filter(RawSQL(_BEHIND, [wanted.after], output_field=BooleanField()))
+    return rows.order_by("question__rank", "question__expires_at", "question_id")
 
 
 def matching(text: str) -> Q:
-    """In title or goal; a bare number also as run or escalation, "E-12" as that escalation."""
+    """In title, goal or workflow; a bare number also as run or escalation, "E-12" as that escalation."""
+    return _worded(text) | _numbered(text)
+
+
+def _with_about(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
+    """With `about`, the words of the run, read row by row: joined, the whole table of runs would be read."""
+    words = Run.objects.filter(pk=OuterRef("run_id")).values_list(Concat("workflow", Value(" "), "goal"))
+    return rows.alias(about=Subquery(words[:1]))
+
+
+def _worded(text: str) -> Q:
     text = text.strip().replace("\x00", "")
-    found = Q(question__title__icontains=text) | Q(run__goal__icontains=text) | Q(run__workflow__iexact=text)
-    number = text.upper().removeprefix("E-").removeprefix("#")
-    if number.isascii() and number.isdecimal() and len(number) < 19:
-        found |= Q(pk=int(number))
-        if not text.upper().startswith("E-"):
-            found |= Q(run_id=int(number))
-    return found
+    return Q(question__title__icontains=text) | Q(about__icontains=text)
 
 
-def _risk() -> Case:
-    """What may have happened comes first, then what cannot be undone."""
-    return Case(
-        When(question__kind=QuestionKind.UNKNOWN, then=Value(0)),
-        When(question__effect=Effect.IRREVERSIBLE, then=Value(1)),
-        default=Value(2),
-        output_field=IntegerField(),
-    )
+def _numbered(text: str) -> Q:
+    text = text.strip().upper()
+    number = text.removeprefix("E-").removeprefix("#")
+    if not (number.isascii() and number.isdecimal() and len(number) < 19):
+        return Q(pk=None)
+    escalation = Q(pk=int(number))
+    return escalation if text.startswith("E-") else escalation | Q(run_id=int(number))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from django.db import connection
+from django.db.models import QuerySet
 
 from escalations.audit import chain
 from escalations.audit.filters import Filters, entries
@@ -18,7 +21,10 @@ from runs.shown.listing import number
 
 PAGE = 50
 COUNT_TO = 1000  # beyond it the exact number costs more than it says
+LOOK = 50_000  # entries that one page looks through for a text, which no index knows
+_ASTRAY = timedelta(hours=1)  # entries are in the order of their times but for a clock that was set back
 _LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)  # no day follows it
+_FIRST_DAY = datetime(1, 1, 1, tzinfo=UTC)
 _ELSEWHERE = frozenset({"changes", "digest", "version", "seen"})
 OTHER_ACTS = (
     "escalation opened",
@@ -27,15 +33,34 @@ OTHER_ACTS = (
     "looked",
     "effect left open",
 )
+_MOST_NAMES = 200
+_NAMES = """
+WITH RECURSIVE names AS (
+    (SELECT actor_name FROM escalations_journalentry ORDER BY actor_name LIMIT 1)
+    UNION ALL
+    SELECT (SELECT actor_name FROM escalations_journalentry WHERE actor_name > names.actor_name
+            ORDER BY actor_name LIMIT 1)
+    FROM names WHERE names.actor_name IS NOT NULL
+)
+SELECT actor_name FROM names WHERE actor_name IS NOT NULL LIMIT %s
+"""
+_BETWEEN = """
+SELECT
+    coalesce((SELECT seq FROM escalations_journalentry WHERE at >= %(first)s ORDER BY at LIMIT 1),
+        9223372036854775807),
+    coalesce((SELECT seq FROM escalations_journalentry WHERE at < %(last)s ORDER BY at DESC LIMIT 1), 0)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Newest first. `next` is the `before` of the following page, None on the last one."""
+    """Newest first. `next` is the `before` of the following page, None on the last one. `looked`: the first and the
+    last number that were looked through, when that was not all."""
 
     entries: tuple[JournalEntry, ...]
     next: int | None
     total: str
+    looked: tuple[int, int] | None = None
 
     @property
     def newest(self) -> int:
@@ -71,17 +96,39 @@ def filters_of(query: Mapping[str, str]) -> Filters:
 
 
 def page(filters: Filters, before: int | None = None, size: int = PAGE) -> Page:
-    """Two queries: the entries, and a count that stops at COUNT_TO."""
+    """The entries, and a count that stops at COUNT_TO. Two queries; three where a text or a day is looked for."""
+    if not (filters.text or filters.since or filters.until):
+        return _page(entries(filters), before, size)
+    low, high = _between(filters)
     found = entries(filters)
+    if not filters.text or high - low < LOOK:
+        return _page(found.filter(seq__range=(low, high)), before, size)
+    top = high if before is None else min(high, before - 1)
+    bottom = max(low, top - LOOK + 1)
+    shown = _page(found.filter(seq__range=(bottom, top)), None, size)
+    return replace(shown, next=shown.next or (bottom if bottom > low else None), looked=(bottom, top))
+
+
+def _page(found: QuerySet[JournalEntry], before: int | None, size: int) -> Page:
+    rows = found if before is None else found.filter(seq__lt=before)
+    shown = list(rows.defer("body", "reason", "prev_hash", "hash").order_by("-seq")[: size + 1])
     counted = found.order_by()[: COUNT_TO + 1].count()
-    if before is not None:
-        found = found.filter(seq__lt=before)
-    rows = list(found.order_by("-seq")[: size + 1])
     return Page(
-        entries=tuple(rows[:size]),
-        next=rows[size - 1].seq if len(rows) > size else None,
+        entries=tuple(shown[:size]),
+        next=shown[size - 1].seq if len(shown) > size else None,
         total=f"{counted:,}" if counted <= COUNT_TO else f"more than {COUNT_TO:,}",
     )
+
+
+def _between(filters: Filters) -> tuple[int, int]:
+    """The first and the last number that can match, as the days say. One query."""
+    last = filters.until + _ASTRAY if filters.until and filters.until < _LAST_DAY else _LAST_DAY
+    first = filters.since - _ASTRAY if filters.since and filters.since.year > 1 else _FIRST_DAY
+    with connection.cursor() as cursor:
+        cursor.execute(_BETWEEN, {"first": first, "last": last})
+        row = cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def one(seq: int) -> Entry | None:
@@ -104,9 +151,10 @@ def one(seq: int) -> Entry | None:
 
 
 def people() -> list[str]:
-    """Who has acted, by name as the journal has it."""
-    names = JournalEntry.objects.order_by("actor_name").values_list("actor_name", flat=True).distinct()
-    return list(names[:200])
+    """Who has acted, by name as the journal has it; from one name to the next along the index. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMES, [_MOST_NAMES])
+        return [name for (name,) in cursor.fetchall()]
 
 
 def acts() -> list[str]:

@@ -47,7 +47,10 @@ class Escalation(models.Model):
                 condition=Q(state__in=EscalationState.values), name="escalation_state_known"
             ),
         ]
-        indexes = [models.Index(fields=["state", "-id"], name="escalation_by_state")]
+        indexes = [
+            models.Index(fields=["state", "-id"], name="escalation_by_state"),
+            models.Index(fields=["taken_by"], condition=Q(state="open"), name="escalation_open_taken"),
+        ]
 
     def __str__(self) -> str:
         return f"E-{self.pk}"

@@ -42,7 +42,17 @@ class JournalEntry(models.Model):
                 fields=["run_id", "seq"], condition=models.Q(run_id__isnull=False), name="journal_by_run"
             ),
             models.Index(fields=["act", "seq"], name="journal_by_act"),
-            models.Index(fields=["actor", "seq"], name="journal_by_actor"),
+            models.Index(fields=["actor_name", "seq"], name="journal_by_name"),
+            models.Index(fields=["workflow", "seq"], name="journal_by_workflow"),
+            models.Index(
+                fields=["escalation_id", "seq"],
+                condition=models.Q(escalation_id__isnull=False),
+                name="journal_by_escalation",
+            ),
+            models.Index(
+                fields=["outcome", "seq"], condition=~models.Q(outcome="done"), name="journal_not_done"
+            ),
+            models.Index(fields=["at"], name="journal_by_time"),
         ]
 
     def __str__(self) -> str:

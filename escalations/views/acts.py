@@ -7,6 +7,7 @@ htmx the same components come back alone: the card, the queue and the messages.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -129,13 +130,18 @@ def _reason(request: HttpRequest) -> str:
 
 def _decided(request: HttpRequest, escalation_id: int, act: Act, *, said: str, given: Input) -> HttpResponse:
     """After a decision the next item of the queue is shown."""
-    before = inbox.queue(actor_of(request), wanted_of(request)).items
+    wanted = wanted_of(request)
+    before, _ = inbox.page(actor_of(request), wanted)
     try:
         act()
     except Refusal as refusal:
         return _refused(request, escalation_id, refusal, given)
     messages.success(request, f"E-{escalation_id} {said}.", extra_tags="sound")
-    return _show(request, inbox.after(before, escalation_id))
+    following = inbox.after(before, escalation_id)
+    if following is None and wanted.after is not None:  # the last of a further page
+        before, _ = inbox.page(actor_of(request), replace(wanted, after=None))
+        following = inbox.after(before, escalation_id)
+    return _show(request, following)
 
 
 def _stays(request: HttpRequest, escalation_id: int, act: Act, *, said: str, given: Input) -> HttpResponse:

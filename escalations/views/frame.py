@@ -12,11 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from escalations import holding, inbox, live
+from escalations import holding, standing
 from escalations.holding import Held
 from escalations.roles import TABLE as ACTS
 from escalations.roles import Act, Role, name_of, roles_of
-from runs.engine import holds
+from escalations.standing import Standing
 from runs.models import Control, ControlKind
 
 PLACES = ("inbox", "runs", "workflows", "controls", "interventions")
@@ -53,13 +53,18 @@ class Frame:
         return initials(self.name)
 
     @cached_property
+    def _standing(self) -> Standing:
+        return standing.now()
+
+    @property
     def waiting(self) -> int:
-        return inbox.waiting()
+        """How many escalations are open, counted to counted.MOST."""
+        return self._standing.waiting
 
     @cached_property
     def controls(self) -> list[Control]:
         """Everything engaged: stops first, the newest of them first."""
-        engaged = list(holds.engaged())
+        engaged = self._standing.controls
         return sorted(engaged, key=lambda one: (one.kind != ControlKind.STOP, -one.pk))
 
     @property
@@ -73,9 +78,10 @@ class Frame:
         return len(self.controls) - 1
 
     def held(self, control: Control) -> Held:
-        """How far a control has taken hold; read once a page, however many parts of it say so."""
+        """How far a control has taken hold. Of the engaged ones all are read at once, when the first is asked for."""
         if control.pk not in self._held:
-            self._held[control.pk] = holding.one(control)
+            asked = self.controls if control in self.controls else [control]
+            self._held |= {one.control.pk: one for one in holding.several(asked)}
         return self._held[control.pk]
 
     @cached_property
@@ -83,10 +89,10 @@ class Frame:
         """Every engaged control; what is not confirmed comes first."""
         return holding.by_pace([self.held(control) for control in self.controls])
 
-    @cached_property
+    @property
     def head(self) -> int:
         """The journal's newest number: from here on the page's socket replays."""
-        return live.head()
+        return self._standing.head
 
 
 def initials(name: str) -> str:

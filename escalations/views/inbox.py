@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -22,6 +22,8 @@ from runs import registry
 from runs.engine import edits
 from runs.engine.edits import Field
 from runs.models import Step
+from runs.shown import counted
+from runs.shown.listing import number
 
 FIELD = "field."  # names of an edit form's inputs begin with it
 MODES = ("edit", "reject", "respond")
@@ -69,7 +71,9 @@ def page(request: HttpRequest, escalation_id: int | None = None) -> HttpResponse
 @require_safe
 def queue(request: HttpRequest) -> HttpResponse:
     """The queue alone."""
-    return render(request, "escalations/_queue.html", queue_context(request, _number(request.GET.get("at"))))
+    return render(
+        request, "escalations/_queue.html", queue_context(request, number(request.GET.get("at", "")))
+    )
 
 
 @require_safe
@@ -95,10 +99,11 @@ def whole(
     chosen = escalation_id is not None
     context = queue_context(request, escalation_id)
     listed: Queue = context["queue"]
-    escalation = found(escalation_id) if escalation_id is not None else next(iter(listed.items), None)
-    if escalation is not None:
-        context |= card_context(request, escalation, given)
-        context["at"] = escalation.pk
+    if escalation_id is None and listed.items:
+        escalation_id = listed.items[0].pk
+    if escalation_id is not None:
+        context |= card_context(request, found(escalation_id), given)
+        context["at"] = escalation_id
     context |= {"place": "inbox", "chosen": chosen}
     return render(request, "escalations/inbox.html", context, status=status)
 
@@ -107,7 +112,17 @@ def queue_context(request: HttpRequest, at: int | None) -> dict[str, Any]:
     """What `_queue.html` reads. `at` is the escalation whose card is shown."""
     wanted = wanted_of(request)
     listed = inbox.queue(actor_of(request), wanted)
-    return {"queue": listed, "wanted": wanted, "at": at, "now": timezone.now(), "query": query_of(request)}
+    further = _kept(request, "filter", "q")
+    further["after"] = str(listed.next)
+    return {
+        "queue": listed,
+        "wanted": wanted,
+        "at": at,
+        "now": timezone.now(),
+        "query": query_of(request),
+        "first": _kept(request, "filter", "q").urlencode(),
+        "further": further.urlencode(),
+    }
 
 
 def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> dict[str, Any]:
@@ -131,7 +146,7 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "now": timezone.now(),
         "seconds": int((question.expires_at - question.asked_at).total_seconds()),
         "left": int((question.expires_at - (run.held_since or timezone.now())).total_seconds()),
-        "steps_done": Step.objects.filter(run=run, state="done").count(),
+        "steps_done": counted.up_to(steps=Step.objects.filter(run=run, state="done"))["steps"],
         "query": query_of(request),
     }
 
@@ -145,24 +160,35 @@ def card_parts(request: HttpRequest, context: dict[str, Any]) -> str:
 def found(escalation_id: int) -> Escalation:
     """The escalation with all that a card reads. Raises Http404."""
     rows = Escalation.objects.select_related(
-        "question__step", "question__run", "run__team", "team", "taken_by", "edited_by", "decision__by"
+        "question__step", "run__team", "team", "taken_by", "edited_by", "decision__by"
     )
     escalation = rows.filter(pk=escalation_id).first()
     if escalation is None:
         raise Http404(f"There is no escalation E-{escalation_id}.")
+    escalation.question.run = escalation.run
     return escalation
 
 
 def wanted_of(request: HttpRequest) -> Wanted:
-    return Wanted(name=request.GET.get("filter", ""), text=request.GET.get("q", "").strip()[:200])
+    given = request.GET
+    return Wanted(
+        name=given.get("filter", ""),
+        text=given.get("q", "").strip()[:200],
+        after=number(given.get("after", "")),
+    )
 
 
 def query_of(request: HttpRequest) -> str:
-    """The filter and the search as a query, so that acts come back to the same queue."""
-    kept = request.GET.copy()
-    for name in set(kept) - {"filter", "q"}:
-        del kept[name]
+    """The filter, the search and the page as a query, so that acts come back to the same queue."""
+    kept = _kept(request, "filter", "q", "after")
     return f"?{kept.urlencode()}" if kept else ""
+
+
+def _kept(request: HttpRequest, *names: str) -> QueryDict:
+    kept = request.GET.copy()
+    for name in set(kept) - set(names):
+        del kept[name]
+    return kept
 
 
 def _form(escalation: Escalation, shown: Card, given: Input) -> tuple[FormField, ...]:
@@ -189,7 +215,3 @@ def _broken(shown: Card) -> dict[str, str]:
 def _mode(request: HttpRequest) -> str:
     mode = request.GET.get("mode", "")
     return mode if mode in MODES else ""
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None

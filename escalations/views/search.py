@@ -9,7 +9,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from escalations import inbox
-from escalations.models import Escalation
 from runs.shown import listing
 from runs.shown.listing import Wanted
 
@@ -18,13 +17,10 @@ MOST = 25
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """What matches, newest first; at most MOST of each."""
+    """What matches, newest first; at most MOST of each, from among the newest LOOK."""
     text = request.GET.get("q", "").strip().replace("\x00", "")[:200]
     context: dict[str, Any] = {"searched": text, "runs": (), "escalations": ()}
     if text:
-        escalations = Escalation.objects.select_related("question", "run").filter(inbox.matching(text))
-        context |= {
-            "runs": listing.page(Wanted(text=text), MOST).runs,
-            "escalations": list(escalations.order_by("-pk")[:MOST]),
-        }
+        found = listing.page(Wanted(text=text), MOST)
+        context |= {"runs": found.runs, "escalations": inbox.found(text, MOST), "looked": found.looked}
     return render(request, "escalations/search.html", context)

@@ -6,6 +6,7 @@ batches. Clocks stand still while a run is held, and the time is given back (law
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -229,24 +230,50 @@ class Confirmation:
 
 def confirmation(control: Control) -> Confirmation:
     """Every worker that could have had something in flight, and what it said (law L3)."""
+    return confirmations([control])[0]
+
+
+def confirmations(controls: Sequence[Control]) -> list[Confirmation]:
+    """The same of several controls, in their order. Three queries, however many they are."""
     moment = now()
-    receipts = {receipt.worker_id: receipt for receipt in control.receipts.all()}
-    concerned = (
+    receipts = {
+        (receipt.control_id, receipt.worker_id): receipt
+        for receipt in ControlReceipt.objects.filter(control__in=[one.pk for one in controls])
+    }
+    earliest = min((one.engaged_at for one in controls), default=moment)
+    workers = list(
         Worker.objects.filter(kind=WorkerKind.AGENTS)
-        .filter(Q(gone_at__isnull=True) | Q(gone_at__gte=control.engaged_at))
-        .filter(seen_at__gte=control.engaged_at - FORGET_AFTER, started_at__lte=control.engaged_at)
+        .filter(Q(gone_at__isnull=True) | Q(gone_at__gte=earliest), seen_at__gte=earliest - FORGET_AFTER)
         .order_by("name")
     )
-    workers = tuple(
+    return [_confirmation(control, workers, receipts, moment) for control in controls]
+
+
+def _confirmation(
+    control: Control,
+    workers: Sequence[Worker],
+    receipts: Mapping[tuple[int, int], ControlReceipt],
+    moment: datetime,
+) -> Confirmation:
+    said = tuple(
         WorkerConfirmation(
             worker=worker,
-            receipt=receipts.get(worker.pk),
+            receipt=receipts.get((control.pk, worker.pk)),
             silent_seconds=max(0.0, (moment - worker.seen_at).total_seconds()),
         )
-        for worker in concerned
-        if not (worker.gone_at and worker.pk not in receipts)
+        for worker in workers
+        if _concerned(worker, control, confirmed=(control.pk, worker.pk) in receipts)
     )
-    return Confirmation(control=control, state=_state(control, workers), workers=workers)
+    return Confirmation(control=control, state=_state(control, said), workers=said)
+
+
+def _concerned(worker: Worker, control: Control, *, confirmed: bool) -> bool:
+    """Whether a worker could have had something in flight when the control was engaged. One that has gone counts
+    only with what it confirmed before."""
+    engaged = control.engaged_at
+    if worker.started_at > engaged or worker.seen_at < engaged - FORGET_AFTER:
+        return False
+    return worker.gone_at is None or (worker.gone_at >= engaged and confirmed)
 
 
 def _state(control: Control, workers: tuple[WorkerConfirmation, ...]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
+
+from runs.definitions import Effect
 
 
 class QuestionKind(models.TextChoices):
@@ -32,6 +34,11 @@ class Verb(models.TextChoices):
     MIGRATE = "migrate", "migrate"  # go on with another version of the workflow
 
 
+_UNKNOWN_FIRST = Case(
+    When(kind=QuestionKind.UNKNOWN, then=0), When(effect=Effect.IRREVERSIBLE, then=1), default=2
+)
+
+
 class Question(models.Model):
     """One open question a step. `action` is the canonical JSON of what would happen; `digest` binds an answer
     to exactly this action and evidence. `words` are the agent's own, untrusted."""
@@ -44,6 +51,12 @@ class Question(models.Model):
     reason = models.TextField(help_text="completes: asked because")
     group = models.CharField(max_length=120, blank=True, help_text="same cause, same group")
     priority = models.PositiveSmallIntegerField(default=50)
+    rank = models.GeneratedField(
+        expression=_UNKNOWN_FIRST * Value(100_000) - F("priority"),
+        output_field=models.IntegerField(),
+        db_persist=True,
+        help_text="the least is answered first: what may have happened, what cannot be undone, then the rest",
+    )
     tool = models.CharField(max_length=120, blank=True)
     effect = models.CharField(max_length=12, blank=True)
     call_key = models.CharField(max_length=150, blank=True)
@@ -78,7 +91,15 @@ class Question(models.Model):
                 condition=~Q(state=QuestionState.ANSWERED) | ~Q(verb=""), name="question_answer_has_verb"
             ),
         ]
-        indexes = [models.Index(fields=["expires_at"], condition=Q(state="open"), name="question_expiry")]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="open"), name="question_expiry"),
+            models.Index(
+                fields=["rank", "expires_at", "id"], condition=Q(state="open"), name="question_queue"
+            ),
+            models.Index(
+                fields=["id"], condition=Q(state="open", effect="irreversible"), name="question_irreversible"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"question {self.pk} {self.kind}"

@@ -45,6 +45,12 @@ class Event(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["run", "seq"], name="event_seq_once")]
+        indexes = [
+            models.Index(
+                fields=["run", "seq"], condition=models.Q(kind__in=["held", "resumed"]), name="event_held"
+            ),
+            models.Index(fields=["run", "step"], condition=models.Q(kind="dropped"), name="event_dropped"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.run_id}#{self.seq} {self.kind}"

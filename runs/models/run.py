@@ -125,6 +125,7 @@ class Run(models.Model):
             models.Index(fields=["state", "-id"], name="run_by_state"),
             models.Index(fields=["workflow", "-id"], name="run_by_workflow"),
             models.Index(fields=["workflow", "version", "state"], name="run_by_version"),
+            models.Index(fields=["-id"], condition=~Q(hold=""), name="run_held"),
         ]
 
     def __str__(self) -> str:

@@ -253,6 +253,9 @@ class Call(models.Model):
             models.UniqueConstraint(fields=["step", "key", "send"], name="call_send_once"),
             models.CheckConstraint(condition=Q(state__in=CallState.values), name="call_state_known"),
         ]
+        indexes = [
+            models.Index(fields=["run"], condition=Q(state__in=["permitted", "unknown"]), name="call_open"),
+        ]
 
     def __str__(self) -> str:
         return f"call {self.pk} {self.name}"

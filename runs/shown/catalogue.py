@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from django.db.models import Count, QuerySet
-
 from runs import registry
 from runs.definitions import Workflow
-from runs.models import Run, RunState
+from runs.models import RunState
 from runs.models.run import ACTIVE
+from runs.shown import tallies
+from runs.shown.tallies import Counts
 
 ORDER = tuple(RunState.values)  # under way first, then how they ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One version of a workflow. `definition` is None when it is not installed; `runs` counts them by state."""
+    """One version of a workflow. `definition` is None when it is not installed; `runs` counts them by state, each at
+    most as far as pages count."""
 
     name: str
     number: int
@@ -75,18 +76,17 @@ def everything() -> tuple[Known, ...]:
 
     One query, and one more where runs know names that are not installed.
     """
-    return _known([workflow for workflow, _ in registry.versions()], Run.objects.all())
+    return _known([workflow for workflow, _ in registry.versions()], tallies.by_kind())
 
 
 def one(name: str) -> Known | None:
     """The workflow of that name; None when neither a definition nor a run knows it."""
     installed = [workflow for workflow, _ in registry.versions() if workflow.name == name]
-    return next(iter(_known(installed, Run.objects.filter(workflow=name))), None)
+    return next(iter(_known(installed, tallies.by_kind(name))), None)
 
 
-def _known(installed: Iterable[Workflow], runs: QuerySet[Run]) -> tuple[Known, ...]:
+def _known(installed: Iterable[Workflow], counted: Counts) -> tuple[Known, ...]:
     found: dict[tuple[str, int], Workflow | None] = {(one.name, one.version): one for one in installed}
-    counted = _counted(runs)
     for name, number in counted:
         if (name, number) not in found:
             found[name, number] = registry.workflow(name, number)
@@ -109,14 +109,6 @@ def _place(one: tuple[tuple[str, int], Workflow | None]) -> tuple[bool, str, int
     return definition is not None and definition.recorded, name, -number
 
 
-def _counted(runs: QuerySet[Run]) -> dict[tuple[str, int], dict[str, int]]:
-    rows = runs.order_by().values_list("workflow", "version", "state").annotate(number=Count("pk"))
-    found: dict[tuple[str, int], dict[str, int]] = {}
-    for name, version, state, number in rows:
-        found.setdefault((name, version), {})[state] = number
-    return found
-
-
 def _teams(versions: Mapping[tuple[str, int], Workflow | None]) -> dict[str, str]:
     """The owner team by name: as the newest definition says, else as the newest run knows it."""
     found: dict[str, str] = {}
@@ -124,8 +116,4 @@ def _teams(versions: Mapping[tuple[str, int], Workflow | None]) -> dict[str, str
         definition = versions[key]
         if definition is not None:
             found[key[0]] = definition.team
-    unknown = {name for name, _ in versions} - set(found)
-    if unknown:
-        rows = Run.objects.filter(workflow__in=unknown).order_by("workflow", "-pk").distinct("workflow")
-        found |= dict(rows.values_list("workflow", "team__name"))
-    return found
+    return found | dict(tallies.teams({name for name, _ in versions} - set(found)))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from django.db.models import Case, Count, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
 from runs.canonical import plain
 from runs.models import Hold, Run, RunState, Step, StepState
 from runs.models.run import ACTIVE
+from runs.models.step import SETTLED_STEPS
+from runs.shown import counted
 
 PAGE = 50
+LOOK = 50_000  # runs that one page looks through for a text, which no index knows
 HELD = "held"
 
 
@@ -45,10 +49,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of runs. `next` is the `before` of the following page, None on the last one."""
+    """One page of runs. `next` is the `before` of the following page, None on the last one. `looked`: the first and
+    the last number that were looked through, when that was not all."""
 
     runs: tuple[Run, ...]
     next: int | None
+    looked: tuple[int, int] | None = None
 
     @property
     def newest(self) -> int | None:
@@ -61,31 +67,51 @@ def number(text: str) -> int | None:
 
 
 def page(wanted: Wanted, size: int = PAGE) -> Page:
-    """One query; no counting of what is not shown. Each run has `place`, the node it is at: of several at once one
-    that waits for a person, else the newest."""
-    begun = Step.objects.filter(run=OuterRef("pk")).exclude(state=StepState.READY)
-    waits = Case(When(state=StepState.WAITING, then=0), default=1)
-    place = begun.order_by(waits, "-seq").values("node")[:1]
-    rows = _matching(wanted).select_related("team").annotate(place=Subquery(place)).order_by("-pk")
-    found = list(rows[: size + 1])
-    return Page(runs=tuple(found[:size]), next=found[size - 1].pk if len(found) > size else None)
+    """One query, two more for a text; no counting of what is not shown. Each run has `place`, the node it is at: of
+    several at once one that waits for a person, else the newest."""
+    if wanted.text:
+        return _looked_for(wanted, size)
+    return _page(_matching(wanted), size)
+
+
+def _page(rows: QuerySet[Run], size: int) -> Page:
+    begun = Step.objects.filter(run=OuterRef("pk")).exclude(state=StepState.READY).order_by("-seq")
+    waiting = begun.filter(state=StepState.WAITING).exclude(state__in=SETTLED_STEPS)
+    place = Coalesce(Subquery(waiting.values("node")[:1]), Subquery(begun.values("node")[:1]))
+    shown = list(rows.select_related("team").annotate(place=place).order_by("-pk")[: size + 1])
+    return Page(runs=tuple(shown[:size]), next=shown[size - 1].pk if len(shown) > size else None)
+
+
+def _looked_for(wanted: Wanted, size: int) -> Page:
+    """Goals are read, newest first, LOOK of them a page. What has exactly this number or start key stands first on the
+    first page, however old it is."""
+    newest: int = Run.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    limits = [one for one in (newest, wanted.upto, wanted.before and wanted.before - 1) if one is not None]
+    top = min(limits)
+    bottom = max(1, top - LOOK + 1)
+    rows, exactly = _matching(replace(wanted, text="")), _exactly(wanted.text)
+    goals = rows.filter(pk__range=(bottom, top), goal__icontains=wanted.text)
+    shown = _page(goals.exclude(exactly), size)
+    if wanted.before is None:
+        shown = replace(shown, runs=(*_page(rows.filter(exactly), size).runs, *shown.runs))
+    if bottom == 1:
+        return shown
+    return replace(shown, next=shown.next or bottom, looked=(bottom, top))
 
 
 def counts() -> dict[str, int]:
-    """How many runs are in each state that is not final, and how many are held. One query over those only."""
-    active = Run.objects.filter(state__in=ACTIVE)
-    totals: dict[str, int] = active.aggregate(
-        **{str(state): Count("pk", filter=Q(state=state)) for state in ACTIVE},
-        held=Count("pk", filter=~Q(hold=Hold.NONE)),
-    )
-    return totals
+    """How many runs are in each state that is not final, and how many are held, counted to counted.MOST. One query."""
+    states = {str(state): Run.objects.filter(state=state) for state in ACTIVE}
+    return counted.up_to(held=_held(), **states)
+
+
+def _held() -> QuerySet[Run]:
+    return Run.objects.exclude(hold=Hold.NONE).filter(state__in=ACTIVE)
 
 
 def _matching(wanted: Wanted) -> QuerySet[Run]:
-    rows = Run.objects.all()
-    if wanted.state == HELD:
-        rows = rows.filter(state__in=ACTIVE).exclude(hold=Hold.NONE)
-    elif wanted.state in RunState.values:
+    rows = _held() if wanted.state == HELD else Run.objects.all()
+    if wanted.state in RunState.values:
         rows = rows.filter(state=wanted.state)
     if wanted.workflow:
         rows = rows.filter(workflow=wanted.workflow)
@@ -95,8 +121,6 @@ def _matching(wanted: Wanted) -> QuerySet[Run]:
         rows = rows.filter(team__name=wanted.team)
     if wanted.held_by is not None:
         rows = rows.filter(held_by=wanted.held_by)
-    if wanted.text:
-        rows = rows.filter(matching(wanted.text))
     if wanted.before is not None:
         rows = rows.filter(pk__lt=wanted.before)
     if wanted.upto is not None:
@@ -104,8 +128,8 @@ def _matching(wanted: Wanted) -> QuerySet[Run]:
     return rows
 
 
-def matching(text: str) -> Q:
-    """In the goal; a bare number (or #number) also as the run of that number."""
-    found = Q(goal__icontains=text) | Q(start_key=text)
+def _exactly(text: str) -> Q:
+    """The run with that start key; a bare number (or #number) also names the run of that number."""
     run_id = number(text.removeprefix("#"))
+    found = Q(start_key=text)
     return found | Q(pk=run_id) if run_id is not None else found
