@@ -68,6 +68,15 @@ def unknown_effect(workflow: str = "paying") -> Escalation:
     return escalation_of(advanced(started(workflow, amount=50)))
 
 
+def doubted() -> Escalation:
+    """The same, of a tool that can look and cannot be sure at first; later it can."""
+    flows.CASHBOX.blind = "the bank answers 503"
+    try:
+        return unknown_effect("paying_looks")
+    finally:
+        flows.CASHBOX.blind = ""
+
+
 def escalation_of(run: Run) -> Escalation:
     return Escalation.objects.select_related("question", "run", "team").get(run=run, state="open")
 

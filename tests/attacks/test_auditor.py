@@ -66,12 +66,14 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
     held_by_other = factories.approval()
     claims.take(actor=factories.person("other", "operator"), escalation_id=held_by_other.pk)
     approved, rejected, answered = factories.approval(), factories.approval(), factories.approval()
+    doubted = factories.doubted()
     order = {"text": "a", "plan": "well", "amount": 1}
     return {
         Act.APPROVE: lambda: decisions.approve(actor=actor, **shown(approved)),
         Act.EDIT: lambda: decisions.edit(actor=actor, value={"amount": "7"}, **shown(edited)),
         Act.REJECT: lambda: decisions.reject(actor=actor, reason="no", **shown(rejected)),
         Act.RESPOND: lambda: decisions.respond(actor=actor, text="words", **shown(answered)),
+        Act.LOOK: lambda: decisions.look(actor=actor, **shown(doubted)),
         Act.TAKE: lambda: claims.take(actor=actor, escalation_id=other.pk),
         Act.GIVE_BACK: lambda: claims.release(actor=actor, escalation_id=taken.pk),
         Act.TAKE_OVER: lambda: claims.take(actor=actor, escalation_id=held_by_other.pk),

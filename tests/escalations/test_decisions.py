@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -223,6 +224,42 @@ def test_an_unknown_effect_can_be_recorded_as_done(operator: User) -> None:
     decisions.respond(actor=operator, **shown(escalation), text="The bank shows it.")
     assert advanced(escalation.run).state == "done"
     assert len(flows.CASHBOX.paid) == 1
+
+
+def test_looking_again_lets_the_tool_settle_the_doubt_and_the_journal_says_what_was_seen(
+    operator: User,
+) -> None:
+    escalation = factories.doubted()
+    decision = decisions.look(actor=operator, **shown(escalation))
+    assert (decision.verb, decision.by, decision.digest) == ("look", operator, escalation.digest)
+    assert advanced(escalation.run).state == "done"
+    assert len(flows.CASHBOX.paid) == 1
+    asked, seen = journal(escalation_id=escalation.pk)[-2:]
+    assert (asked.act, asked.outcome, asked.actor_name) == ("look again", "done", "Marta Oliveira")
+    assert (seen.act, seen.actor_name) == ("looked", "system")
+    assert json.loads(seen.body)["details"] == {"saw": "it happened", "answer": {"paid": 50}}
+
+
+def test_looking_again_without_being_sure_comes_back_with_what_was_seen(
+    operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = factories.doubted()
+    monkeypatch.setattr(flows.CASHBOX, "blind", "the bank is closed")
+    decisions.look(actor=operator, **shown(first))
+    second = factories.escalation_of(advanced(first.run))
+    assert second.pk != first.pk
+    assert "the bank is closed" in str(question_of(second).evidence)
+    assert json.loads(journal(act="looked")[0].body)["details"]["saw"] == "not sure"
+    assert len(flows.CASHBOX.paid) == 1
+
+
+def test_a_tool_that_cannot_look_is_not_asked_to(operator: User) -> None:
+    escalation = factories.unknown_effect()
+    with pytest.raises(IllegalMove, match="cannot be answered with look again"):
+        decisions.look(actor=operator, **shown(escalation))
+    assert journal(act="look again")[0].outcome == "conflict"
+    with pytest.raises(IllegalMove, match="cannot be answered with look again"):
+        decisions.look(actor=operator, **shown(approval()))
 
 
 def test_what_another_person_holds_is_not_decided_by_me(operator: User, colleague: User, admin: User) -> None:

@@ -49,6 +49,11 @@ def _respond() -> Attempt:
     return lambda actor: decisions.respond(actor=actor, **shown(escalation), text="no")
 
 
+def _look() -> Attempt:
+    escalation = factories.doubted()
+    return lambda actor: decisions.look(actor=actor, **shown(escalation))
+
+
 def _take() -> Attempt:
     escalation = approval()
     return lambda actor: claims.take(actor=actor, escalation_id=escalation.pk)
@@ -119,6 +124,7 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "decisions.edit": (Act.EDIT, _edit),
     "decisions.reject": (Act.REJECT, _reject),
     "decisions.respond": (Act.RESPOND, _respond),
+    "decisions.look": (Act.LOOK, _look),
     "claims.take": (Act.TAKE, _take),
     "claims.release": (Act.GIVE_BACK, _give_back),
     "controls.engage pause": (Act.PAUSE, _engage("pause")),

@@ -117,6 +117,25 @@ def test_an_answer_in_words_reaches_the_run(operator: Client) -> None:
     assert len(flows.CASHBOX.paid) == 1
 
 
+def test_a_doubt_is_looked_at_again_by_the_tool_that_can(operator: Client) -> None:
+    escalation = factories.doubted()
+    page = card(operator, escalation)
+    assert "Its tool looked and is not sure" in page.text
+    assert "the bank answers 503" in page.text
+    assert "cashbox.pay looks by its key. When it is sure, the run goes on by itself" in page.text
+    send(operator, page, "look", escalation)
+    assert factories.advanced(escalation.run).state == "done"
+    assert len(flows.CASHBOX.paid) == 1
+    assert "Marta Oliveira had its tool look again at this" in card(operator, escalation).text
+
+
+def test_a_card_of_a_tool_that_cannot_look_says_so_and_offers_none(operator: Client) -> None:
+    escalation = factories.unknown_effect()
+    page = card(operator, escalation)
+    assert "cashbox.pay cannot look by itself: its definition states no look." in page.text
+    assert f"/escalations/{escalation.pk}/look" not in page.forms
+
+
 def test_taking_and_giving_back_stay_on_the_card(operator: Client) -> None:
     escalation = factories.approval()
     response = send(operator, card(operator, escalation), "take", escalation)
@@ -160,7 +179,7 @@ def test_who_wants_what_another_holds_is_told_who(operator: Client, people: dict
     assert f"/escalations/{escalation.pk}/approve" not in card(operator, escalation).forms
 
 
-@pytest.mark.parametrize("act", ["approve", "edit", "reject", "respond", "take", "release"])
+@pytest.mark.parametrize("act", ["approve", "edit", "reject", "respond", "look", "take", "release"])
 def test_an_auditor_who_sends_a_form_all_the_same_is_told_who_may(
     act: str, operator: Client, auditor: Client
 ) -> None:
@@ -196,7 +215,7 @@ def test_with_htmx_the_same_components_come_back_alone(operator: Client) -> None
 
 def test_nothing_is_done_by_looking(operator: Client) -> None:
     escalation = factories.approval()
-    for act in ("approve", "edit", "reject", "respond", "take", "release"):
+    for act in ("approve", "edit", "reject", "respond", "look", "take", "release"):
         assert operator.get(f"/escalations/{escalation.pk}/{act}").status_code == 405
     for where in ("/controls/engage", "/controls/1/release", "/interventions/export", "/sign-out"):
         assert operator.get(where).status_code == 405
