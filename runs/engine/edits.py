@@ -156,13 +156,20 @@ def _field(
     value = spec.get("default") if present is None else present
     return Field(
         name=name,
-        label=name.replace("_", " "),
+        label=_label(name, spec),
         kind=kind,
         value=_shown(value, kind),
         required=required,
         choices=tuple(str(one) for one in concrete.get("enum", ())),
         help=str(spec.get("description", concrete.get("description", ""))),
     )
+
+
+def _label(name: str, spec: Mapping[str, Any]) -> str:
+    """The title that the contract states; without one the name as words."""
+    words = name.replace("_", " ")
+    title = str(spec.get("title", ""))
+    return words if title.lower() in ("", words.lower()) else title
 
 
 def _shown(value: Any, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -213,6 +214,23 @@ def gridlines(timeline: Timeline) -> SafeString:
     if timeline.now is not None:
         lines.append(("now", timeline.now))
     return format_html_join("", '<line class="{0}" x1="{1}%" x2="{1}%" y1="-4" y2="36"/>', lines)
+
+
+@register.filter
+def in_lines(text: str) -> str:
+    """JSON for a box in which people write it, an item a line where it fits. What is not JSON, or has numbers that
+    would be written otherwise, stays as it was written."""
+    try:
+        return laid_out(json.loads(text, parse_float=_as_written, parse_constant=_as_written), 84)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _as_written(number: str) -> float:
+    """Raises ValueError for a number that would not come out as it went in."""
+    if repr(float(number)) != number:
+        raise ValueError(f"{number} is written otherwise")
+    return float(number)
 
 
 @register.filter

@@ -7,11 +7,14 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field
 
 from runs.canonical import canonical
+from runs.engine import edits
 from runs.models import Attempt, AttemptState
 from runs.shown import words
 from runs.shown.values import WIDTH, laid_out
+from runs.templatetags.console import in_lines, rows_for
 
 _values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -84,3 +87,32 @@ def test_what_fits_stands_on_one_line_and_no_line_is_longer_than_its_texts_ask_f
     lines = laid_out({"checks": checks}).splitlines()
     assert len(lines) == 4 + len(checks)
     assert max(map(len, lines)) <= WIDTH + 1  # the comma
+
+
+class _Order(BaseModel):
+    vat_id: str
+    amount: int = Field(title="Amount in cents")
+
+
+def test_a_form_asks_with_the_title_that_the_contract_states_else_with_the_fields_name_as_words() -> None:
+    assert [one.label for one in edits.form_fields(_Order, {})] == ["vat id", "Amount in cents"]
+
+
+@given(_values)
+def test_json_in_a_box_is_the_same_value_in_fewer_lines(value: object) -> None:
+    written = json.dumps(value, indent=1, ensure_ascii=False)
+    laid = in_lines(written)
+    assert json.loads(laid) == json.loads(written)
+    assert laid.count("\n") <= written.count("\n")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2", "no JSON", "[" * 100_000, "[1e400]", "[1.10]", "[NaN]"])
+def test_what_is_not_json_stays_as_it_was_written(text: str) -> None:
+    assert in_lines(text) == text
+
+
+def test_a_box_has_the_rows_of_its_text_within_bounds() -> None:
+    assert rows_for("") == 3
+    assert rows_for("\n".join("line" for _ in range(8))) == 9
+    assert rows_for("word " * 100) == 8  # five hundred letters in lines of eighty
+    assert rows_for("line\n" * 1000) == 20
