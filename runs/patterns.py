@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +41,13 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trail:
-    """What a rule may look at: the run's input and every output so far, oldest first, as their contracts."""
+    """What a rule may look at: the run's input and every output so far, oldest first, as their contracts.
+
+    An output is fetched when it is looked at, so that a run of many steps costs each of them no more.
+    """
 
     input: Any
-    outputs: Mapping[str, tuple[Any, ...]]
+    outputs: Mapping[str, Sequence[Any]]
 
     def last(self, node: str) -> Any:
         """The newest output of a node. Raises LookupError when it has none."""

@@ -6,7 +6,7 @@ An agent never chooses: what it returned is only ever data that rules written by
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,9 +35,16 @@ from runs.errors import ContractBroken, broken
 GOING = ""  # the outcome of a step that has none yet
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An output that is fetched when a rule looks at it: a long history need not be held in memory."""
+
+    fetch: Callable[[], Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visited:
-    """A step: its node, and its output, which has met the node's contract.
+    """A step: its node, and its output, which has met the node's contract; under rules it may be a `Later`.
 
     `outcome`: done, failed, ended, or GOING. `parent` is the id of the step whose plan it is a task of, `place` its
     number in that plan from 0.
@@ -140,7 +147,7 @@ def _by_rules(workflow: Workflow, machine: Orchestrated, run_input: Any, history
         return Wait()
     trail = _trail(workflow, run_input, history)
     edge = _edge(machine, trail, history)
-    given = plain(edge.hand(trail)) if edge.hand else history[-1].output
+    given = plain(edge.hand(trail)) if edge.hand else _output(history[-1])
     if edge.target == END:
         canonical(given)  # what cannot be kept is said here, where a person is asked
         return Finish(output=given)
@@ -149,13 +156,33 @@ def _by_rules(workflow: Workflow, machine: Orchestrated, run_input: Any, history
 
 
 def _trail(workflow: Workflow, run_input: Any, history: Sequence[Visited]) -> Trail:
-    outputs: dict[str, list[Any]] = {}
+    visits: dict[str, list[Visited]] = {}
     for one in history:
-        contract = workflow.node(one.node).gives
-        outputs.setdefault(one.node, []).append(_as(contract, one.output))
+        visits.setdefault(one.node, []).append(one)
     return Trail(
-        input=_as(workflow.takes, run_input), outputs={name: tuple(some) for name, some in outputs.items()}
+        input=_as(workflow.takes, run_input),
+        outputs={name: _Outputs(workflow.node(name).gives, some) for name, some in visits.items()},
     )
+
+
+class _Outputs(Sequence[BaseModel]):
+    """A node's outputs as its contract, each made when it is looked at."""
+
+    def __init__(self, contract: type[BaseModel], visits: list[Visited]) -> None:
+        self._contract = contract
+        self._visits = visits
+
+    def __len__(self) -> int:
+        return len(self._visits)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return tuple(_as(self._contract, _output(one)) for one in self._visits[place])
+        return _as(self._contract, _output(self._visits[place]))
+
+
+def _output(visited: Visited) -> Any:
+    return visited.output.fetch() if isinstance(visited.output, Later) else visited.output
 
 
 def _as(contract: type[BaseModel], value: Any) -> BaseModel:

@@ -20,6 +20,7 @@ from runs.errors import ContractBroken
 from runs.models import (
     Attempt,
     AttemptState,
+    Body,
     Question,
     QuestionKind,
     QuestionState,
@@ -295,7 +296,10 @@ class _Choice:
         self.claims = [one for one in self.claims if one.step.pk not in steps]
 
     def _history(self) -> list[routing.Visited]:
-        steps = self.run.steps.select_related("output").order_by("seq")
+        rules = isinstance(self.workflow.pattern, Orchestrated)
+        steps = self.run.steps.order_by("seq")
+        if not rules:
+            steps = steps.select_related("output")
         if isinstance(self.workflow.pattern, (Pipeline, Recorded)):
             steps = steps.reverse()[:1]
         known = versions.seen(self.workflow, self.run, steps) if self.run.migrated_seq else steps
@@ -303,7 +307,7 @@ class _Choice:
             routing.Visited(
                 id=step.pk,
                 node=step.node,
-                output=bodies.load(step.output) if step.output else None,
+                output=_later(step) if rules else bodies.load(step.output) if step.output else None,
                 outcome=_outcome(step.state),
                 parent=step.parent_id,
                 place=step.place,
@@ -339,6 +343,10 @@ def _end_attempt(step: Step, error: str) -> None:
 
 def _changed(node: str) -> str:
     return f"its definition has changed under the same version: there is no node {node}"
+
+
+def _later(step: Step) -> routing.Later:
+    return routing.Later(lambda: bodies.load(Body.objects.get(pk=step.output_id)))
 
 
 def _outcome(state: str) -> str:

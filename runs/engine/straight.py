@@ -9,6 +9,7 @@ has passed, a step beside this one, a question that is open.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from django.db import DatabaseError
@@ -37,6 +38,7 @@ _ATTEMPT_FIELDS = [
 ]
 _BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
 _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+KEPT_BYTES = 4096  # an output larger than this is fetched again when a later rule looks at it
 _NOT_PLAIN = "OC001"  # raised by runs_hand_on: the step is settled, or its attempt is over
 
 
@@ -76,20 +78,21 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
         return None
     output = bodies.of(outcome.value)
     visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=json.loads(output.content))
-    past = (*claimed.past, visited) if isinstance(claimed.workflow.pattern, Orchestrated) else (visited,)
-    route = _route(claimed, past)
+    route = _route(claimed, visited)
     visit = _only(route)
     if visit is not None:
-        return _next(claimed, output, visit, past)
+        return _next(claimed, output, visit, visited)
     if isinstance(route, routing.Finish):
         return _end(claimed, output, route)
     return None
 
 
-def _route(claimed: Claimed, past: tuple[routing.Visited, ...]) -> routing.Route | None:
+def _route(claimed: Claimed, visited: routing.Visited) -> routing.Route | None:
     try:
-        given = bodies.load(claimed.run.input) if isinstance(claimed.workflow.pattern, Orchestrated) else None
-        return routing.route(claimed.workflow, given, past)
+        if isinstance(claimed.workflow.pattern, Pipeline):
+            return routing.route(claimed.workflow, None, (visited,))
+        history = (*(claimed.past or ()), visited)
+        return routing.route(claimed.workflow, bodies.load(claimed.run.input), history)
     except Exception:
         return None  # a rule that fails, or none that holds: said at length, to a person
 
@@ -101,19 +104,28 @@ def _only(route: routing.Route | None) -> routing.Visit | None:
     return None
 
 
-def _next(
-    claimed: Claimed, output: Body, visit: routing.Visit, past: tuple[routing.Visited, ...]
-) -> Next | None:
+def _next(claimed: Claimed, output: Body, visit: routing.Visit, visited: routing.Visited) -> Next | None:
     run, workflow = claimed.run, claimed.workflow
     node, seq = workflow.node(visit.node), claimed.step.seq + 1
-    given = output if visit.input is past[-1].output else bodies.of(visit.input)
+    given = output if visit.input is visited.output else bodies.of(visit.input)
     row = _recorded(claimed, output, given, seq, node.name, _agent(node))
     if row is None:
         return None
     step_id, attempt_id, run.event_seq, left = row
     tell_run(run)
+    past = _past(claimed, visited, output)
     one = _claimed(run, workflow, node, step_id, attempt_id, seq, given, claimed.worker, left, past)
     return (one,)
+
+
+def _past(claimed: Claimed, visited: routing.Visited, output: Body) -> tuple[routing.Visited, ...]:
+    """What the next step's rules may look back at. A large output is not kept in memory for that."""
+    if isinstance(claimed.workflow.pattern, Pipeline):
+        return ()
+    if output.size > KEPT_BYTES:
+        digest = output.digest
+        visited = replace(visited, output=routing.Later(lambda: bodies.load(Body.objects.get(pk=digest))))
+    return (*(claimed.past or ()), visited)
 
 
 def _end(claimed: Claimed, output: Body, route: routing.Finish) -> Next | None:

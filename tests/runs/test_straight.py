@@ -11,6 +11,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models import F
 
+from runs import bodies, routing
 from runs.engine import gate, holds, questions, straight
 from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed
@@ -25,8 +26,9 @@ from tests.runs.conftest import advanced, only, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PLAIN = {"workflow": "plain", "text": "abc"}
-ROUND = {"workflow": teams.WRITING_ROUND.name, "text": "2 drafts", "drafts": 0}
+PLAIN: dict[str, Any] = {"workflow": "plain", "text": "abc"}
+ROUND: dict[str, Any] = {"workflow": teams.WRITING_ROUND.name, "text": "2 drafts", "drafts": 0}
+LARGE: dict[str, Any] = {**ROUND, "text": "3 " + "x" * straight.KEPT_BYTES}
 
 
 def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +68,7 @@ def rows(run: Run) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("order", [PLAIN, ROUND], ids=["pipeline", "orchestrated"])
+@pytest.mark.parametrize("order", [PLAIN, ROUND, LARGE], ids=["pipeline", "orchestrated", "large outputs"])
 def test_both_ways_leave_the_same_rows(
     order: dict[str, Any], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +77,7 @@ def test_both_ways_leave_the_same_rows(
     assert rows(advanced(start(**order), runtime)) == straight_rows
 
 
-@pytest.mark.parametrize("order", [PLAIN, ROUND], ids=["pipeline", "orchestrated"])
+@pytest.mark.parametrize("order", [PLAIN, ROUND, LARGE], ids=["pipeline", "orchestrated", "large outputs"])
 def test_a_run_without_surprises_never_takes_the_long_way(
     order: dict[str, Any], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,3 +294,14 @@ def test_an_orchestrated_run_that_slept_looks_at_its_history_once(runtime: Runti
     with runtime.fly(0, "", 0) as flight:
         claimed = only(settle(claimed, perform(claimed, flight)))
     assert [one.node for one in claimed.past or ()] == ["draft"]
+
+
+def test_a_large_output_is_not_kept_in_memory_and_a_rule_that_looks_at_it_gets_it(runtime: Runtime) -> None:
+    claimed = only(claim(start(**LARGE).pk, worker=runtime.name))
+    for _ in range(2):
+        with runtime.fly(0, "", 0) as flight:
+            claimed = only(settle(claimed, perform(claimed, flight)))
+    kept = [one.output for one in claimed.past or ()]
+    assert [type(one) for one in kept] == [routing.Later, routing.Later]
+    assert [one.fetch()["text"] for one in kept] == [LARGE["text"]] * 2
+    assert bodies.load(claimed.step.input) == {"text": LARGE["text"], "drafts": 1}
