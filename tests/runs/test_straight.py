@@ -63,7 +63,7 @@ def rows(run: Run) -> dict[str, Any]:
             for event in run.events.order_by("seq")
         ],
         "finished": [
-            bool(step.finished_at) and step.started_at <= step.finished_at for step in run.steps.all()
+            step.finished_at is not None and step.started_at <= step.finished_at for step in run.steps.all()
         ],
     }
 
