@@ -16,9 +16,11 @@ from typing import Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from runs.definitions import NotKnown
 from runs.errors import DataError, RecoverableError, StepError
 
 C = TypeVar("C", bound=BaseModel)
+T = TypeVar("T")
 Send = Callable[[float], None]
 HandOver = Callable[[Send], None]
 
@@ -180,6 +182,20 @@ class Book(Generic[C]):
             "content": entry.content.model_dump(mode="json"),
         }
         return self.line.model_validate(fields, by_alias=False, by_name=True)
+
+
+def looked(book: Book[C], content: C, key: str, told: Callable[[Entry[C]], T]) -> T | NotKnown | None:
+    """What a book says of one entry, as a tool's `look` does: what `told` makes of it, None when it is not there, and
+    NotKnown when the book cannot say. Raises BookBusy: then it can say later."""
+    try:
+        entry = book.find(key)
+    except BookDamaged as damaged:
+        return NotKnown(seen=str(damaged))
+    if entry is None:
+        return None
+    if entry.content != content:
+        return NotKnown(seen=book.sentences.reused.format(number=entry.number, file=book.path.name))
+    return told(entry)
 
 
 def _try_lock(descriptor: int, kind: int) -> bool:

@@ -303,8 +303,8 @@ def _after_crash(tool: Tool) -> str:
     """What happens when nobody knows whether it took place."""
     if not tool.acts:
         return "call again"
-    if tool.find is not None:
-        return "look it up by its key"
+    if tool.looks:
+        return "look by its key"
     return "send again, it is safe" if tool.repeatable else "ask a person"
 
 

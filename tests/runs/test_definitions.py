@@ -47,6 +47,10 @@ def paying_with(tool: Tool) -> Node:
     return replace(PAY, work=flows.agent("payer", tool))
 
 
+async def _looks_later(arguments: object, key: str) -> None:
+    return None
+
+
 @pytest.mark.parametrize(
     ("workflow", "code", "says"),
     [
@@ -73,6 +77,14 @@ def paying_with(tool: Tool) -> Node:
         (with_nodes(paying_with(replace(flows.tool(), arguments=Loose))), "runs.E016", "forbid"),
         (with_nodes(paying_with(replace(flows.tool(), approval=None))), "runs.E017", "never ask"),
         (with_nodes(paying_with(replace(flows.tool(), arguments=Hiding))), "runs.E019", "account, pin"),
+        (
+            with_nodes(paying_with(flows.tool(look=flows.CASHBOX.look, find=flows.CASHBOX.find))),
+            "runs.E049",
+            "look and find",
+        ),
+        (with_nodes(paying_with(flows.tool(look=flows.CASHBOX.find))), "runs.E050", "(arguments, key)"),
+        (with_nodes(paying_with(flows.tool(find=flows.CASHBOX.look))), "runs.E050", "(key)"),
+        (with_nodes(paying_with(flows.tool(look=_looks_later))), "runs.E050", "look is async"),
     ],
 )
 def test_a_definition_that_cannot_work_is_refused_with_the_fix(

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from opsconsole.shipped.dependency_review import books, installed
+from opsconsole.shipped.dependency_review import acting, books, installed
+from opsconsole.shipped.dependency_review.contracts import WriteReport
 from runs import registry
 from runs.agents.misbehaviour import misbehaving
 from runs.checks import problems
+from runs.definitions import NotKnown
 from runs.engine import answers, edits, starts
 from runs.engine.runtime import Runtime
 from runs.models import Question, Run, Step
@@ -199,3 +201,13 @@ def test_the_same_report_is_written_once(settings: Any, tmp_path: Path) -> None:
     again = books.write_report("two", key="k", hand_over=hand_over)
     assert (first, first.read_text(), len(handed)) == (again, "one", 2)
     assert [path.name for path in books.reports().iterdir()] == [first.name]
+
+
+def test_a_look_for_the_report_knows_what_it_said(settings: Any, tmp_path: Path) -> None:
+    settings.DEPENDENCY_REPORTS = tmp_path
+    report = WriteReport(text="All is well.")
+    assert acting.look_for_report(report, "k") is None
+    path = books.write_report(report.text, key="k", hand_over=lambda send: send(1.0))
+    seen = acting.look_for_report(report, "k")
+    assert seen == {"file": path.name, "sha256": books.report_digest(path.name)}
+    assert isinstance(acting.look_for_report(WriteReport(text="All is lost."), "k"), NotKnown)

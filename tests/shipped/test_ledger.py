@@ -21,6 +21,7 @@ from opsconsole.shipped.invoice_intake.ledger import (
     LedgerDamaged,
     LedgerFull,
 )
+from runs.definitions import NotKnown
 from runs.errors import DataError, ErrorClass, classify
 
 from .intake import OpenGate
@@ -132,11 +133,23 @@ def test_a_gate_that_refuses_leaves_no_trace(book: Ledger) -> None:
     assert book.post(invoice(), key="k", hand_over=OpenGate(key="k").hand_over).number == 1
 
 
-def test_find_answers_whether_it_happened(book: Ledger) -> None:
-    assert posting.find("k") is None
+def test_a_look_answers_whether_it_happened(book: Ledger) -> None:
+    assert posting.look(invoice(), "k") is None
     result = posting.post(invoice(), OpenGate(key="k"))
-    assert posting.find("k") == result
+    assert posting.look(invoice(), "k") == result
     assert result["entry"] == 1
+
+
+def test_a_look_that_sees_another_posting_or_a_damaged_line_is_not_sure(book: Ledger) -> None:
+    posting.post(invoice(), OpenGate(key="k"))
+    assert posting.look(invoice("RE-2"), "k") == NotKnown(
+        seen="The key of entry 1 was used for another posting."
+    )
+    with book.path.open("a") as file:
+        file.write("scribbled\n")
+    seen = posting.look(invoice(), "k")
+    assert isinstance(seen, NotKnown)
+    assert "Line 2 of the ledger is not an entry" in seen.seen
 
 
 def test_a_ledger_from_before_there_were_books_is_read_and_continued_in_its_own_form(book: Ledger) -> None:

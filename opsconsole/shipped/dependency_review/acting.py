@@ -1,14 +1,15 @@
 """The tools `package.read`, `licence.accept` and `report.write`. What acts goes through the gate; asks nobody."""
 
+import hashlib
 from typing import Any
 
-from opsconsole.shipped.book import Entry
+from opsconsole.shipped.book import Entry, looked
 from opsconsole.shipped.dependency_review import books, installed
 from opsconsole.shipped.dependency_review.agents import ACCEPT, READ, WRITE
 from opsconsole.shipped.dependency_review.approval import of_licence, of_report
 from opsconsole.shipped.dependency_review.contracts import AcceptLicence, PackageName, WriteReport
 from runs.canonical import plain
-from runs.definitions import Effect, EffectGate, Tool
+from runs.definitions import Effect, EffectGate, NotKnown, Tool
 
 
 def read(package: PackageName, _gate: EffectGate) -> dict[str, Any]:
@@ -30,10 +31,10 @@ def accept(licence: AcceptLicence, gate: EffectGate) -> dict[str, Any]:
     return _entered(entry)
 
 
-def find_licence(key: str) -> dict[str, Any] | None:
-    """What `accept` returned for this key, if it happened."""
-    entry = books.licences().find(key)
-    return _entered(entry) if entry else None
+def look_for_licence(licence: AcceptLicence, key: str) -> dict[str, Any] | NotKnown | None:
+    """What `accept` returned for this key, if it happened; the book knows, unless it is damaged or says something
+    else."""
+    return looked(books.licences(), licence, key, _entered)
 
 
 def write(report: WriteReport, gate: EffectGate) -> dict[str, Any]:
@@ -42,10 +43,15 @@ def write(report: WriteReport, gate: EffectGate) -> dict[str, Any]:
     return {"file": path.name, "sha256": books.report_digest(path.name)}
 
 
-def find_report(key: str) -> dict[str, Any] | None:
-    """What `write` returned for this key, if it happened."""
+def look_for_report(report: WriteReport, key: str) -> dict[str, Any] | NotKnown | None:
+    """What `write` returned for this key, if the report stands there as it was to be written."""
     path = books.report_path(key)
-    return {"file": path.name, "sha256": books.report_digest(path.name)} if path.exists() else None
+    digest = books.report_digest(path.name)
+    if digest is None:
+        return None
+    if digest != hashlib.sha256(report.text.encode()).hexdigest():
+        return NotKnown(seen=f"{path.name} is there and says something else.")
+    return {"file": path.name, "sha256": digest}
 
 
 def _entered(entry: Entry[AcceptLicence]) -> dict[str, Any]:
@@ -80,7 +86,7 @@ ACCEPTING = Tool(
     effect=Effect.REVERSIBLE,
     egress=False,
     approval=of_licence,
-    find=find_licence,
+    look=look_for_licence,
     rehearse=_rehearse_licence,
 )
 
@@ -93,6 +99,6 @@ WRITING = Tool(
     effect=Effect.REVERSIBLE,
     egress=False,
     approval=of_report,
-    find=find_report,
+    look=look_for_report,
     rehearse=_rehearse_report,
 )

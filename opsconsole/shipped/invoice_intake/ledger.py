@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field
 
 from opsconsole.shipped import book
 from opsconsole.shipped.invoice_intake.contracts import UNLISTED, PostInvoice
+from runs.definitions import NotKnown
 from runs.errors import DataError
 
 Send = book.Send
@@ -71,6 +72,10 @@ class Ledger:
         """The entry posted with this key, or None when that posting did not happen."""
         found = self._book().find(key)
         return _posting(found) if found else None
+
+    def looked(self, invoice: PostInvoice, key: str) -> Entry | NotKnown | None:
+        """Whether this posting happened with this key, as far as the ledger can say. Raises LedgerBusy."""
+        return book.looked(self._book(), invoice, key, _posting)
 
     def post(self, invoice: PostInvoice, *, key: str, hand_over: HandOver, seconds: float = 10.0) -> Entry:
         """Append `invoice` once. A key that is present returns its entry; nothing is written a second time.

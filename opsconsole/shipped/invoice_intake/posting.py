@@ -7,7 +7,7 @@ from opsconsole.shipped.invoice_intake.agents import POST_INVOICE
 from opsconsole.shipped.invoice_intake.amounts import written
 from opsconsole.shipped.invoice_intake.approval import asks_for
 from opsconsole.shipped.invoice_intake.contracts import PostInvoice
-from runs.definitions import Effect, EffectGate, Tool
+from runs.definitions import Effect, EffectGate, NotKnown, Tool
 
 
 def post(invoice: PostInvoice, gate: EffectGate) -> dict[str, Any]:
@@ -19,10 +19,11 @@ def post(invoice: PostInvoice, gate: EffectGate) -> dict[str, Any]:
     )
 
 
-def find(key: str) -> dict[str, Any] | None:
-    """What `post` returned for this key, if it happened."""
-    entry = ledger.current().find(key)
-    return _result(entry) if entry else None
+def look(invoice: PostInvoice, key: str) -> dict[str, Any] | NotKnown | None:
+    """What `post` returned for this key, if it happened; the ledger knows, unless it is damaged or says something
+    else."""
+    seen = ledger.current().looked(invoice, key)
+    return _result(seen) if isinstance(seen, ledger.Entry) else seen
 
 
 def rehearse(invoice: PostInvoice) -> dict[str, Any]:
@@ -51,6 +52,6 @@ TOOL = Tool(
     effect=Effect.IRREVERSIBLE,
     egress=True,
     approval=asks_for,
-    find=find,
+    look=look,
     rehearse=rehearse,
 )

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from opsconsole.shipped.book import Entry
+from opsconsole.shipped.book import Entry, looked
 from opsconsole.shipped.refund_desk import approval, books
 from opsconsole.shipped.refund_desk.agents import PAY, SEND
 from opsconsole.shipped.refund_desk.contracts import Mail, Refund
-from runs.definitions import Effect, EffectGate, Tool
+from runs.definitions import Effect, EffectGate, NotKnown, Tool
 
 _SECONDS = 10.0
 
@@ -17,10 +17,9 @@ def pay(refund: Refund, gate: EffectGate) -> dict[str, Any]:
     return _paid(books.pay(refund, key=gate.key, hand_over=gate.hand_over, seconds=seconds))
 
 
-def find_payment(key: str) -> dict[str, Any] | None:
-    """What `pay` returned for this key, if it happened."""
-    entry = books.refunds().find(key)
-    return _paid(entry) if entry else None
+def look_for_payment(refund: Refund, key: str) -> dict[str, Any] | NotKnown | None:
+    """What `pay` returned for this key, if it happened; the book knows, unless it is damaged or says something else."""
+    return looked(books.refunds(), refund, key, _paid)
 
 
 def payment(refund: Refund) -> str:
@@ -34,10 +33,9 @@ def send(mail: Mail, gate: EffectGate) -> dict[str, Any]:
     return _posted(books.send(mail, key=gate.key, hand_over=gate.hand_over, seconds=seconds))
 
 
-def find_reply(key: str) -> dict[str, Any] | None:
-    """What `send` returned for this key, if it happened."""
-    entry = books.outbox().find(key)
-    return _posted(entry) if entry else None
+def look_for_reply(mail: Mail, key: str) -> dict[str, Any] | NotKnown | None:
+    """What `send` returned for this key, if it happened; see `look_for_payment`."""
+    return looked(books.outbox(), mail, key, _posted)
 
 
 def reply(mail: Mail) -> str:
@@ -70,7 +68,7 @@ PAYING = Tool(
     effect=Effect.IRREVERSIBLE,
     egress=True,
     approval=approval.of_refund,
-    find=find_payment,
+    look=look_for_payment,
     rehearse=rehearse_payment,
 )
 
@@ -83,6 +81,6 @@ SENDING = Tool(
     effect=Effect.IRREVERSIBLE,
     egress=True,
     approval=approval.of_reply,
-    find=find_reply,
+    look=look_for_reply,
     rehearse=rehearse_reply,
 )
