@@ -331,7 +331,7 @@ def _forward_line(way: Way, grid: _Grid, says: str) -> Line:
             lane = grid.tracks[band].index(key)
             track, out, into = grid.track(band, key), grid.beyond(band, lane), grid.before(lane)
             path += f"H{out}V{track}H{into}V{middle}H{end}"
-            below = below or _along(says, into, out, track)
+            below = below or _along(says, into, out, track, out)
             reach = max(reach, out)
         else:
             before = labels.beside(labels.in_gap(says), (x + end) // 2, (y + middle) // 2)
@@ -376,13 +376,13 @@ def _back_line(way: Way, place: int, grid: _Grid, says: str) -> Line:
         into, level = max(1, target.x - _TIP - lane), target.middle + 9
         path += f"H{into}V{level}H{target.x - _TIP}"
         tip = f"M{target.x} {level}l-{_TIP} -4v8z"
-    label = _along(says, beside if up != down else into, out, depth)
+    label = _along(says, beside if up != down else into, out, depth, grid.beyond(down, 0))
     return Line(source=way[0], target=way[1], path=path, tip=tip, says=says, label=label, reach=reach)
 
 
-def _along(says: str, begin: int, end: int, depth: int) -> Label:
-    """Words on a level line; those of a short one may be longer than it is."""
-    begin, end = min(begin, end), max(begin, end)
-    rows = labels.in_one(says, max(_LEAST_WORDS, int((end - begin) / labels.LETTER) - 2))
+def _along(says: str, begin: int, end: int, depth: int, edge: int) -> Label:
+    """Words on a level line; those of a short one may be longer than it is, as far as the band's edge."""
+    rows = labels.in_one(says, max(_LEAST_WORDS, int((edge - MARGIN) / labels.LETTER) - 2))
     half = labels.width_of(rows) // 2 + 1
-    return tuple(Written(x=max((begin + end) // 2, MARGIN + half), y=depth - 4, text=row) for row in rows)
+    middle = max(min((begin + end) // 2, edge - half), MARGIN + half)
+    return tuple(Written(x=middle, y=depth - 4, text=row) for row in rows)
