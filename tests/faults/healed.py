@@ -13,19 +13,19 @@ from runs.engine.record import now
 from runs.models import Attempt, Hold, Run, RunState
 from tests.faults import acts, workflows
 from tests.faults.broker import Broker
-from tests.faults.fleet import Fleet, Process, until
+from tests.faults.fleet import PATIENCE_SECONDS, Fleet, Process, until
 
 OPERATIONS = 3
 
 
-def heal(fleet: Fleet, broker: Broker) -> None:
+def heal(fleet: Fleet, broker: Broker, *, seconds: float = PATIENCE_SECONDS) -> None:
     """Fails when a run that is due stays undone, or a living worker does not do what it is given."""
     broker.stand()
-    until(lambda: not due().exists(), "the backlog is zero")
+    until(lambda: not due().exists(), "the backlog is zero", seconds)
     living = [one for one in fleet.processes if one.worker and not one.ended() and not one.frozen()]
     if not living:
         return
-    _three_more(living, broker)
+    _three_more(living, broker, seconds)
 
 
 def due() -> QuerySet[Run]:
@@ -35,7 +35,7 @@ def due() -> QuerySet[Run]:
     return working.filter(state__in=(RunState.READY, RunState.RUNNING, RunState.SLEEPING))
 
 
-def _three_more(living: Sequence[Process], broker: Broker) -> None:
+def _three_more(living: Sequence[Process], broker: Broker, seconds: float) -> None:
     before = Attempt.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     probes: list[Run] = []
 
@@ -49,11 +49,11 @@ def _three_more(living: Sequence[Process], broker: Broker) -> None:
                 broker.hint(probe.pk, queue=one.queue or "agents")
         return not missing
 
-    until(done, f"{', '.join(one.name for one in living)} did {OPERATIONS} things more")
+    until(done, f"{', '.join(one.name for one in living)} did {OPERATIONS} things more", seconds)
     for one in living:
         last = Attempt.objects.filter(worker=one.worker).order_by("-pk").values_list("state", flat=True)
         assert set(last[:OPERATIONS]) == {"done"}, f"{one.name}: {list(last[:OPERATIONS])}"
-    until(lambda: not due().exists(), "what was asked of them is done")
+    until(lambda: not due().exists(), "what was asked of them is done", seconds)
 
 
 def _did(process: Process, since: int) -> int:

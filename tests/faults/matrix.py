@@ -99,6 +99,11 @@ class Case:
         return self.point in AT_EFFECTS and self.fault != "reset"
 
     @property
+    def unsent(self) -> bool:
+        """Whether the gate was lost with the connection, so that a stop could be engaged: nothing may leave then."""
+        return self.fault == "reset" and self.point in ("after_permit", "before_effect")
+
+    @property
     def asked(self) -> list[str]:
         """The questions that people get."""
         if self.act == "approve":
@@ -321,6 +326,8 @@ class Storm:
         doubts = [data for data in _data(one, "call") if data["state"] == "unknown"]
         if bool(doubts) != (case.asked == ["unknown"]):
             yield f"{run}: its call was unknown {len(doubts)} times"
+        if case.unsent and not Call.objects.filter(run=run, kind="tool", send=1, state="refused").exists():
+            yield f"{run}: its first sending was not given up when the gate was lost"
         open_calls = Call.objects.filter(run=run, kind="tool", state__in=("permitted", "unknown"))
         if open_calls.exists():
             yield f"{run}: nobody says how {open_calls[0]} ended"

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from pytest_django import Settings
 
+from escalations import controls, starts
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
-from runs.models import Run
-from tests.faults import history, workflows
-from tests.faults.conftest import start
-from tests.faults.fleet import SinkProcess
+from runs.models import Control, Run
+from tests import factories
+from tests.faults import healed, history, workflows
+from tests.faults.acts import answer, start
+from tests.faults.broker import Broker
+from tests.faults.fleet import Fleet, SinkProcess
 
 PLANTED = {
     "an event is missing": ("DELETE FROM runs_event WHERE seq = 3", "events are"),
@@ -73,6 +77,14 @@ PLANTED = {
         "UPDATE runs_step SET state = 'running' WHERE seq = 1",
         "steps that are not settled",
     ),
+    "a start that was acknowledged is lost": (
+        "UPDATE runs_run SET start_key = 'somebody else''s'",
+        "its start was acknowledged and is lost",
+    ),
+    "nobody says how an effect ended, and its step is over": (
+        "UPDATE runs_call SET state = 'permitted' WHERE kind = 'tool'",
+        "nobody says how the effect",
+    ),
     "a final run keeps its lease": ("UPDATE runs_run SET lease_owner = 'somebody'", "leased by"),
 }
 
@@ -99,7 +111,108 @@ def test_nothing_is_wrong_with_a_record_that_is_right(run: Run) -> None:
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_fault_is_found(planted: str, run: Run) -> None:
-    sql, sentence = PLANTED[planted]
-    with connection.cursor() as cursor:
+    _plant(*PLANTED[planted])
+
+
+def _plant(sql: str, sentence: str) -> None:
+    # Past the triggers that keep the journal as it is, and no further than this one statement.
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SET LOCAL session_replication_role = " + ("replica" if "journal" in sql else "origin")
+        )
         cursor.execute(sql)
     assert [fault for fault in history.faults() if sentence in fault]
+
+
+_AGAIN = (
+    "INSERT INTO escalations_journalentry (seq, at, act, outcome, actor_name, target, run_id, escalation_id, workflow,"
+    " team, reason, body, prev_hash, hash) SELECT seq + 1000, at, act, outcome, actor_name, target, run_id,"
+    " escalation_id, workflow, team, reason, body, prev_hash, hash FROM escalations_journalentry WHERE act = "
+)
+BY_PEOPLE = {
+    "an answer that was acknowledged is lost": (
+        "UPDATE runs_question SET verb = 'reject'",
+        "the answer 'approve' was acknowledged and is lost",
+    ),
+    "an answer counts twice": (
+        "INSERT INTO runs_event (run_id, seq, kind, step_id, data) SELECT run_id, 900, kind, step_id, data"
+        " FROM runs_event WHERE kind = 'answered'",
+        "lost or doubled",
+    ),
+    "an answer has no entry": (
+        "DELETE FROM escalations_journalentry WHERE act = 'approve'",
+        "1 times on record, with 0 entries",
+    ),
+    "an answer has two entries": (f"{_AGAIN} 'approve'", "1 times on record, with 2 entries"),
+    "an answer has an entry and no decision": (
+        "DELETE FROM escalations_decision",
+        "0 times on record, with 1 entries",
+    ),
+    "a stop has no entry": (
+        "DELETE FROM escalations_journalentry WHERE act = 'engage stop'",
+        "the engagement of control",
+    ),
+    "a release has two entries": (f"{_AGAIN} 'release stop'", "the release of control"),
+    "a start has no entry": (
+        "DELETE FROM escalations_journalentry WHERE act = 'start run'",
+        "the start of run",
+    ),
+}
+
+
+@pytest.fixture
+def acted_on(run: Run) -> Run:
+    """And one that a person started, stopped, let go on and agreed to."""
+    marta = factories.person("marta", "operator", full_name="Marta Oliveira")
+    order = {"effects": 1}
+    begun = starts.start_run(
+        actor=marta, workflow=workflows.SEND_ASKED.name, raw_input=order, start_key="k"
+    ).run
+    control = controls.engage(actor=marta, kind="stop", scope_kind="run", scope=str(begun.pk))
+    controls.release(actor=marta, control_id=control.pk, reason="seen")
+    controls.resume(actor=marta, run_id=begun.pk)
+    advance(begun.pk, Runtime("test-worker", "agents"))
+    answer(begun, "approve", by=marta)
+    advance(begun.pk, Runtime("test-worker", "agents"))
+    return Run.objects.get(pk=begun.pk)
+
+
+def test_nothing_is_wrong_with_what_people_did(acted_on: Run) -> None:
+    assert acted_on.state == "done"
+    assert list(history.faults()) == []
+
+
+@pytest.mark.parametrize("planted", BY_PEOPLE)
+def test_a_planted_fault_in_what_people_did_is_found(planted: str, acted_on: Run) -> None:
+    _plant(*BY_PEOPLE[planted])
+
+
+def test_an_effect_that_arrived_under_a_stop_is_found_by_the_worlds_clock(
+    run: Run, sink: SinkProcess
+) -> None:
+    assert list(history.faults(sink.arrivals())) == []
+    (arrival,) = sink.arrivals()
+    at = datetime.fromtimestamp(arrival["arrived_ns"] / 1e9, UTC)
+    Control.objects.create(
+        kind="stop",
+        scope_kind="everything",
+        engaged_by="somebody",
+        engaged_at=at - timedelta(microseconds=1),
+        released_at=at + timedelta(microseconds=1),
+    )
+    assert [fault for fault in history.faults(sink.arrivals()) if "arrived at" in fault]
+
+
+def test_a_run_that_nobody_works_at_is_a_backlog(broker: Broker, fleet: Fleet) -> None:
+    fleet.heals = False
+    start(workflows.PLAIN.name)
+    with pytest.raises(AssertionError, match="the backlog is zero"):
+        healed.heal(fleet, broker, seconds=0.5)
+
+
+def test_a_process_that_lives_and_does_nothing_is_found(broker: Broker, fleet: Fleet) -> None:
+    fleet.heals = False
+    idle = fleet.alone("deaf", failpoint="")
+    idle.queue = "nobody listens here"
+    with pytest.raises(AssertionError, match="deaf did 3 things more"):
+        healed.heal(fleet, broker, seconds=3.0)
