@@ -1,63 +1,81 @@
 """The live socket: says what changed, replays what was missed. Decides nothing and changes nothing.
 
-It says hello, journal, runs, run, beat and reload; it hears {"after": N}.
+It says hello, journal, controls, runs, run, beat and reload; it hears {"after": N}.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from autobahn.exception import Disconnected
+from channels.generic.websocket import AsyncWebsocketConsumer
 from django.utils import timezone
 
-from escalations import live
-from escalations.pulse import pulse, read, replay
+from escalations import live, parts, pulse
+from escalations.roles import Role
 from escalations.sessions import Seat
 
 SIGNED_OUT = 4401
 MALFORMED = 4400
+GONE = (Disconnected, OSError)  # what a server raises for a socket that is there no more
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels has no types
-    """One browser page. `?run=ID` adds the hints about that run."""
+class LiveConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
+    """One browser page. `?run=ID` adds the hints about that run, `?at=PLACE` the parts of that place.
 
+    The socket has no channel of its own: its process hears for all (`escalations.pulse`).
+    """
+
+    channel_layer_alias = "none"
     seat: Seat
+    roles: frozenset[Role]
+    place: str
+    run: int | None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def quietly(message: dict[str, Any]) -> None:
+            with contextlib.suppress(*GONE):  # it closed meanwhile; that will be heard next
+                await send(message)
+
+        await super().__call__(scope, receive, quietly)
 
     async def connect(self) -> None:
         # Accepted first: a browser only sees the close code of an accepted socket.
         await self.accept()
         seat = _seat(self.scope)
-        reading = await read(frozenset({seat} if seat else ()))
-        if seat is None or seat not in reading.valid:
+        valid = (await pulse.read(frozenset({seat} if seat else ()))).valid
+        if seat is None or seat not in valid:
             await self.close(SIGNED_OUT)
             return
-        self.seat = seat
-        self.groups = [live.GROUP, "runs", *_run_group(self.scope)]  # left again by the base class
-        for group in self.groups:
-            await self.channel_layer.group_add(group, self.channel_name)
-        pulse.join(self)
-        # Read anew: what was committed before the groups were joined has not been announced to this socket.
-        await self._say("hello", (await read(frozenset())).head)
+        self.seat, self.roles = seat, valid[seat]
+        asked = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
+        self.place = parts.place_of(asked.get("at", [""])[0])
+        self.run = _number(asked.get("run", [""])[0])
+        await pulse.here().join(self)
 
     async def disconnect(self, code: int) -> None:
-        pulse.leave(self)
+        await pulse.here().leave(self)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         after = _asked(text_data)
         if after is None:
             await self.close(MALFORMED)
             return
-        missed = await replay(after, live.REPLAY_LIMIT + 1)
+        missed = await pulse.replay(after, live.REPLAY_LIMIT + 1)
         if len(missed) > live.REPLAY_LIMIT:
             missed = [{"type": "reload"}]
         for message in missed:
-            await self.send_json(message)
+            await self.tell(json.dumps(message))
 
-    async def hint(self, event: dict[str, Any]) -> None:
-        """A hint from `runs.live.announce`, passed on as it is."""
-        await self.send_json(event["message"])
+    async def tell(self, text: str) -> None:
+        """Send a message that was written already, to whoever still is there."""
+        await self.base_send({"type": "websocket.send", "text": text})  # the short way: there are hundreds
+
+    async def hello(self, head: int) -> None:
+        await self._say("hello", head)
 
     async def beat(self, head: int) -> None:
         await self._say("beat", head)
@@ -66,7 +84,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         await self.close(SIGNED_OUT)
 
     async def _say(self, kind: str, head: int) -> None:
-        await self.send_json({"type": kind, "seq": head, "now": timezone.now().isoformat()})
+        await self.tell(json.dumps({"type": kind, "seq": head, "now": timezone.now().isoformat()}))
 
 
 def _seat(scope: dict[str, Any]) -> Seat | None:
@@ -76,9 +94,8 @@ def _seat(scope: dict[str, Any]) -> Seat | None:
     return Seat(session_key=session.session_key, user_id=user.pk)
 
 
-def _run_group(scope: dict[str, Any]) -> list[str]:
-    asked = parse_qs(scope.get("query_string", b"").decode("ascii", "replace")).get("run", [""])[0]
-    return [f"run.{int(asked)}"] if asked.isascii() and asked.isdecimal() and len(asked) < 19 else []
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _asked(text: str | None) -> int | None:

@@ -16,7 +16,7 @@ from escalations.audit.refused import Given, Named, recorded
 from escalations.expected import IllegalMove, Invalid, NotThere, clock
 from escalations.roles import Act, Actor, name_of, require
 from escalations.texts import cut_text, given_text
-from runs import live, registry
+from runs import registry
 from runs.canonical import plain
 from runs.engine import gate, holds
 from runs.models import Control, ControlKind, Hold, Run, ScopeKind
@@ -74,19 +74,21 @@ def engage(*, actor: Actor, kind: str, scope_kind: str, scope: str = "", reason:
     act = _engages(kind)
     require(actor, act)
     scope = _checked_scope(scope_kind, scope)
-    return _engage(actor, act, kind, scope_kind, scope, cut_text(reason))
+    return _engage(actor, act, kind, scope_kind, scope, cut_text(reason), _about(kind, scope_kind, scope))
 
 
 @transaction.atomic(durable=True)
-def _engage(actor: Actor, act: Act, kind: str, scope_kind: str, scope: str, reason: str) -> Control:
+def _engage(
+    actor: Actor, act: Act, kind: str, scope_kind: str, scope: str, reason: str, subject: Subject
+) -> Control:
+    """The fewest statements: nobody claims or permits anything meanwhile."""
     control, new = holds.engage(kind, scope_kind, scope, reason=reason, by=name_of(actor))
     details = {"control": control.pk} if new else {"control": control.pk, "already_engaged": True}
 
     def take_hold() -> None:
-        live.control_changed()
         _for_a_while(lambda: holds.mark(control.pk))
 
-    append(actor=actor, act=act, subject=about_control(control), reason=reason, details=details)
+    append(actor=actor, act=act, subject=subject, reason=reason, details=details)
     transaction.on_commit(take_hold, robust=True)
     return control
 
@@ -112,7 +114,6 @@ def _release(actor: Actor, control: Control, reason: str) -> Control:
         raise IllegalMove(_released_already(_control(control.pk)))
 
     def let_go() -> None:
-        live.control_changed()
         _for_a_while(holds.lift_released)
 
     append(

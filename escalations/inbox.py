@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db.models import BooleanField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BooleanField, Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Concat
 from django.utils import timezone
@@ -28,6 +29,7 @@ _OF_A_ROW = (
     "question__group",
     "question__effect",
     "question__simulated",
+    "question__rank",
     "question__expires_at",
     "run__workflow",
     "run__goal",
@@ -56,14 +58,30 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Escalations with the same cause, which stand together."""
+    """Escalations with the same cause, which stand together. `key` is the same for these alone."""
 
+    key: str
     kind: str
     label: str
     group: str
     workflow: str
     effect: str
     items: tuple[Escalation, ...]
+
+    @property
+    def ranked(self) -> list[tuple[Escalation, str]]:
+        """Each item, and where it stands."""
+        return [(item, rank(item)) for item in self.items]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The numbers above the queue for everybody: how many each filter shows, counted to counted.MOST, and how many
+    each person holds, by account."""
+
+    counts: dict[str, int]
+    mine: dict[int, int]
+    oldest: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +110,7 @@ def queue(actor: User, wanted: Wanted) -> Queue:
 
 def page(actor: User, wanted: Wanted) -> tuple[tuple[Escalation, ...], int | None]:
     """MOST rows of the queue, with what a row shows and no more, and the `after` of the following ones. One query."""
-    found = _filtered(actor, wanted).select_related("question", "run", "taken_by").only(*_OF_A_ROW)
-    rows = list(found[: MOST + 1])
+    rows = list(_shown(_filtered(actor, wanted))[: MOST + 1])
     return tuple(rows[:MOST]), rows[MOST - 1].question_id if len(rows) > MOST else None
 
 
@@ -111,6 +128,30 @@ def counts(actor: User) -> dict[str, int]:
     """How many open escalations each filter shows, counted to counted.MOST. One query."""
     filtered = {name: Escalation.objects.filter(_OPEN, one) for name, one in _filters(actor).items()}
     return counted.up_to(all=Escalation.objects.filter(state=EscalationState.OPEN), **filtered)
+
+
+def tally() -> Tally:
+    """What `counts` says, for everybody at once. Three queries."""
+    open_now = Escalation.objects.filter(state=EscalationState.OPEN)
+    filtered = {name: Escalation.objects.filter(_OPEN, one) for name, one in _shared().items()}
+    held = open_now.filter(taken_by__isnull=False).values_list("taken_by").annotate(held=Count("pk"))
+    return Tally(
+        counts=counted.up_to(all=open_now, **filtered),
+        mine=dict(held.order_by("taken_by")),
+        oldest=open_now.order_by("pk").values_list("opened_at", flat=True).first(),
+    )
+
+
+def of(ids: Iterable[int]) -> tuple[Escalation, ...]:
+    """Those of these escalations that are open, with what a row shows. One query."""
+    return tuple(_shown(Escalation.objects.filter(_OPEN, pk__in=ids)))
+
+
+def rank(item: Escalation) -> str:
+    """Where an item stands in the queue: texts that sort as the queue does."""
+    question = item.question
+    due = int(question.expires_at.timestamp() * 1_000_000)
+    return f"{question.rank + 1_000_000_000:010d}.{due:020d}.{item.question_id:020d}"
 
 
 def found(text: str, most: int) -> list[Escalation]:
@@ -143,6 +184,7 @@ def group_words(group: str, *said: str) -> str:
 
 def _cause(kind: str, group: str, workflow: str, items: tuple[Escalation, ...]) -> Cause:
     return Cause(
+        key=json.dumps([kind, group, workflow]),
         kind=kind,
         label=QuestionKind(kind).label,
         group=group_words(group, workflow, QuestionKind(kind).label),
@@ -153,8 +195,12 @@ def _cause(kind: str, group: str, workflow: str, items: tuple[Escalation, ...]) 
 
 
 def _filters(actor: User) -> dict[str, Q]:
+    return {"mine": Q(taken_by=actor), **_shared()}
+
+
+def _shared() -> dict[str, Q]:
+    """The filters that show the same to everybody."""
     return {
-        "mine": Q(taken_by=actor),
         "free": Q(taken_by=None),
         "irreversible": Q(question__effect=Effect.IRREVERSIBLE),
         "soon": Q(question__expires_at__lte=timezone.now() + SOON) & ~Q(run__in=_held()),
@@ -177,6 +223,10 @@ def _filtered(actor: User, wanted: Wanted) -> QuerySet[Escalation]:
     if wanted.after is not None:
         rows = rows.filter(RawSQL(_BEHIND, [wanted.after], output_field=BooleanField()))
     return rows.order_by("question__rank", "question__expires_at", "question_id")
+
+
+def _shown(rows: QuerySet[Escalation]) -> QuerySet[Escalation]:
+    return rows.select_related("question", "run", "taken_by").only(*_OF_A_ROW)
 
 
 def matching(text: str) -> Q:

@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from escalations.roles import Role
+from escalations.roles import TABLE, Act, Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +28,18 @@ class Seat:
     user_id: int
 
 
-def valid(seats: Iterable[Seat]) -> frozenset[Seat]:
-    """The seats that still count. Three queries, however many there are."""
+def valid(seats: Iterable[Seat]) -> dict[Seat, frozenset[Role]]:
+    """The seats that still count, with their roles as they are now. Three queries, however many there are."""
     wanted = frozenset(seats)
     if not wanted:
-        return frozenset()
+        return {}
     opened = _sessions({seat.session_key for seat in wanted})
     people = _people({seat.user_id for seat in wanted})
-    return frozenset(
-        seat for seat in wanted if _counts(opened.get(seat.session_key), people.get(seat.user_id), seat)
-    )
+    return {
+        seat: _roles(people[seat.user_id])
+        for seat in wanted
+        if _counts(opened.get(seat.session_key), people.get(seat.user_id), seat)
+    }
 
 
 def _sessions(keys: set[str]) -> dict[str, Mapping[str, Any]]:
@@ -48,11 +50,15 @@ def _sessions(keys: set[str]) -> dict[str, Mapping[str, Any]]:
 
 def _people(ids: set[int]) -> dict[int, User]:
     people = User.objects.filter(pk__in=ids, is_active=True).prefetch_related("groups")
-    return {person.pk: person for person in people if person.is_superuser or _has_role(person)}
+    return {person.pk: person for person in people if _roles(person)}
 
 
-def _has_role(person: User) -> bool:
-    return any(group.name in tuple(Role) for group in person.groups.all())
+def _roles(person: User) -> frozenset[Role]:
+    """As `roles.roles_of` has them; the groups have been read."""
+    named = {group.name for group in person.groups.all()}
+    if person.is_superuser:
+        named.add(Role.ADMIN)
+    return frozenset(role for role in TABLE[Act.READ] if role in named)
 
 
 def _counts(session: Mapping[str, Any] | None, person: User | None, seat: Seat) -> bool:

@@ -111,6 +111,10 @@ class Front:
         self._lanes = lanes
         self._open: set[asyncio.Task[None]] = set()
 
+    def client(self) -> asyncio.Protocol:
+        """The protocol of a new connection."""
+        return _ClientSide(asyncio.StreamReader(limit=HEAD_LIMIT_BYTES), self.accept)
+
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection from head to end."""
         task = asyncio.current_task()
@@ -145,39 +149,105 @@ class Front:
             return await _linger(reader, writer)
         except (BadHead, asyncio.LimitOverrunError):
             return await _answer(writer, 400, "Bad Request", "This is not an HTTP request we can read.")
+        lane = _LaneSide(writer)
         try:
             async with asyncio.timeout(_LANE_CONNECT_SECONDS):
-                lane_reader, lane_writer = await asyncio.open_unix_connection(self._lanes[forwarded.lane])
+                path = self._lanes[forwarded.lane]
+                await asyncio.get_running_loop().create_unix_connection(lambda: lane, path)
         except OSError:  # TimeoutError is one
             return await _answer(writer, 503, "Service Unavailable", "The console is starting, try again.")
         try:
-            lane_writer.write(forwarded.head)
-            await _splice(reader, writer, lane_reader, lane_writer)
+            lane.write(forwarded.head)
+            await _splice(reader, lane)
         finally:
-            await _close(lane_writer)
+            lane.close()
 
 
-async def _splice(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    lane_reader: asyncio.StreamReader,
-    lane_writer: asyncio.StreamWriter,
-) -> None:
+class _LaneSide(asyncio.Protocol):
+    """The connection to a lane. What the lane says is written to the client at once, without a task to wake."""
+
+    def __init__(self, client: asyncio.StreamWriter) -> None:
+        self.ended = asyncio.get_running_loop().create_future()
+        self._client = client.transport
+        self._transport: asyncio.Transport | None = None
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+
+    def write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+    async def drained(self) -> None:
+        """When the lane has taken most of what was written. Raises ConnectionResetError when it is gone."""
+        await self._may_write.wait()
+        if self.ended.done():
+            raise ConnectionResetError
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def hold_back(self, full: bool) -> None:
+        """A slow reader slows its sender, not our memory."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if full:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        client = self._client.get_protocol()
+        assert isinstance(client, _ClientSide)
+        client.lane = self
+
+    def data_received(self, data: bytes) -> None:
+        self._client.write(data)
+
+    def pause_writing(self) -> None:
+        self._may_write.clear()
+
+    def resume_writing(self) -> None:
+        self._may_write.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._may_write.set()
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+class _ClientSide(asyncio.StreamReaderProtocol):
+    """A client's connection: read as a stream, and its lane is held back while its buffer is full."""
+
+    lane: _LaneSide | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.lane is not None:
+            self.lane.hold_back(full=True)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.lane is not None:
+            self.lane.hold_back(full=False)
+
+
+async def _splice(reader: asyncio.StreamReader, lane: _LaneSide) -> None:
     """Both ways until either side ends; a client that hangs up ends the lane's work too."""
-    ways = (_copy(reader, lane_writer), _copy(lane_reader, writer))
-    tasks = [asyncio.ensure_future(way) for way in ways]
+    sending = asyncio.ensure_future(_send_on(reader, lane))
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((sending, lane.ended), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _send_on(reader: asyncio.StreamReader, lane: _LaneSide) -> None:
     while chunk := await reader.read(_CHUNK_BYTES):
-        writer.write(chunk)
-        await writer.drain()  # a slow reader slows its sender, not our memory
+        lane.write(chunk)
+        await lane.drained()
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,7 +292,7 @@ def _peer(writer: asyncio.StreamWriter) -> str:
 async def serve(listener: socket.socket, lanes: dict[str, str], started: Callable[[], None]) -> None:
     """Serve until SIGTERM or SIGINT; open connections are then dropped."""
     front = Front(lanes)
-    server = await asyncio.start_server(front.accept, sock=listener, limit=HEAD_LIMIT_BYTES)
+    server = await asyncio.get_running_loop().create_server(front.client, sock=listener)
     done = asyncio.Event()
     for sig in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sig, done.set)

@@ -1,8 +1,9 @@
-"""Hints: "look at run X", "this changed", "a control was engaged". They may be lost, late or doubled.
+"""Hints: "look at run X", "this changed". They may be lost, late or doubled. Workers hear of controls otherwise: with
+the commit that engages one (`runs.engine.heart.listen`).
 
 Two threads a process send them, one to screens and one to workers, so that nobody who commits ever waits for
-Valkey or fails because of it, and a stop's hint never stands behind a screen's. Equal nudges to screens within
-50 ms are sent once.
+Valkey or fails because of it, and a worker's hint never stands behind a screen's. A hint to screens leaves at once
+when none has left within the last 50 ms; what comes meanwhile leaves together, as one message, equal ones once.
 """
 
 from __future__ import annotations
@@ -14,23 +15,22 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-import redis
 from celery import current_app
 from channels.layers import get_channel_layer
-from django.conf import settings
 
 from runs.engine import failpoints
 
-CONTROLS_CHANNEL = "opsconsole:controls"
+SCREENS = "screens"  # the group in which every web process listens, once
 COALESCE_SECONDS = 0.05
 MOST_QUEUED = 10_000
 QUIET_SECONDS = 30.0  # at most one complaint a while about an unreachable Valkey
 _log = logging.getLogger("opsconsole.live")
 
-Hint = tuple[str, str, dict[str, Any]]  # kind (wake, group, control), key, message
+Hint = tuple[str, str, dict[str, Any]]  # kind (wake, group), key, message
 
 
 def wake(run_id: int) -> None:
@@ -40,13 +40,8 @@ def wake(run_id: int) -> None:
 
 
 def announce(group: str, message: dict[str, Any]) -> None:
-    """Hint to every screen in a group. Equal messages within 50 ms are one."""
+    """Hint to every screen that listens to `group`. Equal messages within 50 ms are one."""
     _put(("group", group, message))
-
-
-def control_changed() -> None:
-    """Hint to every worker to read the controls now."""
-    _put(("control", "", {}))
 
 
 class _Sender:
@@ -56,7 +51,7 @@ class _Sender:
         self.pid = os.getpid()
         self.hints: queue.Queue[Hint] = queue.Queue(MOST_QUEUED)
         self.complained = 0.0
-        self.redis: redis.Redis | None = None
+        self.sent_at = 0.0  # to screens
         threading.Thread(target=self._run, name=f"hints-{lane}", daemon=True).start()
 
     def _run(self) -> None:
@@ -64,10 +59,15 @@ class _Sender:
         while True:
             first = self.hints.get()
             if first[0] == "group":
-                time.sleep(COALESCE_SECONDS)
+                time.sleep(max(0.0, self.sent_at + COALESCE_SECONDS - time.monotonic()))
             taken = self._waiting(first)
-            for hint in {repr(hint): hint for hint in taken}.values():  # each equal hint once, in order
-                self._send(loop, hint)
+            hints = list({repr(hint): hint for hint in taken}.values())  # each equal hint once, in order
+            if first[0] == "group":
+                self._try(partial(self._tell_screens, loop, hints))
+                self.sent_at = time.monotonic()
+            else:
+                for hint in hints:
+                    self._try(partial(self._tell_workers, hint))
             for _ in taken:
                 self.hints.task_done()
 
@@ -79,34 +79,24 @@ class _Sender:
                 hints.append(self.hints.get_nowait())
         return hints
 
-    def _send(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
+    def _try(self, send: Callable[[], None]) -> None:
         try:
-            self._dispatch(loop, hint)
+            send()
         except Exception as error:
-            self.redis = None
             if time.monotonic() - self.complained > QUIET_SECONDS or not self.complained:
                 self.complained = time.monotonic()
                 _log.warning("a hint could not be sent (%s); everything goes on by polling", error)
 
-    def _dispatch(self, loop: asyncio.AbstractEventLoop, hint: Hint) -> None:
-        kind, key, message = hint
-        if kind == "wake":
-            # By name: the task is the edge's, and nothing below the edge may import it.
-            current_app.send_task("runs.advance", args=(int(key),), queue="agents", retry=False)
-        elif kind == "control":
-            self._valkey().publish(CONTROLS_CHANNEL, "look")
-        else:
-            layer = get_channel_layer()
-            if layer is not None:
-                event = {"type": "hint", "message": message}
-                loop.run_until_complete(asyncio.wait_for(layer.group_send(key, event), 2.0))
+    def _tell_screens(self, loop: asyncio.AbstractEventLoop, hints: list[Hint]) -> None:
+        layer = get_channel_layer()
+        if layer is None:
+            return
+        event = {"type": "hints", "hints": [[group, message] for _, group, message in hints]}
+        loop.run_until_complete(asyncio.wait_for(layer.group_send(SCREENS, event), 2.0))
 
-    def _valkey(self) -> redis.Redis:
-        if self.redis is None:
-            self.redis = redis.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
-            )
-        return self.redis
+    def _tell_workers(self, hint: Hint) -> None:
+        # By name: the task is the edge's, and nothing below the edge may import it.
+        current_app.send_task("runs.advance", args=(int(hint[1]),), queue="agents", retry=False)
 
 
 _senders: dict[str, _Sender] = {}

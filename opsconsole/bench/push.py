@@ -1,8 +1,9 @@
 """How long after its commit an event is on the last of N screens: the console's own front, lanes and sockets.
 
-The event is a start act's journal entry. Nobody advances the run, so that nothing else moves; what a screen hears is
-today's message, the hint by which it fetches its part again. The run's number is known only after the commit: the crowd
-is told at once and looks back when it was faster.
+The event is an escalation that is taken or given back; the screens are inboxes of operators, admins and an auditor.
+Each hears the entry with its number, and with it the queue's item, the numbers above the queue and the places,
+rendered once for all with the same roles. The number is known only after the commit: the crowd is told at once and
+looks back when it was faster.
 """
 
 from __future__ import annotations
@@ -14,25 +15,40 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models.signals import post_save
 
+from escalations import claims, live, parts
+from escalations.models import Escalation
+from escalations.parts import Audience
+from escalations.roles import Role
 from opsconsole.bench import drive
 from opsconsole.bench.browser import Browser, signed_in
 from opsconsole.bench.figures import of_rounds, percentile
 from opsconsole.bench.order import Order
 from opsconsole.environment import REPOSITORY
-from runs.models import Event, Run
+from runs.engine.advance import advance
 
 CROWDS = (1, 100, 500)
-PEOPLE = 5
+PEOPLE = (Role.OPERATOR, Role.OPERATOR, Role.OPERATOR, Role.ADMIN, Role.AUDITOR)
+WAITING = 10  # escalations in the queue
 EVENTS = 20
+APART_SECONDS = 0.2  # what comes closer together is told together, a moment later
 
 
 def measure(order: Order) -> None:
-    people = [signed_in(order.port, f"person{at}") for at in range(PEOPLE)]
+    people = [_person(order.port, number, role) for number, role in enumerate(PEOPLE)]
+    for run_id in drive.started("bench_asks", WAITING):
+        advance(run_id)  # as a worker would; there is none
     for count in [order.n] if order.n else CROWDS:
         _pushed(order, people, count)
+
+
+def _person(port: int, number: int, role: Role) -> Browser:
+    browser = signed_in(port, f"person{number}")
+    User.objects.get(username=f"person{number}").groups.set([Group.objects.get_or_create(name=role)[0]])
+    return browser
 
 
 def _pushed(order: Order, people: Sequence[Browser], count: int) -> None:
@@ -53,9 +69,10 @@ def _pushed(order: Order, people: Sequence[Browser], count: int) -> None:
                 "events": EVENTS,
                 "from": "committed",
                 "until": "the last socket has it",
-                "content": "the hint; a screen then fetches its part",
-                "coalesced_ms": 50,
-                "signed_in": PEOPLE,
+                "content": "the entry, the queue's item and numbers, the places",
+                "apart_ms": APART_SECONDS * 1000,
+                "bytes": _size(),
+                "signed_in": list(PEOPLE),
                 **drive.machine(),
             },
         )
@@ -76,8 +93,9 @@ class _Crowd:
 
     def last_ms(self) -> float:
         """One event; milliseconds from its commit until the last socket has it."""
-        run, committed = _committed()
-        self._say(str(run.pk))
+        seq, committed = _committed()
+        self._say(str(seq))
+        time.sleep(APART_SECONDS)
         heard: list[int] = json.loads(self._told())
         return (max(heard) - committed) / 1e6
 
@@ -98,16 +116,26 @@ class _Crowd:
         return line
 
 
-def _committed() -> tuple[Run, int]:
-    """A start, and the moment right after its commit."""
+def _committed() -> tuple[int, int]:
+    """An escalation taken, or given back by who has it: its entry's number, and the moment right after its commit."""
     moments: list[int] = []
 
     def after_commit(**_: Any) -> None:
         transaction.on_commit(lambda: moments.append(time.monotonic_ns()))
 
-    post_save.connect(after_commit, sender=Event, weak=False)
+    one = Escalation.objects.order_by("pk").first()
+    assert one is not None
+    act = claims.release if one.taken_by_id else claims.take
+    post_save.connect(after_commit, sender=Escalation, weak=False)
     try:
-        run = drive.start("bench_short", 0)
+        act(actor=drive.operator(), escalation_id=one.pk)
     finally:
-        post_save.disconnect(after_commit, sender=Event)
-    return run, moments[0]
+        post_save.disconnect(after_commit, sender=Escalation)
+    return live.head(), moments[0]
+
+
+def _size() -> int:
+    """Bytes of one message to an operator's inbox."""
+    audience = Audience(place="inbox", roles=frozenset({Role.OPERATOR}))
+    (text,) = parts.news(live.head() - 1, frozenset({audience})).texts(audience)
+    return len(text.encode())

@@ -1,10 +1,10 @@
-"""Many open websockets in one process, and when the last of them had heard of a run. Imports nothing of ours.
+"""Many open websockets in one process, and when the last of them had an entry of the journal. Imports nothing of ours.
 
-    python -m opsconsole.bench.sockets PORT COUNT PEOPLE < cookies of so many people, then run ids, one a line
+    python -m opsconsole.bench.sockets PORT COUNT PEOPLE < cookies of so many people, then numbers, one a line
 
-prints "ready" when everyone has heard "hello"; for each run id the nanoseconds (monotonic) at which each had its
-journal message. Messages are recognised by their bytes and not parsed: this process shares the cores
-with what it measures.
+They are inboxes. Prints "ready" when everyone has heard "hello"; for each number the nanoseconds (monotonic) at which
+each had the message of that entry, which must have brought its parts. Messages are recognised by their bytes and not
+parsed: this process shares the cores with what it measures.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ import time
 _CHUNK = 65536
 _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 _MOST_CONNECTING = 20
-_RUN = re.compile(rb'"run": ?(\d+)')
+_ENTRY = re.compile(rb'"type": ?"journal", ?"seq": ?(\d+)')
+_PARTS = (b'"places": ', b'"queue": ')
 
 
 class Socket:
@@ -32,7 +33,7 @@ class Socket:
         self.conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16)).decode()
         self.conn.sendall(
-            f"GET /ws/live HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"
+            f"GET /ws/live?at=inbox HTTP/1.1\r\nHost: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"
             f"Cookie: {cookie}\r\n"
             f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -90,7 +91,7 @@ class Crowd:
     def __init__(self, port: int, cookies: list[str], count: int) -> None:
         self._selector = selectors.DefaultSelector()
         self._greeted: set[Socket] = set()
-        self._heard: dict[int, dict[Socket, int]] = {}  # run -> when each socket had its message
+        self._heard: dict[int, dict[Socket, int]] = {}  # entry -> when each socket had its message
         self.count = count
         for at in range(count):
             one = Socket(port, cookies[at % len(cookies)])
@@ -102,11 +103,11 @@ class Crowd:
         while len(self._greeted) < self.count:
             self._turn(None)
 
-    def until_heard(self, run_id: int) -> list[int]:
-        """When each had the journal's message about this run; also when that was before anybody asked."""
-        while len(self._heard.get(run_id, {})) < self.count:
+    def until_heard(self, seq: int) -> list[int]:
+        """When each had the message of this entry; also when that was before anybody asked."""
+        while len(self._heard.get(seq, {})) < self.count:
             self._turn(None)
-        return list(self._heard.pop(run_id).values())
+        return list(self._heard.pop(seq).values())
 
     def until_asked(self) -> str:
         """The next line of the input; meanwhile everything is heard."""
@@ -133,8 +134,10 @@ class Crowd:
     def _note(self, one: Socket, words: bytes, moment: int) -> None:
         if b'"hello"' in words:
             self._greeted.add(one)
-        found = _RUN.search(words) if b'"journal"' in words else None
+        found = _ENTRY.match(words, 1)
         if found:
+            if not all(part in words for part in _PARTS):
+                raise ValueError(f"an entry without its parts: {words[:200]!r}")
             self._heard.setdefault(int(found.group(1)), {}).setdefault(one, moment)
 
 

@@ -13,10 +13,21 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 
 GATE = 7_050_201  # advisory lock ids of this project: 70502xx
 _STALE_TRIES = 20
+
+# One message to the server: every trip counts while somebody waits for a stop. A savepoint, because running out of
+# time must not end the transaction.
+_CLOSE = """
+    SAVEPOINT closing;
+    SELECT set_config('lock_timeout', %(wait)s, true);
+    SELECT pg_advisory_xact_lock(%(gate)s);
+    SELECT set_config('lock_timeout', '0', true);
+    RELEASE SAVEPOINT closing
+"""
+_GIVE_UP = "ROLLBACK TO SAVEPOINT closing; RELEASE SAVEPOINT closing"
 
 # Holders of the gate that hold it while doing nothing in the database: a frozen worker between permit and
 # hand-over. Their request is past its hold time, so they abort unsent when they wake (see effects).
@@ -51,15 +62,14 @@ def exclusive() -> None:
 
 
 def _locked_within(milliseconds: int) -> bool:
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{milliseconds}ms"])
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GATE])
-            cursor.execute("SELECT set_config('lock_timeout', '0', true)")
-    except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
-            raise
-        return False
+    with connection.cursor() as cursor:
+        try:
+            cursor.execute(_CLOSE, {"gate": GATE, "wait": f"{milliseconds}ms"})
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
+                raise
+            cursor.execute(_GIVE_UP)
+            return False
     return True
 
 

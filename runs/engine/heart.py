@@ -10,18 +10,17 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import redis
-from django.conf import settings
+import psycopg
 from django.db import OperationalError, connection, transaction
 from django.db.models.functions import Now
 
 from runs import live
 from runs.engine import holds
 from runs.engine.record import announce_run, event, let_go, lock_run, move_run, now, wake_run
-from runs.live import CONTROLS_CHANNEL
 from runs.models import Control, ControlReceipt, RunState, Step, StepState, Worker
 from runs.models.step import SETTLED_STEPS
 
+LISTEN_SECONDS = 0.5  # in one wait: so long a process that ends waits for its listener
 PATIENCE_SECONDS = 0.5  # a beat, for rows that are locked whenever one looks
 
 _EXTEND = """
@@ -56,6 +55,10 @@ _FREE = f"""
           AND worker.place = %(place)s AND worker.gone_at > clock_timestamp() - %(lease)s AND {_NOTHING_ON_ITS_WAY}
         ORDER BY run.id FOR NO KEY UPDATE OF run SKIP LOCKED
     ) RETURNING id
+"""
+
+_ENGAGED = """
+    SELECT id, kind, scope_kind, scope, engaged_by FROM runs_control WHERE released_at IS NULL ORDER BY id
 """
 
 
@@ -231,23 +234,25 @@ def confirm(control: Control, worker: str) -> None:
 _confirmed: set[tuple[int, str]] = set()
 
 
-def listen(nudge: Callable[[], None], stopping: threading.Event) -> None:
-    """Hear of new controls at once. A hint: the heartbeat reads the controls from PostgreSQL anyway."""
+def listen(hear: Callable[[list[Control]], None], stopping: threading.Event) -> None:
+    """Hear of each control with the commit that engages it, over a connection of its own. Only quicker than the
+    heartbeat, which reads the controls anyway."""
     while not stopping.is_set():
-        with contextlib.suppress(redis.RedisError, OSError):
-            _listen_once(nudge, stopping)
+        with contextlib.suppress(psycopg.Error, OSError):
+            _listen_once(hear, stopping)
         stopping.wait(1.0)
 
 
-def _listen_once(nudge: Callable[[], None], stopping: threading.Event) -> None:
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=None, socket_connect_timeout=1.0)
-    with contextlib.closing(client), contextlib.closing(_subscription(client)) as heard:
-        heard.subscribe(CONTROLS_CHANNEL)
-        nudge()  # what was said while nobody listened
+def _listen_once(hear: Callable[[list[Control]], None], stopping: threading.Event) -> None:
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as own:
+        own.execute(f"LISTEN {holds.CONTROLS_CHANNEL}")
+        hear(_read_controls(own))  # what was engaged while nobody listened
         while not stopping.is_set():
-            if heard.get_message(timeout=0.5):
-                nudge()
+            if any(own.notifies(timeout=LISTEN_SECONDS, stop_after=1)):
+                hear(_read_controls(own))
 
 
-def _subscription(client: redis.Redis) -> Any:
-    return client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+def _read_controls(own: psycopg.Connection[Any]) -> list[Control]:
+    names = ("pk", "kind", "scope_kind", "scope", "engaged_by")
+    rows = own.execute(_ENGAGED).fetchall()
+    return [Control(**dict(zip(names, row, strict=True))) for row in rows]

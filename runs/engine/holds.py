@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
@@ -38,6 +38,17 @@ SILENT_AFTER_SECONDS = 10.0  # a worker not heard of for so long is silent, neve
 FORGET_AFTER = timedelta(hours=1)  # a silent worker this old had no lease left when the control was engaged
 
 
+CONTROLS_CHANNEL = "opsconsole_controls"  # on which workers hear of a control with the commit that engages it
+
+_ENGAGE = f"""
+    INSERT INTO runs_control (kind, scope_kind, scope, reason, engaged_by, release_reason, released_by)
+    VALUES (%(kind)s, %(scope_kind)s, %(scope)s, %(reason)s, %(by)s, '', '')
+    ON CONFLICT (kind, scope_kind, scope) WHERE released_at IS NULL DO NOTHING
+    RETURNING id, engaged_at;
+    NOTIFY {CONTROLS_CHANNEL}
+"""
+
+
 class StillHeld(Exception):
     """Another control still covers this run."""
 
@@ -52,17 +63,22 @@ def engage(kind: str, scope_kind: str, scope: str = "", *, reason: str = "", by:
     When this transaction has committed, no claim or permit that it covers can commit any more.
     """
     gate.exclusive()
-    found = engaged().filter(kind=kind, scope_kind=scope_kind, scope=scope).first()
-    if found:
-        return found, False
-    try:
-        with transaction.atomic():
-            control = Control.objects.create(
-                kind=kind, scope_kind=scope_kind, scope=scope, reason=reason, engaged_by=by
-            )
-    except IntegrityError:
+    given = {"kind": kind, "scope_kind": scope_kind, "scope": scope, "reason": reason, "by": by}
+    with connection.cursor() as cursor:
+        cursor.execute(_ENGAGE, given)
+        new = cursor.fetchone()
+    if new is None:
         return engaged().get(kind=kind, scope_kind=scope_kind, scope=scope), False
-    control.refresh_from_db()
+    control = Control(
+        pk=new[0],
+        engaged_at=new[1],
+        kind=kind,
+        scope_kind=scope_kind,
+        scope=scope,
+        reason=reason,
+        engaged_by=by,
+    )
+    control._state.adding = False
     return control, True
 
 

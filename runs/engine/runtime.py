@@ -30,6 +30,7 @@ LANDING_SECONDS = 0.05
 OVERDUE_SECONDS = 5.0  # past the run's deadline, for a call to come back by its own time-out
 BESIDE_THREADS = 64  # steps performed beside others, of all runs of a process together
 ADRIFT_SECONDS = 0.9  # before a run that nobody here performs is given back: it may be between two steps
+ASIDE_SECONDS = 0.25  # at most, for a step that was cut to wait until all others are
 LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
 
@@ -44,6 +45,13 @@ async def _contained(work: Coroutine[Any, Any, T]) -> T:
         return await work
     except (SystemExit, KeyboardInterrupt) as error:
         raise ProviderFault(f"the provider raised {type(error).__name__}") from error
+
+
+async def _cancelled_are_gone() -> None:
+    """When every call of this loop that was cancelled has given up its connection."""
+    cancelled = [task for task in asyncio.all_tasks() if task.cancelling()]
+    if cancelled:
+        await asyncio.wait(cancelled, timeout=ASIDE_SECONDS)
 
 
 class Flight:
@@ -97,6 +105,7 @@ class Flight:
     def check(self) -> None:
         """Raise CutInFlight when this flight has been cut."""
         if self._why:
+            self._runtime.stand_aside()
             raise CutInFlight(self._why, lost=self._lost)
 
     def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
@@ -143,6 +152,8 @@ class Runtime:
             int, tuple[int, float]
         ] = {}  # run -> fence, and since when nobody here performs it
         self.after_beat: Callable[[], None] = lambda: None  # called after every try to beat
+        self._calm = threading.Event()  # not while many are being cut
+        self._calm.set()
 
     def start(self) -> None:
         """Make this process known, and begin to beat. While the database is gone, the heart goes on trying."""
@@ -321,13 +332,39 @@ class Runtime:
             self._tick.wait(LANDING_SECONDS)
             self._tick.set()  # look again soon: what was cut is about to land
 
+    def _hear(self, controls: list[Control]) -> None:
+        """A control was engaged: cut what it stops, before anything else. The heart then obeys it in full."""
+        for control in controls:
+            if control.kind == ControlKind.STOP:
+                self._cut_covered(control)
+        self.nudge()
+
+    def _cut_covered(self, control: Control) -> list[Flight]:
+        """Cut what a stop covers here; what is held only is left to land. Returns all that it covers."""
+        covered = [f for f in self.in_flight() if control.covers(run_id=f.run_id, workflow=f.workflow)]
+        heart.note_cut(control, self.name, len(covered))
+        if control.kind == ControlKind.STOP:
+            self._cut_together(covered, f"{control.kind} of {control.scope_name} by {control.engaged_by}")
+        return covered
+
+    def _cut_together(self, flights: list[Flight], why: str) -> None:
+        """The last of many is cut before the first goes on: what each has to record afterwards can wait."""
+        self._calm.clear()
+        try:
+            if [flight for flight in flights if flight.cut(why)] and self._loop is not None:
+                gone = asyncio.run_coroutine_threadsafe(_cancelled_are_gone(), self._loop)
+                with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+                    gone.result(ASIDE_SECONDS)
+        finally:
+            self._calm.set()
+
+    def stand_aside(self) -> None:
+        """Let those that are being cut at this moment be cut first."""
+        self._calm.wait(ASIDE_SECONDS)
+
     def _still_flying(self, control: Control) -> bool:
         """Obey one control; True while something it covers is in flight here. Else this worker confirms it."""
-        covered = [f for f in self.in_flight() if control.covers(run_id=f.run_id, workflow=f.workflow)]
-        if control.kind == ControlKind.STOP:
-            for flight in covered:
-                flight.cut(f"{control.kind} of {control.scope_name} by {control.engaged_by}")
-        heart.note_cut(control, self.name, len(covered))
+        covered = self._cut_covered(control)
         if covered or self._claimed_before(control):
             return True
         if self.kind == WorkerKind.AGENTS:
@@ -366,7 +403,7 @@ class Runtime:
             flight.cut("the database could not be reached", lost=True)
 
     def _listen(self) -> None:
-        heart.listen(self.nudge, self._stopping)
+        heart.listen(self._hear, self._stopping)
 
 
 def _newest_fences(flights: Iterable[Flight]) -> dict[int, int]:

@@ -2,7 +2,9 @@
 // on the very element that the answer replaces, and the last thing that happened would never be shown.
 (() => {
   "use strict";
-  const NAMES = ["live:journal", "live:inbox", "live:controls", "live:runs", "live:run"];
+  const NAMES = [
+    "live:journal", "live:places", "live:inbox", "live:queue", "live:controls", "live:held", "live:runs", "live:run",
+  ];
   const heard = new Map(NAMES.map((name) => [name, 0]));
   const begun = new Map(); // id of a component -> what it had heard when its request left
 

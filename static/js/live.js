@@ -1,6 +1,7 @@
-// The live socket: keeps the last number heard, replays what was missed, says how late the page is.
-// Changes nothing on the page itself: components listen to the events it sends on <body> (live:journal,
-// live:inbox, live:controls, live:runs, live:run) and fetch themselves anew.
+// The live socket: keeps the last number heard, replays what was missed, says how late the page is. Entries of the
+// journal are taken in order and without a gap. What comes rendered with an entry is put in its place; for the rest,
+// and for whatever came without, components listen to the events that are sent on <body> and fetch themselves anew:
+// live:journal, live:places, live:inbox (the card), live:queue, live:controls, live:held, live:runs, live:run.
 (() => {
   "use strict";
   const badge = document.getElementById("live");
@@ -44,19 +45,51 @@
     }
   }
   function everything() {
-    send("live:journal", "live:inbox", "live:controls", "live:runs", "live:run");
+    send("live:journal", "live:places", "live:inbox", "live:queue", "live:controls", "live:held", "live:runs", "live:run");
+  }
+
+  // A component as it was rendered for everybody with these roles; false when it is not on this page.
+  function put(id, html) {
+    if (!html || !document.getElementById(id)) return false;
+    htmx.swap(`#${id}`, html, { swapStyle: "outerHTML" });
+    return true;
+  }
+  // The queue puts its items in order itself (queue.js), if it can at this moment.
+  function taken(queue) {
+    return Boolean(queue) && !body.dispatchEvent(new CustomEvent("live:items", { detail: queue, cancelable: true }));
   }
 
   function journal(message) {
     if (message.seq <= last) return;
+    if (message.seq > last + 1) return ask(); // what lies between comes first
     last = message.seq;
     entries.push(message);
     send("live:journal");
+    const control = CONTROLS.test(message.act);
     if (message.escalation !== null) send("live:inbox");
-    if (CONTROLS.test(message.act)) send("live:controls", "live:inbox");
+    if (control) send("live:controls", "live:inbox");
+    const parts = message.parts;
+    // Empty: what this entry changed comes with a later one that is on its way already.
+    if (parts && !Object.keys(parts).length) return pending(message.escalation !== null, control);
+    if (!put("places", parts?.places)) send("live:places");
+    if ((control || owed.held) && !put("held", parts?.held)) send("live:held");
+    if ((message.escalation !== null || owed.queue) && !taken(parts?.queue)) send("live:queue");
+    if (control) send("live:queue");
+    owed = { queue: false, held: false };
+  }
+  let owed = { queue: false, held: false };
+  function pending(queue, held) {
+    owed = { queue: owed.queue || queue, held: owed.held || held };
+  }
+  let asked = -1;
+  function ask() {
+    if (asked === last || socket?.readyState !== WebSocket.OPEN) return;
+    asked = last;
+    socket.send(JSON.stringify({ after: last }));
   }
   function caughtUp(head) {
-    if (head > last && socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ after: last }));
+    asked = -1;
+    if (head > last) ask();
   }
 
   function hear(message) {
@@ -67,7 +100,7 @@
       case "hello":
         // Hints only, never replayed: what moved between the page's reading and this moment is asked for.
         send("live:runs", "live:run");
-        if (everOpen) send("live:controls");
+        if (everOpen) send("live:controls", "live:held", "live:places", "live:queue");
         everOpen = true;
         caughtUp(message.seq);
         break;
@@ -82,6 +115,7 @@
         window.location.reload();
         break;
       case "controls":
+        if (!put("held", message.parts?.held)) send("live:held");
         send("live:controls");
         break;
       case "runs":
@@ -96,8 +130,8 @@
 
   function open() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const run = body.dataset.run ? `?run=${encodeURIComponent(body.dataset.run)}` : "";
-    socket = new WebSocket(`${scheme}//${location.host}/ws/live${run}`);
+    const where = new URLSearchParams({ at: body.dataset.place, run: body.dataset.run });
+    socket = new WebSocket(`${scheme}//${location.host}/ws/live?${where}`);
     socket.onopen = () => {
       tries = 0;
       offlineSince = null;

@@ -31,7 +31,7 @@
     }
   }
 
-  for (const name of ["live:inbox", "live:runs", "live:journal"]) {
+  for (const name of ["live:queue", "live:runs", "live:journal"]) {
     document.body.addEventListener(name, changed);
   }
   document.addEventListener("click", (event) => {

@@ -12,7 +12,6 @@ from kombu import Connection
 
 from opsconsole.embedded import places, valkey
 from opsconsole.environment import celery_address
-from runs.live import CONTROLS_CHANNEL
 from runs.tasks import advance_run
 from tests.faults.fleet import until
 
@@ -53,11 +52,6 @@ class Broker:
             producer = conn.Producer()
             for run_id in run_ids * times:
                 advance_run.apply_async(args=(run_id,), queue=queue, producer=producer, retry=False)
-
-    def tell_of_controls(self) -> None:
-        """Say "read the controls now", as after the commit of an engagement."""
-        with contextlib.closing(redis.Redis.from_url(self.url)) as client:
-            client.publish(CONTROLS_CHANNEL, "look")
 
     def stand(self) -> None:
         """Back up, if it is not."""

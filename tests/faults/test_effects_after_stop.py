@@ -81,7 +81,6 @@ def _stop_and_go_on(broker: Broker) -> Stopped:
         control, _ = holds.engage("stop", *scope, by="Marta")
     acknowledged = time.time_ns()
     took_ms = (time.monotonic() - asked) * 1000
-    broker.tell_of_controls()
     until(lambda: holds.confirmation(control).state == "stopped", "both workers have confirmed")
     assert holds.confirmation(control).confirmed == 2
     releasing = time.time_ns()

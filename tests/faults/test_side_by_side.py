@@ -148,7 +148,6 @@ def test_no_effect_begins_after_a_stop_amid_the_tasks_and_all_of_them_go_on_when
         with transaction.atomic():
             control, _ = holds.engage("stop", "everything", by="Marta")
         acknowledged = time.time_ns()
-        broker.tell_of_controls()
         until(lambda: holds.confirmation(control).state == "stopped", "both workers have confirmed")  # noqa: B023
         _nothing_flies()
         before = sink.count()
@@ -194,7 +193,6 @@ def test_a_paused_run_goes_on_by_itself_with_every_task_it_had_begun(
     _begun(run, settled=1)
     with transaction.atomic():
         control, _ = holds.engage("pause", "run", str(run.pk), by="Marta")
-    broker.tell_of_controls()
     until(lambda: holds.confirmation(control).state == "paused", "both workers have confirmed")
     until(lambda: fresh(run).state != "running", "the run is let go")
     settled = _settled(run)

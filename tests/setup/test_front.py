@@ -163,7 +163,7 @@ def test_a_lane_that_is_frozen_does_not_freeze_the_other(lanes: Lanes) -> None:
 def test_a_lane_that_is_down_is_a_503_that_says_when_to_come_back(tmp_path: Path) -> None:
     async def ask() -> bytes:
         lanes = {"pages": str(tmp_path / "none"), "control": str(tmp_path / "none")}
-        server = await asyncio.start_server(front.Front(lanes).accept, "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(front.Front(lanes).client, "127.0.0.1", 0)
         async with server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
             writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
