@@ -105,6 +105,10 @@ class Card:
         return self.answer(Verb.RESPOND)
 
     @property
+    def migrate(self) -> Answer | None:
+        return self.answer(Verb.MIGRATE)
+
+    @property
     def look(self) -> Answer | None:
         return self.answer(Verb.LOOK)
 
@@ -191,6 +195,9 @@ def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
             return f"Hand on this value as the output of {node}"
         case QuestionKind.ERROR:
             return f"Try {node} again"
+        case QuestionKind.MISSING:
+            gone = f"{question.run.workflow} v{question.action.get('version', question.run.version)}"
+            return f"Nothing, until you say how run {question.run_id} goes on without {gone}"
         case _:
             return f"Look again for {question.run.workflow} v{question.run.version}"
 
@@ -359,6 +366,8 @@ def _then(question: Question, verb: str) -> str:
 def _then_of_run(question: Question, verb: str) -> str:
     if verb == Verb.REJECT:
         return "The run ends, with your reason."
+    if verb == Verb.MIGRATE:
+        return "What is done stays done. Approvals given before are asked for again where they are needed."
     if verb == Verb.APPROVE and question.kind == QuestionKind.ERROR:
         return "The rules are asked again what comes next. Nothing that is done is done again."
     return ""

@@ -1,4 +1,5 @@
-"""A person's answers to an escalation: approve, edit, reject, respond, look again. Each one transaction, one entry.
+"""A person's answers to an escalation: approve, edit, reject, respond, look again, migrate. Each one transaction, one
+entry.
 
 Every answer names the version and the digest that were shown; what has changed since is not answered. What
 the run does with the answer is the engine's business (`runs.engine.answers`), which also wakes it.
@@ -21,7 +22,7 @@ from escalations.expected import IllegalMove, Invalid
 from escalations.models import Decision, Escalation, EscalationState
 from escalations.roles import Act, Actor, name_of, require
 from escalations.texts import given_text
-from runs.engine import answers, edits
+from runs.engine import answers, edits, migrating
 from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question, QuestionKind, Verb
@@ -32,6 +33,7 @@ ACTS = {
     Verb.REJECT: Act.REJECT,
     Verb.RESPOND: Act.RESPOND,
     Verb.LOOK: Act.LOOK,
+    Verb.MIGRATE: Act.MIGRATE,
 }
 
 
@@ -96,6 +98,31 @@ def look(*, actor: Actor, escalation_id: int, version: int, digest: str) -> Deci
     return _decide(actor, escalation, question, Verb.LOOK, text="")
 
 
+@recorded(on_escalation(Act.MIGRATE))
+@transaction.atomic(durable=True)
+def migrate(
+    *, actor: Actor, escalation_id: int, version: int, digest: str, place: str, reason: str = ""
+) -> Decision:
+    """Let a run whose version is gone go on with another one, at a place that was shown (`Place.key`).
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, Invalid (no place was chosen), and IllegalMove: held by
+    somebody else, too late, or the run cannot go on there (any more).
+    """
+    require(actor, Act.MIGRATE)
+    reason = given_text("reason", reason)
+    if not place:
+        raise Invalid([("place", "Choose where the run goes on.")])
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    locked.must_be_in_time(escalation, question)
+    _must_answer(question, Verb.MIGRATE)
+    try:
+        migrated = migrating.migrate(question, place, by=name_of(actor), reason=reason)
+    except migrating.CannotMigrate as why:
+        raise IllegalMove(f"Run {question.run_id} was not migrated. {why}") from why
+    escalation.run = question.run
+    return _closed(actor, escalation, question, text=reason, before=migrated.before, after=migrated.after)
+
+
 @recorded(on_escalation(Act.EDIT))
 @transaction.atomic(durable=True)
 def edit(
@@ -143,11 +170,29 @@ def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple
 
 
 def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb, *, text: str) -> Decision:
-    if verb not in verbs_of(question):
-        raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb.label}.")
+    _must_answer(question, verb)
     before, after = question.action, locked.in_force(escalation, question)
     approved = after if verb == Verb.APPROVE else None
     answers.answer(question, verb=verb, answer=approved, text=text, by=name_of(actor))
+    return _closed(actor, escalation, question, text=text, before=before, after=approved)
+
+
+def _must_answer(question: Question, verb: Verb) -> None:
+    if verb not in verbs_of(question):
+        raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb.label}.")
+
+
+def _closed(
+    actor: Actor,
+    escalation: Escalation,
+    question: Question,
+    *,
+    text: str,
+    before: dict[str, Any],
+    after: dict[str, Any] | None,
+) -> Decision:
+    """Close the escalation of an answered question: what was in force, what is now, who said so."""
+    verb = Verb(question.verb)
     escalation.state = EscalationState.DECIDED
     escalation.closed_at = now()
     hold(escalation, actor)
@@ -160,11 +205,11 @@ def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb
         digest=escalation.digest,
         reason=text,
         before=before,
-        after=approved or {},
+        after=after or {},
     )
     details = {"kind": question.kind, "version": escalation.version, "digest": escalation.digest}
-    if approved is not None and approved != before:
-        details["changes"] = changes(before, approved)
+    if after is not None and after != before:
+        details["changes"] = changes(before, after)
     append(actor=actor, act=ACTS[verb], subject=about_escalation(escalation), reason=text, details=details)
     return decision
 

@@ -15,7 +15,7 @@ from runs.models import Question
 WAS = {
     "approve": "approved",
     "reject": "rejected",
-    "respond": "answered",
+    "respond": "answered", "migrate": "migrated",
     "look": "sent to be looked at again",
 }
 

@@ -33,6 +33,7 @@ class Act(enum.StrEnum):
     REJECT = "reject"
     RESPOND = "respond"
     LOOK = "look again"  # at what may have happened
+    MIGRATE = "migrate"  # a run to another version of its workflow
     TAKE = "take"
     GIVE_BACK = "release"  # a claim
     TAKE_OVER = "take over"  # what another person holds
@@ -56,6 +57,7 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.REJECT: _ACTING,
     Act.RESPOND: _ACTING,
     Act.LOOK: _ACTING,
+    Act.MIGRATE: _ACTING,
     Act.TAKE: _ACTING,
     Act.GIVE_BACK: _ACTING,
     Act.TAKE_OVER: frozenset({Role.ADMIN}),

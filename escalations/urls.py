@@ -17,6 +17,7 @@ urlpatterns = [
     path("escalations/<int:escalation_id>", inbox.page, name="escalation"),
     path("escalations/<int:escalation_id>/card", inbox.one, name="card"),
     path("escalations/<int:escalation_id>/approve", acts.approve, name="approve"),
+    path("escalations/<int:escalation_id>/migrate", acts.migrate, name="migrate"),
     path("escalations/<int:escalation_id>/edit", acts.edit, name="edit"),
     path("escalations/<int:escalation_id>/reject", acts.reject, name="reject"),
     path("escalations/<int:escalation_id>/respond", acts.respond, name="respond"),

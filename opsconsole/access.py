@@ -43,6 +43,7 @@ PAGES: dict[str, May] = {
     "question": PEOPLE,
     "approve": PEOPLE,
     "edit": PEOPLE,
+    "migrate": PEOPLE,
     "reject": PEOPLE,
     "respond": PEOPLE,
     "look": PEOPLE,

@@ -281,9 +281,19 @@ def _holds(body: ast.expr, line: int, column: int) -> bool:
     return begin <= (line, column) <= end
 
 
-@functools.cache
+_files: dict[str, tuple[types.ModuleType | None, _File | None]] = {}
+
+
 def _file(module: str) -> _File | None:
-    """None for what has no source of its own: built in, or made at run time."""
+    """None for what has no source of its own: built in, or made at run time. Read once for a loaded module."""
+    loaded = sys.modules.get(module)
+    known = _files.get(module)
+    if known is None or known[0] is not loaded:
+        known = _files[module] = loaded, _read_file(module)
+    return known[1]
+
+
+def _read_file(module: str) -> _File | None:
     try:
         path = inspect.getsourcefile(sys.modules[module]) or ""
         changed_at = os.stat(path).st_mtime

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 
 from escalations import claims, decisions, inbox
 from escalations.expected import NotThere, Refusal
-from escalations.models import Escalation
+from escalations.models import Decision, Escalation
 from escalations.views.actors import actor_of
 from escalations.views.inbox import (
     FIELD,
@@ -81,6 +81,18 @@ def look(request: HttpRequest, escalation_id: int) -> HttpResponse:
         said="is looked at again: the run goes on when its tool is sure, else it comes back here",
         given=Input(),
     )
+
+
+@require_POST
+def migrate(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    place, reason = request.POST.get("place", ""), request.POST.get("reason", "")
+
+    def act() -> Decision:
+        shown = _shown(request, escalation_id)
+        return decisions.migrate(actor=actor_of(request), place=place, reason=reason, **shown)
+
+    given = Input(values={"place": place, "reason": reason})
+    return _decided(request, escalation_id, act, said="answered: its run goes on there", given=given)
 
 
 @require_POST

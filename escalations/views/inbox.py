@@ -21,7 +21,8 @@ from escalations.views.actors import actor_of
 from runs import registry
 from runs.engine import edits
 from runs.engine.edits import Field
-from runs.models import Step
+from runs.engine.places import Place, places
+from runs.models import Question, QuestionKind, Step
 from runs.shown import counted
 from runs.shown.listing import number
 
@@ -131,6 +132,7 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
     everything = bool(request.GET.get("all"))
     shown = card(escalation, registry.workflow(run.workflow, run.version), whole=everything)
     is_open = escalation.state == EscalationState.OPEN
+    offered = _places(question) if is_open else ()
     return {
         "escalation": escalation,
         "question": question,
@@ -142,6 +144,8 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "taken": escalation.taken_by is not None and escalation.taken_by != request.user,
         "fields": _form(escalation, shown, given) if given.mode == "edit" and is_open else (),
         "presets": PRESETS,
+        "places": offered,
+        "fitting": any(place.fits for place in offered),
         "limit": 0 if everything else 600,
         "now": timezone.now(),
         "seconds": int((question.expires_at - question.asked_at).total_seconds()),
@@ -204,6 +208,11 @@ def _form(escalation: Escalation, shown: Card, given: Input) -> tuple[FormField,
         for one in edits.fields(question)
     ]
     return tuple(sorted(form, key=lambda one: not one.error))
+
+
+def _places(question: Question) -> tuple[Place, ...]:
+    """Where the run of a missing version could go on."""
+    return places(question.run) if question.kind == QuestionKind.MISSING else ()
 
 
 def _broken(shown: Card) -> dict[str, str]:

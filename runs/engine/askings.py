@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from runs.canonical import told
+from runs.definition_digest import SHORT
 from runs.definitions import Check, Tool
 from runs.engine.looking import NotSure
+from runs.engine.places import effects_of, stands_at
 from runs.engine.questions import Asking
 from runs.engine.record import now
 from runs.errors import ContractBroken
@@ -34,7 +36,13 @@ def missing(run: Run, reason: str) -> Asking:
         kind=QuestionKind.MISSING,
         title=f"{run.workflow} v{run.version} is not installed as the run knows it",
         reason=reason,
-        action={"workflow": run.workflow, "version": run.version},
+        action={
+            "workflow": run.workflow,
+            "version": run.version,
+            "definition": run.definition[:SHORT],
+            "at": stands_at(run),
+        },
+        evidence=effects_of(run),
         group=f"missing {run.workflow} v{run.version}",
         priority=70,
         deadline_seconds=MISSING_DEADLINE_SECONDS,

@@ -41,6 +41,7 @@ from runs.registry import Content
 from runs.signals import question_closed
 
 MOST_NAMED = 4  # parts that differ are named; the others are counted
+ONE_SECOND = timedelta(seconds=1)
 BACK = "its version is there again"
 _log = logging.getLogger("opsconsole.versions")
 
@@ -134,7 +135,7 @@ def left_to_others() -> list[str]:
 
 def _living() -> set[str]:
     """A deploy may leave a version without a worker for a moment: one who has just gone is taken to come back."""
-    since = now() - timedelta(seconds=float(settings.RUNS_VERSION_GRACE_SECONDS))
+    since = now() - float(settings.RUNS_VERSION_GRACE_SECONDS) * ONE_SECOND
     rows = Worker.objects.filter(kind=WorkerKind.AGENTS, seen_at__gte=since).values_list(
         "definitions", flat=True
     )

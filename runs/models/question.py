@@ -129,8 +129,9 @@ VERBS: dict[str, dict[str, str]] = {
         Verb.LOOK: "Look again",
     },
     QuestionKind.MISSING: {
+        Verb.MIGRATE: "Go on there",
         Verb.APPROVE: "Look again",
-        Verb.REJECT: "Reject and end the run",
+        Verb.REJECT: "Cancel the run",
     },
 }
 _ABOUT_THE_RUN: dict[str, str] = {Verb.APPROVE: "Look again", Verb.REJECT: "Reject and end the run"}
@@ -139,10 +140,11 @@ _ABOUT_THE_RUN: dict[str, str] = {Verb.APPROVE: "Look again", Verb.REJECT: "Reje
 def verbs_of(question: Question) -> dict[str, str]:
     """The verbs that answer this question, with the words of the button.
 
-    A question about the run itself can only be looked at again or end it; rejecting a task of a plan ends that alone.
+    A question about the run itself can only be looked at again or end it, or, when its version is gone, let it go on
+    with another; rejecting a task of a plan ends that alone.
     """
     if question.step is None:
-        return dict(_ABOUT_THE_RUN)
+        return dict(VERBS[question.kind] if question.kind == QuestionKind.MISSING else _ABOUT_THE_RUN)
     words = {
         verb: word for verb, word in VERBS[question.kind].items() if verb != Verb.LOOK or can_look(question)
     }

@@ -21,6 +21,7 @@ from runs.models import Control, Run
 from runs.recorded.toolsets import Toolsets
 from runs.recorded.trace import read
 from tests import factories
+from tests.deploys import flows as deploys
 from tests.factories import approval, journal, shown
 from tests.recorded import traces
 
@@ -52,6 +53,17 @@ def _respond() -> Attempt:
 def _look() -> Attempt:
     escalation = factories.doubted()
     return lambda actor: decisions.look(actor=actor, **shown(escalation))
+
+
+def _migrate() -> Attempt:
+    escalation = deploys.without_its_version()
+
+    def attempt(actor: Actor) -> object:
+        with deploys.installed(deploys.TWO):
+            place = deploys.suggested(escalation.run)
+            return decisions.migrate(actor=actor, place=place, **shown(escalation))
+
+    return attempt
 
 
 def _take() -> Attempt:
@@ -125,6 +137,7 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "decisions.reject": (Act.REJECT, _reject),
     "decisions.respond": (Act.RESPOND, _respond),
     "decisions.look": (Act.LOOK, _look),
+    "decisions.migrate": (Act.MIGRATE, _migrate),
     "claims.take": (Act.TAKE, _take),
     "claims.release": (Act.GIVE_BACK, _give_back),
     "controls.engage pause": (Act.PAUSE, _engage("pause")),
