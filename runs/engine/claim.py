@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 
 from runs import registry
-from runs.engine import failpoints, gate, holds, straight
+from runs.engine import failpoints, gate, holds, straight, suspects
 from runs.engine.choose import claim_next, denied_before, quarantine
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, end_run
@@ -56,6 +56,9 @@ def _take(closing: Closing, worker: str, moment: datetime) -> Next:
     """Take the lease. Steps that were performed under the old fence lost their worker."""
     run = closing.run
     if run.state == RunState.RUNNING:
+        if suspects.must_wait(run, worker, moment):
+            run.due_at = moment + suspects.LATER
+            return Nothing(why="later")
         run.steps.filter(state=StepState.RUNNING, fence=run.fence).update(losses=F("losses") + 1)
         event(run, "worker lost", worker=run.lease_owner, fence=run.fence)
     run.fence += 1
