@@ -157,10 +157,10 @@ def _begin(sender: Any = None, **_: Any) -> None:
     kind = WorkerKind.AGENTS if host.startswith("agents") else WorkerKind.ORDINARY
     runtime = Runtime(f"{kind}-{host.partition('@')[2] or 'local'}-{os.getpid()}", kind)
     install(runtime)
+    runtime.start()
     parts = ("heart", "poller") if kind == WorkerKind.AGENTS else ("heart",)
     _watch = watch = Watch(parts, seconds=float(settings.RUNS_SILENT_SECONDS) * WATCH_SHARE)
     runtime.after_beat = lambda: watch.goes_on("heart")
-    runtime.start()
     if kind == WorkerKind.AGENTS:
         providers.load_beside()
         _poller = Poller(runtime, watch)

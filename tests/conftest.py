@@ -9,10 +9,14 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from opsconsole import environment
+
+if TYPE_CHECKING:
+    from tests.faults.console import Console
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "opsconsole.settings"
 os.environ["OPSCONSOLE_PLAIN_STATIC"] = "1"
@@ -112,6 +116,20 @@ def _flush_past_the_journal() -> None:
         plain(self, ["SET LOCAL session_replication_role = replica", *sql_list])
 
     DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def whole_console() -> "Iterator[Console]":
+    """A console to be hurt, for all tests of the session: each leaves it as it was. In a soak with default settings."""
+    from tests.faults.console import Console
+
+    fast = {"RUNS_LEASE_SECONDS": 2, "RUNS_SWEEP_SECONDS": 1, "RUNS_SILENT_SECONDS": 8}
+    console = Console(**({} if counts.soaking() else fast), RUNS_INTAKE_LIMIT=20_000)
+    try:
+        console.wait_ready()
+        yield console
+    finally:
+        console.end()
 
 
 @pytest.fixture(scope="session")

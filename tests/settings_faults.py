@@ -5,7 +5,7 @@ from django.urls import URLPattern
 from opsconsole.settings import *  # noqa: F403
 from opsconsole.settings import INSTALLED_APPS as _APPS
 
-INSTALLED_APPS = [*_APPS, "tests.faults"]
+INSTALLED_APPS = [*_APPS, "tests.faults", "tests.faults.load"]
 
 # Workers show no pages; Celery's checks at their start would import all of them.
 ROOT_URLCONF = __name__

@@ -44,6 +44,9 @@ def load() -> None:
     middleware = [path.rpartition(".")[0] for path in settings.MIDDLEWARE]
     for module in (*_LIBRARIES, *middleware):
         importlib.import_module(module)
+    importlib.import_module(
+        "runs.registry"
+    ).contents()  # every worker tells which definitions it has: a second's work
     if "twisted.internet.reactor" in sys.modules or threading.active_count() > 1:
         raise RuntimeError("an import installed Twisted's reactor or started a thread: forking is not safe")
     gc.freeze()  # the collector would otherwise touch, and so copy, every shared page

@@ -146,13 +146,14 @@ class Fleet:
         """
         return self._worker(name, "agents", threads, failpoint, settings, "" if neighbours else name)
 
-    def alone(self, name: str, *, failpoint: str, threads: int = 2, **settings: Any) -> Process:
+    def alone(
+        self, name: str, *, failpoint: str, threads: int = 2, neighbours: bool = False, **settings: Any
+    ) -> Process:
         """A worker with a queue of its own, named as it is: nobody else gets its hints, and it looks for no others."""
         options = ["-Q", name, "--pool=threads", f"--concurrency={threads}", "-n", f"agents@{name}"]
         options += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        return self._start(
-            name, ["worker", *options], failpoint, {"RUNS_SWEEP_SECONDS": NEVER, **settings}, name, name
-        )
+        given = {"RUNS_SWEEP_SECONDS": NEVER, **settings}
+        return self._start(name, ["worker", *options], failpoint, given, "" if neighbours else name, name)
 
     def acting(self, name: str, *arguments: str, failpoint: str) -> Process:
         """A process in which somebody acts once, see tests/faults/acting.py."""

@@ -39,6 +39,7 @@ def _load() -> None:
     for module in _LIBRARIES:
         importlib.import_module(module)
     importlib.import_module("opsconsole.celery").app.loader.import_default_modules()  # every task, too
+    importlib.import_module("runs.registry").contents()
     gc.freeze()
 
 

@@ -1,0 +1,168 @@
+"""How soon a run goes on whose worker was killed: after its lease where nobody sees it, at once where somebody does.
+
+And what is no death: a connection that was lost costs no step a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+from runs.models import Event, Run, Step, Worker
+from tests.faults import counts, figures, workflows
+from tests.faults.acts import fresh, start
+from tests.faults.broker import Broker
+from tests.faults.console import Console
+from tests.faults.fleet import LEASE_SECONDS, LONG_LEASE, NEVER, Fleet, Process, SinkProcess, pause, until
+
+AT_ONCE = counts.of(fast=3, soak=10)
+LEASE = counts.of(fast=LEASE_SECONDS, soak=15)
+SWEEP = counts.of(fast=1, soak=5)
+TARGET_SECONDS = LEASE + SWEEP  # 20 s with the settings of every day
+LATE_SECONDS = counts.of(fast=8, soak=0)  # what a few repetitions on a busy machine may take longer
+THINKING_SECONDS = 3600.0
+
+
+def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fleet, broker: Broker) -> None:
+    everyday = {"RUNS_LEASE_SECONDS": LEASE, "RUNS_SWEEP_SECONDS": SWEEP}
+    for name in ("left", "right"):
+        fleet.agents(name, **everyday)
+    took: list[float] = []
+    dice = random.Random(5)
+    for turn in range(counts.of(fast=1, soak=10)):
+        victims = [_busy(fleet, broker, f"victim{turn}-{number}", LEASE) for number in range(AT_ONCE)]
+        killed = {}
+        for run, victim in victims:
+            pause(dice.uniform(0.0, 0.3))
+            killed[run.pk] = time.time()
+            victim.kill()
+        took += [_lost_at(run) - killed[run.pk] for run, _ in victims]
+    until(lambda: not Run.objects.exclude(state="done").exists(), "every run is done")
+    figures.tell(
+        f"worker killed, {LEASE} s lease, nobody on its machine",
+        target=f"p95 {TARGET_SECONDS} s",
+        measured=figures.spread(took),
+        n=len(took),
+    )
+    assert figures.at(0.95, took) <= TARGET_SECONDS + LATE_SECONDS, took
+    assert Event.objects.filter(kind="worker lost").count() == len(took)
+
+
+def test_a_killed_worker_is_made_good_at_once_by_a_neighbour(fleet: Fleet, broker: Broker) -> None:
+    """Far earlier than by its lease, and counted as a lost worker all the same."""
+    fleet.agents("rescuer", neighbours=True, RUNS_LEASE_SECONDS=LONG_LEASE, RUNS_SWEEP_SECONDS=SWEEP)
+    took = []
+    for number in range(counts.of(fast=1, soak=20)):
+        run, victim = _busy(fleet, broker, f"victim{number}", LONG_LEASE, neighbours=True)
+        before, killed = fresh(run), time.time()
+        victim.kill()
+        lost = _lost_at(run)
+        took.append(lost - killed)
+        assert before.lease_until is not None
+        assert lost < before.lease_until.timestamp(), "it was the lease"
+        until(lambda run=run: fresh(run).state == "done", f"{run} is done")  # type: ignore[misc]
+        assert fresh(run).fence > before.fence
+        assert Event.objects.filter(run=run, kind="worker lost").count() == 1
+    figures.tell(
+        f"worker killed, {LONG_LEASE} s lease, another worker on its machine",
+        target=f"a sweep of {SWEEP} s",
+        measured=figures.spread(took),
+        n=len(took),
+    )
+
+
+def test_a_killed_worker_of_the_console_is_back_with_its_runs_in_seconds(whole_console: Console) -> None:
+    """The worker that is started in its place frees what it had."""
+    console, took = whole_console, []
+    for number in range(counts.of(fast=2, soak=30)):
+        run_id = console.start("load_chain", 700_000 + number, ms=300)
+        until(lambda run_id=run_id: _state(console, run_id)[0] == "running", "it is performed")  # type: ignore[misc]
+        killed = time.time()
+        os.kill(console.children()["agents"], signal.SIGKILL)
+        until(lambda run_id=run_id: _state(console, run_id)[1] > 1, "another worker has it")  # type: ignore[misc]
+        lost = console.value(
+            "SELECT extract(epoch FROM max(at)) FROM runs_event WHERE run_id = %s AND kind = 'worker lost'",
+            run_id,
+        )
+        took.append(float(lost) - killed)
+        until(lambda run_id=run_id: _state(console, run_id)[0] == "done", "it is done")  # type: ignore[misc]
+    figures.tell(
+        "worker killed under its supervisor (`make run`)",
+        target="20 s",
+        measured=figures.spread(took),
+        n=len(took),
+    )
+    assert figures.at(0.95, took) <= 20.0, took
+    until(console.ready, "the console is as it was")
+
+
+def test_an_effect_that_may_be_on_its_way_has_the_time_of_the_lease_to_arrive(
+    fleet: Fleet, broker: Broker, sink: SinkProcess
+) -> None:
+    """Whoever looks for it too early does not find it and sends it again."""
+    fleet.env = sink.env
+    run = start(workflows.SEND_FOUND.name)
+    lease = 2 * LEASE_SECONDS
+    failpoint = "after_effect_before_record:kill"
+    sender = fleet.agents(
+        "sender", neighbours=True, failpoint=failpoint, RUNS_LEASE_SECONDS=lease, RUNS_SWEEP_SECONDS=NEVER
+    )
+    broker.hint(run.pk)
+    sender.wait_killed()
+    before = fresh(run)
+    fleet.agents("rescuer", neighbours=True, RUNS_LEASE_SECONDS=lease)
+    lost = _lost_at(run)
+    assert before.lease_until is not None
+    assert lost >= before.lease_until.timestamp()
+    until(lambda: fresh(run).state == "done", f"{run} is done")
+    assert len(sink.keys()) == 1
+
+
+def test_a_lost_connection_is_no_lost_worker(fleet: Fleet, broker: Broker) -> None:
+    """The run is given back by the worker that lives, long before the lease ends, and nobody's step is blamed."""
+    run = start(workflows.CHAIN.name)
+    fleet.agents(
+        "shaken", failpoint="mid_settle:reset:2", RUNS_LEASE_SECONDS=LONG_LEASE, RUNS_SWEEP_SECONDS=NEVER
+    )
+    begun = time.monotonic()
+    broker.hint(run.pk)
+    until(
+        lambda: Event.objects.filter(run=run, kind="given back").exists(), "it is given back", LONG_LEASE - 5
+    )
+    figures.tell(
+        f"connections lost in a settlement, {LONG_LEASE} s lease",
+        target="before the lease ends, no loss counted",
+        measured=f"given back after {time.monotonic() - begun:.1f} s",
+        n=1,
+    )
+    broker.hint(run.pk)
+    until(lambda: fresh(run).state == "done", f"{run} is done")
+    assert not Event.objects.filter(run=run, kind="worker lost").exists()
+    assert Step.objects.filter(run=run).count() == workflows.CHAIN_STEPS
+
+
+def _busy(
+    fleet: Fleet, broker: Broker, name: str, lease: int, *, neighbours: bool = False
+) -> tuple[Run, Process]:
+    """A run in the middle of a long model call, and the worker that performs it."""
+    slow = {"SIMULATED_SECONDS": THINKING_SECONDS, "RUNS_LEASE_SECONDS": lease}
+    victim = fleet.alone(name, failpoint="", threads=1, neighbours=neighbours, **slow)
+    until(lambda: Worker.objects.filter(name=victim.worker).exists(), f"{name} is up")
+    run = start(workflows.CHAIN.name)
+    broker.hint(run.pk, queue=name)
+    until(lambda: fresh(run).lease_owner == victim.worker, f"{run} is performed by {name}")
+    return run, victim
+
+
+def _lost_at(run: Run) -> float:
+    """When somebody else took it, in seconds of the epoch."""
+    lost = Event.objects.filter(run=run, kind="worker lost")
+    until(lost.exists, f"{run} is taken by another worker", 60)
+    return lost[0].at.timestamp()
+
+
+def _state(console: Console, run_id: int) -> tuple[str, int]:
+    state, fence = console.rows("SELECT state, fence FROM runs_run WHERE id = %s", run_id)[0]
+    return state, fence
