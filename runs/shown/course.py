@@ -1,6 +1,6 @@
 """The course a run took through its workflow: the drawing, with what happened at each box and along each line. Pure.
 
-Which line was gone along comes from the steps themselves: one after the other, or from a plan to its tasks.
+It knows no single step, only what they add up to: a history of ten thousand steps is drawn like one of three.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import pairwise
 
 from runs.definitions import END, Supervised, Workflow
-from runs.models import RunState, Step, StepState
+from runs.models import RunState, StepState
+from runs.models.run import FINAL
 from runs.models.step import SETTLED_STEPS
 from runs.shown import graph
 from runs.shown.drawing import ROOM_BESIDE, Place, Sketch, sketch, work_of
@@ -67,13 +67,35 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Visits:
+    """What the visits to one node add up to. `counts` are by state, with NOT_NEEDED beside them; `tasks`: they were
+    tasks of plans; the rest is about the last visit."""
+
+    counts: Mapping[str, int]
+    state: str
+    tasks: bool = False
+    answered_by: str = ""
+    tries: int = 0
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def begun(self) -> bool:
+        return self.total > self.counts.get(StepState.READY, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Went:
-    """What the drawing needs of a run: its steps in order, how many attempts each had, which were not needed."""
+    """What the drawing needs of a run: the visits by node, every line that was gone along, the node of the newest step,
+    and of the newest begun one that is no task."""
 
     state: str
-    steps: Sequence[Step]
-    tries: Mapping[int, int]
-    dropped: Set[int] = frozenset()
+    visits: Mapping[str, Visits]
+    ways: Set[tuple[str, str]] = frozenset()
+    newest: str | None = None
+    newest_of_its_own: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,24 +139,24 @@ def course(workflow: Workflow, went: Went) -> Course | None:
     )
 
 
-def ahead(workflow: Workflow, steps: Sequence[Step]) -> list[str]:
+def ahead(workflow: Workflow, went: Went) -> list[str]:
     """Nodes that nobody has come to and the run may still come to, in the definition's order."""
     if workflow.recorded:
         return []
-    visited = {step.node for step in steps}
+    visited = set(went.visits)
     pattern = workflow.pattern
     if isinstance(pattern, Supervised):
         names = [pattern.supervisor.name, *(node.name for node in pattern.then)]
         return [name for name in names if name not in visited]
-    reachable = _reachable(workflow, steps)
+    reachable = _reachable(workflow, went.newest or workflow.nodes[0].name)
     return [node.name for node in workflow.nodes if node.name in reachable - visited]
 
 
-def _reachable(workflow: Workflow, steps: Sequence[Step]) -> set[str]:
+def _reachable(workflow: Workflow, start: str) -> set[str]:
     onward: dict[str, list[str]] = {}
     for way in workflow.ways:
         onward.setdefault(way.source, []).append(way.target)
-    waiting = [steps[-1].node] if steps else [workflow.nodes[0].name]
+    waiting = [start]
     found = set(waiting)
     while waiting:
         for target in onward.get(waiting.pop(), ()):
@@ -146,52 +168,50 @@ def _reachable(workflow: Workflow, steps: Sequence[Step]) -> set[str]:
 
 def _gone(workflow: Workflow, went: Went) -> set[tuple[str, str]]:
     """Every line that was gone along: between steps in order, from plans to begun tasks, from done tasks on."""
-    begun = [step for step in went.steps if step.state != StepState.READY]
-    nodes = {step.pk: step.node for step in went.steps}
-    top = [step.node for step in begun if step.parent_id is None]
-    found = set(pairwise(top))
-    found |= {(nodes[step.parent_id], step.node) for step in begun if step.parent_id in nodes}
+    found = set(went.ways)
     pattern = workflow.pattern
-    if isinstance(pattern, Supervised) and pattern.then and pattern.then[0].name in top:
-        joined = {step.node for step in begun if step.parent_id and step.state == StepState.DONE}
-        found |= {(node, pattern.then[0].name) for node in joined}
-    if went.state == RunState.DONE and top:
-        found.add((top[-1], END))
+    if isinstance(pattern, Supervised) and pattern.then:
+        first = pattern.then[0].name
+        if first in went.visits and went.visits[first].begun:
+            joined = [
+                name for name, one in went.visits.items() if one.tasks and one.counts.get(StepState.DONE)
+            ]
+            found |= {(name, first) for name in joined}
+    if went.state == RunState.DONE and went.newest_of_its_own:
+        found.add((went.newest_of_its_own, END))
     return found
 
 
 def _told(workflow: Workflow, name: str, went: Went) -> _Told:
-    visits = [step for step in went.steps if step.node == name]
+    visits = went.visits.get(name)
     who = work_of(workflow.node(name))
-    if not visits:
+    if visits is None:
         return _Told(under=who)
-    state = next(one for one in _WEIGHT if any(visit.state == one for visit in visits))
-    if any(visit.parent_id for visit in visits):
-        return _of_tasks(visits, state, went.dropped)
-    last = visits[-1]
-    drawing, tone = glyph(last.state)
-    here = went.state not in ("done", "failed", "ended") and last.pk == went.steps[-1].pk
-    if last.state == StepState.READY:
+    if visits.tasks:
+        return _of_tasks(visits)
+    if visits.state == StepState.READY:
         return _Told(under=who)
+    drawing, tone = glyph(visits.state)
+    here = went.state not in FINAL and name == went.newest
     return _Told(
-        under=_under(last, who, went.tries.get(last.pk, 0), len(visits)),
+        under=_under(visits, who),
         state="here" if here else "done",
         glyph=drawing,
-        tone="sound" if last.state == StepState.DONE else tone,
+        tone="sound" if visits.state == StepState.DONE else tone,
     )
 
 
-def _of_tasks(visits: Sequence[Step], state: StepState, dropped: Set[int]) -> _Told:
+def _of_tasks(visits: Visits) -> _Told:
     """A box that stands for many tasks: "6 of 12 done", and below it "1 waits"."""
-    counts = Counter(NOT_NEEDED if visit.pk in dropped else str(visit.state) for visit in visits)
+    counts = Counter(visits.counts)
+    state = next((one for one in _WEIGHT if counts[one]), StepState.ENDED)
     drawing, tone = glyph(state)
-    begun = any(visit.state != StepState.READY for visit in visits)
-    going = begun and any(visit.state not in SETTLED_STEPS for visit in visits)
+    unsettled = visits.total - sum(counts[one] for one in (*SETTLED_STEPS, NOT_NEEDED))
     rest = [f"{counts[one]} {_said_of(word, counts[one])}" for one, word in _WORDS.items() if counts[one]]
     return _Told(
-        under=f"{counts[StepState.DONE]} of {len(visits)} done",
+        under=f"{counts[StepState.DONE]} of {visits.total} done",
         more=", ".join(rest),
-        state="here" if going else "done" if begun else "ahead",
+        state="here" if visits.begun and unsettled else "done" if visits.begun else "ahead",
         glyph=drawing,
         tone="sound" if state == StepState.DONE else tone,
     )
@@ -201,16 +221,16 @@ def _said_of(word: str, number: int) -> str:
     return "wait" if word == "waits" and number > 1 else word
 
 
-def _under(step: Step, who: str, tries: int, visits: int) -> str:
-    if step.answered_by:
-        return f"by {step.answered_by}"
-    if step.state == StepState.WAITING:
+def _under(visits: Visits, who: str) -> str:
+    if visits.answered_by:
+        return f"by {visits.answered_by}"
+    if visits.state == StepState.WAITING:
         return "waits for a person"
-    if step.state in (StepState.FAILED, StepState.ENDED):
-        return str(step.state)
-    if visits > 1:
-        return _with(who, f", {visits} visits")
-    return _with(who, f", {tries} attempts") if tries > 1 else who
+    if visits.state in (StepState.FAILED, StepState.ENDED):
+        return visits.state
+    if visits.total > 1:
+        return _with(who, f", {visits.total} visits")
+    return _with(who, f", {visits.tries} attempts") if visits.tries > 1 else who
 
 
 def _with(who: str, tail: str) -> str:

@@ -2,59 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Case, Max, OuterRef, Subquery, TextField, Value, When
-from django.db.models.functions import Left
+from django.db.models import Case, Max, OuterRef, Q, Subquery, TextField, Value, When
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Cast, Left
 
 from runs import registry
-from runs.models import Attempt, Body, Call, Event, Question, QuestionState, Run, Step
+from runs.models import Attempt, Body, Event, Question, QuestionState, Run, Step, StepState
 from runs.shown import course, timeline, words
+from runs.shown.added_up import added_up
+from runs.shown.counted import MOST
 from runs.shown.course import NOT_NEEDED, Course, Went
+from runs.shown.stretch import Stretch, stretch
 from runs.shown.timeline import Asked, Called, Held, Timeline, Tried, Visited
 
 EVENTS = 200  # a page
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """Everything that happened in a run, loaded once for all its drawings. `dropped`: steps that were not needed."""
-
-    run: Run
-    steps: tuple[Step, ...]
-    attempts: dict[int, list[Attempt]]
-    calls: dict[int, list[Call]]
-    questions: dict[int, list[Question]]
-    loose_questions: tuple[Question, ...]
-    holds: tuple[Held, ...]
-    dropped: Set[int]
-
-    @property
-    def newest_attempt(self) -> int | None:
-        """The attempt the inspector shows when nobody has chosen one."""
-        return max((one.pk for many in self.attempts.values() for one in many), default=None)
-
-    @property
-    def open_questions(self) -> tuple[Waits, ...]:
-        """Every question of this run that a person can answer now, the first to run out first."""
-        by_id = {step.pk: step for step in self.steps}
-        everything = [*self.loose_questions, *(one for many in self.questions.values() for one in many)]
-        found = [
-            Waits(question=one, at=label(by_id[one.step_id]) if one.step_id in by_id else "")
-            for one in everything
-            if one.state == QuestionState.OPEN
-        ]
-        return tuple(sorted(found, key=lambda one: (one.question.expires_at, one.question.pk)))
-
-    def task_names(self, wanted: Iterable[int]) -> dict[int, str]:
-        """What these steps are about when they are tasks, by step: a few words of inputs that an agent gave. Nothing
-        when they are all called the same."""
-        heads = {step.pk: step.head for step in self.steps}  # type: ignore[attr-defined]  # annotated
-        found = {one: words.of_task(heads.get(one) or "") for one in wanted}
-        return found if len(set(found.values())) > 1 or len(found) == 1 else {}
+MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox has all
+_MOST_TRIES = 4000  # attempts and calls of the steps that are shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,32 +33,110 @@ class Waits:
     at: str
 
 
-def history(run: Run) -> History:
-    """Five queries, however long the run is."""
-    steps = Step.objects.filter(run=run).order_by("seq")
-    attempts = Attempt.objects.filter(step__run=run).order_by("step_id", "number")
-    calls = Call.objects.filter(run=run).order_by("pk")
-    questions = list(Question.objects.filter(run=run).defer("action", "evidence", "words").order_by("pk"))
-    told = list(Event.objects.filter(run=run, kind__in=("held", "resumed", "dropped")).order_by("seq"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What a run's page shows of it: what all steps add up to, and a stretch of them with attempts, calls and
+    questions. `waits` are the first open questions to run out, `all_waits` counts them to counted.MOST."""
+
+    run: Run
+    went: Went
+    shown: Stretch
+    tries: Mapping[int, tuple[Tried, ...]]
+    questions: Mapping[int, list[Question]]
+    holds: tuple[Held, ...]
+    waits: tuple[Waits, ...]
+    all_waits: int
+    until: int | None = None
+    unfolded: int | None = None
+    heads: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def newest_attempt(self) -> int | None:
+        """The attempt the inspector shows when nobody has chosen one."""
+        return max((one.id for many in self.tries.values() for one in many), default=None)
+
+    def task_names(self, wanted: Iterable[int]) -> dict[int, str]:
+        """What these steps are about when they are tasks, by step: a few words of inputs that an agent gave. Nothing
+        when they are all called the same."""
+        found = {one: words.of_task(self.heads.get(one) or "") for one in wanted}
+        return found if len(set(found.values())) > 1 or len(found) == 1 else {}
+
+
+def history(run: Run, *, until: int | None = None, unfolded: int | None = None) -> History:
+    """Four queries, however long the run is; of the steps at most a page. `until`: the steps before that number;
+    `unfolded`: the step whose plan is shown with all its tasks."""
+    sums = added_up(run)
+    shown = stretch(run, until=until, plan=unfolded)
+    ids = [step.pk for step in shown.steps]
+    questions = _questions(run, ids)
+    waiting = [one for one in questions if one.state == QuestionState.OPEN]
+    waiting.sort(key=lambda one: (one.expires_at, one.pk))
+    heads = {step.pk: step.head for step in shown.steps}  # type: ignore[attr-defined]  # annotated
+    heads |= {one.step_id: one.head for one in waiting[:MOST_ASKED] if one.step_id}  # type: ignore[attr-defined]
     return History(
         run=run,
-        steps=tuple(steps.defer("note").annotate(head=_head())),
-        attempts=_by(attempts.only(*_OF_AN_ATTEMPT), "step_id"),
-        calls=_by(calls.only(*_OF_A_CALL), "attempt_id"),
+        went=sums.went,
+        shown=shown,
+        tries=_tries(ids),
         questions=_by((one for one in questions if one.step_id), "step_id"),
-        loose_questions=tuple(one for one in questions if not one.step_id),
-        holds=_holds(one for one in told if one.kind != "dropped"),
-        dropped=frozenset(one.step_id for one in told if one.kind == "dropped" and one.step_id),
+        holds=sums.holds,
+        waits=tuple(
+            Waits(question=one, at=label(one.step) if one.step else "") for one in waiting[:MOST_ASKED]
+        ),
+        all_waits=questions[0].all_waits if questions else 0,  # type: ignore[attr-defined]
+        until=until,
+        unfolded=unfolded,
+        heads=heads,
     )
+
+
+def _questions(run: Run, steps: Iterable[int]) -> list[Question]:
+    """Of these steps, about the run itself, and the first open ones to run out; each with how many are open in all."""
+    mine = Question.objects.filter(run=run)
+    first = mine.filter(state=QuestionState.OPEN).order_by("expires_at", "pk").values("pk")[:MOST_ASKED]
+    wanted = Q(step__in=list(steps)) | Q(step=None) | Q(pk__in=Subquery(first))
+    rows = (
+        mine.filter(wanted)
+        .select_related("step")
+        .defer("action", "evidence", "words", "answer", "step__note")
+    )
+    return list(
+        rows.annotate(head=_head(), all_waits=RawSQL(_OPEN, [run.pk, MOST])).order_by("pk")[:_MOST_TRIES]
+    )
+
+
+_OPEN = (
+    "SELECT count(*) FROM (SELECT FROM runs_question WHERE run_id = %s AND state = 'open' LIMIT %s) AS open"
+)
 
 
 def _head() -> Case:
     """The beginning of a task's input, which names it; of other steps nothing is fetched."""
-    given = Body.objects.filter(pk=OuterRef("input_id")).values(head=Left("content", words.HEAD))
-    return Case(When(parent__isnull=False, then=Subquery(given)), default=Value(""), output_field=TextField())
+    given = Body.objects.filter(pk=OuterRef("step__input_id")).values(head=Left("content", words.HEAD))
+    return Case(
+        When(step__parent__isnull=False, then=Subquery(given)), default=Value(""), output_field=TextField()
+    )
+
+
+def _tries(steps: Iterable[int]) -> dict[int, tuple[Tried, ...]]:
+    """The attempts of these steps with their calls. One query."""
+    rows = Attempt.objects.filter(step__in=list(steps)).order_by("-step", "number", "calls__pk")
+    found: dict[int, dict[int, Attempt]] = {}
+    calls: dict[int, list[Called]] = {}
+    for row in rows.values_list(*_OF_AN_ATTEMPT, *(f"calls__{name}" for name in _OF_A_CALL))[:_MOST_TRIES]:
+        given = dict(zip(_OF_AN_ATTEMPT, row, strict=False))
+        found.setdefault(given["step_id"], {}).setdefault(given["pk"], Attempt(**given))
+        call = row[len(_OF_AN_ATTEMPT) :]
+        if call[0] is not None:
+            calls.setdefault(given["pk"], []).append(_called(*call))
+    return {
+        step: tuple(_tried(one, calls.get(one.pk, ())) for one in attempts.values())
+        for step, attempts in found.items()
+    }
 
 
 _OF_AN_ATTEMPT = (
+    "pk",
     "step_id",
     "number",
     "state",
@@ -99,7 +145,25 @@ _OF_AN_ATTEMPT = (
     "error_class",
     "rejected_output_id",
 )
-_OF_A_CALL = ("attempt_id", "name", "kind", "state", "permitted_at", "finished_at", "cost_micros")
+_OF_A_CALL = ("pk", "name", "kind", "state", "permitted_at", "finished_at", "cost_micros")
+
+
+def _called(
+    pk: int, name: str, kind: str, state: str, begin: datetime, end: datetime | None, cost: int | None
+) -> Called:
+    return Called(id=pk, name=name, kind=kind, state=state, begin=begin, end=end, cost_micros=cost)
+
+
+def _tried(attempt: Attempt, calls: Iterable[Called]) -> Tried:
+    return Tried(
+        id=attempt.pk,
+        number=attempt.number,
+        state=attempt.state,
+        words=words.of_attempt(attempt),
+        begin=attempt.started_at,
+        end=attempt.finished_at,
+        calls=tuple(calls),
+    )
 
 
 def label(step: Step) -> str:
@@ -107,37 +171,83 @@ def label(step: Step) -> str:
     return f"{step.node}, task {step.place + 1}" if step.parent_id else step.node
 
 
-def waterfall(past: History, now: datetime, unfolded: int | None = None) -> Timeline:
-    """The timeline of a run. Nodes nobody has come to yet stand below. `unfolded`: the step whose plan is shown
-    with all its tasks."""
-    run = past.run
+def waterfall(past: History, now: datetime) -> Timeline:
+    """The timeline of a run, or of the stretch that is shown. Nodes nobody has come to yet stand below."""
+    run, steps = past.run, past.shown.steps
     workflow = registry.workflow(run.workflow, run.version)
+    begun = [step for step in steps if step.state != StepState.READY]
+    part = past.until is not None
+    ends = [step.finished_at for step in begun]
     return timeline.timeline(
-        begin=run.created_at,
-        end=run.finished_at,
+        begin=begun[0].started_at if begun and past.shown.cut else run.created_at,
+        end=_last(ends) if part else run.finished_at,
         now=now,
-        visits=[_visited(past, step) for step in past.steps],
-        ahead=course.ahead(workflow, past.steps) if workflow and not run.final else [],
+        visits=[_visited(past, step) for step in steps],
+        ahead=course.ahead(workflow, past.went) if workflow and not run.final and not part else [],
         holds=past.holds,
-        unfolded=unfolded,
+        unfolded=past.unfolded,
+        planned=0 if part else _not_begun(past),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """Which of the steps that are no tasks have rows, by their numbers; `older`: there are some before."""
+
+    first: int
+    last: int
+    older: bool
+
+
+def between(past: History, drawn: Timeline) -> Between | None:
+    """The stretch that is drawn; None when that is the whole run."""
+    tops = [one for one in past.shown.steps if one.parent_id is None and one.state != StepState.READY]
+    first = next((one.seq for one in tops if one.pk == drawn.first), None)
+    if first is None:
+        return None
+    older = past.shown.cut or first > tops[0].seq
+    return Between(first=first, last=tops[-1].seq, older=older) if older or past.until else None
+
+
+def _last(ends: Iterable[datetime | None]) -> datetime | None:
+    """None while one of them goes on."""
+    known = list(ends)
+    return None if None in known else max((one for one in known if one is not None), default=None)
+
+
+def _not_begun(past: History) -> int:
+    """How many steps that are no tasks nobody has begun, beyond those that are shown."""
+    visits = past.went.visits.values()
+    every = sum(one.counts.get(StepState.READY, 0) for one in visits if not one.tasks)
+    here = sum(one.state == StepState.READY and one.parent_id is None for one in past.shown.steps)
+    return max(0, every - here)
 
 
 def taken(past: History) -> Course | None:
     """The run on the drawing of its workflow; None when that version is not installed or has no drawing."""
-    run = past.run
-    workflow = registry.workflow(run.workflow, run.version)
-    if workflow is None:
-        return None
-    tries = {step: len(attempts) for step, attempts in past.attempts.items()}
-    return course.course(workflow, Went(state=run.state, steps=past.steps, tries=tries, dropped=past.dropped))
+    workflow = registry.workflow(past.run.workflow, past.run.version)
+    return course.course(workflow, past.went) if workflow else None
 
 
-def events(run: Run, after: int) -> tuple[list[Event], int | None]:
-    """A page of events after that number, and the number to go on from (None at the end)."""
-    rows = Event.objects.filter(run=run, seq__gt=after).select_related("step").order_by("seq")
-    found = list(rows[: EVENTS + 1])
-    return found[:EVENTS], found[EVENTS - 1].seq if len(found) > EVENTS else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A page of events, newest first. `next` is the `before` of the following page, None at the beginning."""
+
+    events: tuple[Event, ...]
+    next: int | None
+
+
+def events(run: Run, before: int | None = None, find: str = "", size: int = EVENTS) -> Told:
+    """The events before that number in which the text is found. One query, which reads no more than this run's."""
+    rows = Event.objects.filter(run=run)
+    if before is not None:
+        rows = rows.filter(seq__lt=before)
+    if find:
+        text = Cast("data", TextField())
+        within = Q(kind__icontains=find) | Q(text__icontains=find) | Q(step__node__icontains=find)
+        rows = rows.alias(text=text).filter(within)
+    found = list(rows.select_related("step").defer("step__note").order_by("-seq")[: size + 1])
+    return Told(events=tuple(found[:size]), next=found[size - 1].seq if len(found) > size else None)
 
 
 def newest_attempt(run: Run) -> int | None:
@@ -153,63 +263,19 @@ def _by(rows: Iterable[Any], name: str) -> dict[int, list[Any]]:
     return found
 
 
-def _holds(rows: Iterable[Event]) -> tuple[Held, ...]:
-    """Stretches from "held" to the next "resumed". A second control during a hold changes only its words."""
-    found: list[Held] = []
-    begun: Event | None = None
-    for event in rows:
-        if event.kind == "held":
-            begun = begun or event
-        elif begun is not None:
-            found.append(_held(begun, event.at))
-            begun = None
-    if begun is not None:
-        found.append(_held(begun, None))
-    return tuple(found)
-
-
-def _held(event: Event, end: datetime | None) -> Held:
-    return Held(
-        kind=str(event.data.get("hold", "")), by=str(event.data.get("by", "")), begin=event.at, end=end
-    )
-
-
 def _visited(past: History, step: Step) -> Visited:
-    tries = past.attempts.get(step.pk, [])
+    tries = past.tries.get(step.pk, ())
     return Visited(
         id=step.pk,
         node=label(step),
-        state=NOT_NEEDED if step.pk in past.dropped else step.state,
-        begin=tries[0].started_at if tries else step.started_at,  # a task stands planned for a while
+        state=NOT_NEEDED if step.pk in past.shown.dropped else step.state,
+        begin=tries[0].begin if tries else step.started_at,  # a task stands planned for a while
         end=step.finished_at,
         parent=step.parent_id,
         begun=bool(tries),
-        tries=tuple(_tried(past, attempt) for attempt in tries),
+        tries=tries,
         questions=tuple(_asked(question) for question in past.questions.get(step.pk, ())),
-    )
-
-
-def _tried(past: History, attempt: Attempt) -> Tried:
-    calls = past.calls.get(attempt.pk, ())
-    return Tried(
-        id=attempt.pk,
-        number=attempt.number,
-        state=attempt.state,
-        words=words.of_attempt(attempt),
-        begin=attempt.started_at,
-        end=attempt.finished_at,
-        calls=tuple(
-            Called(
-                id=call.pk,
-                name=call.name,
-                kind=call.kind,
-                state=call.state,
-                begin=call.permitted_at,
-                end=call.finished_at,
-                cost_micros=call.cost_micros,
-            )
-            for call in calls
-        ),
+        rest=past.shown.rest.get(step.pk, {}),
     )
 
 

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 MOST_ROWS = 240  # beyond this the list of events is the better place to look
 MOST_TASKS = 12  # of a plan; the rest is one row that counts them
+URGENT = {"waiting": 0, "failed": 1, "running": 2, "sleeping": 3}  # what gets a row first
 _NARROWEST = 0.5  # percent; below that a bar could not be seen
 _TICKS = 5
+_ANY = datetime(2000, 1, 1, tzinfo=UTC)  # for rows that are only counted
 _GOOD = ("done", "running", "asked")  # states of an attempt that need no row of their own
 _NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400)
 
@@ -59,7 +61,7 @@ class Asked:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visited:
     """A step with its attempts and questions, oldest first. `parent`: the step whose plan it is a task of; `begun`:
-    whether anybody has worked on it."""
+    whether anybody has worked on it; `rest`: how many more tasks its plan has, by state, which are not given."""
 
     id: int
     node: str
@@ -70,6 +72,7 @@ class Visited:
     questions: tuple[Asked, ...] = ()
     parent: int | None = None
     begun: bool = True
+    rest: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +132,8 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """All rows on one scale. `left_out` counts the rows beyond MOST_ROWS. `now` is None for a finished run."""
+    """All rows on one scale. When there are more than MOST_ROWS the newest steps have them: `first` is the first step
+    with a row, `left_out` counts the rows of that one which have no place. `now` is None for a finished run."""
 
     rows: tuple[Row, ...]
     ticks: tuple[Tick, ...]
@@ -137,6 +141,7 @@ class Timeline:
     seconds: float
     waited: float
     left_out: int
+    first: int | None = None
 
 
 def timeline(
@@ -148,26 +153,49 @@ def timeline(
     ahead: Sequence[str] = (),
     holds: Sequence[Held] = (),
     unfolded: int | None = None,
+    planned: int = 0,
 ) -> Timeline:
     """The waterfall of a run from `begin` to `end`, or to `now` while it goes on.
 
     Tasks stand under the step that planned them, at most MOST_TASKS of a plan; of step `unfolded` all of them.
+    `planned`: so many more steps nobody has begun, which are not given.
     """
-    scale = _Scale(begin=begin, end=max(end or now, begin + timedelta(seconds=1)))
-    tree = _Tree(scale=scale, tasks=_by_parent(visits), unfolded=unfolded)
     known = {visit.id for visit in visits}
-    rows = list(tree.rows([visit for visit in visits if visit.parent not in known]))
-    rows += [_hold_row(hold, scale) for hold in holds]
-    shown, left_out = rows[:MOST_ROWS], max(0, len(rows) - MOST_ROWS)
+    tops = [visit for visit in visits if visit.parent not in known]
+    tasks = _by_parent(visits)
+    kept, left_out = _kept([visit for visit in tops if visit.begun], tasks, unfolded)
+    if kept and kept[0] is not next(visit for visit in tops if visit.begun):
+        begin = kept[0].begin
+    scale = _Scale(begin=begin, end=max(end or now, begin + timedelta(seconds=1)))
+    tree = _Tree(scale=scale, tasks=tasks, unfolded=unfolded)
+    shown = list(tree.rows(kept))[:MOST_ROWS]
+    shown += tree.planned([visit for visit in tops if not visit.begun], planned)
+    shown += [_hold_row(hold, scale) for hold in holds if hold.end is None or hold.end > begin]
     shown += [Row(about="ahead", id=0, level=0, label=node, state="ahead") for node in ahead]
     return Timeline(
         rows=tuple(shown),
+        first=kept[0].id if kept else None,
         ticks=_ticks(scale),
         now=None if end else 100 * (1 - _Scale.SPARE),
         seconds=scale.seconds,
         waited=_waited(visits, scale),
         left_out=left_out,
     )
+
+
+def _kept(
+    tops: Sequence[Visited], tasks: Mapping[int, Sequence[Visited]], unfolded: int | None
+) -> tuple[Sequence[Visited], int]:
+    """The newest steps whose rows have a place, at least one, and how many rows of that one have none."""
+    scale = _Scale(begin=_ANY, end=_ANY + timedelta(seconds=1))
+    tree = _Tree(scale=scale, tasks=tasks, unfolded=unfolded)
+    room, first = MOST_ROWS, len(tops)
+    while first and room > 0:
+        needs = sum(1 for _ in tree.rows([tops[first - 1]]))
+        if needs > room and first < len(tops):
+            break
+        room, first = room - needs, first - 1
+    return tops[first:], max(0, -room)
 
 
 def _by_parent(visits: Sequence[Visited]) -> dict[int, list[Visited]]:
@@ -211,29 +239,33 @@ class _Tree:
     unfolded: int | None
 
     def rows(self, tops: Sequence[Visited]) -> Iterator[Row]:
-        """Steps in order. Of many that are only planned the first few have a row."""
-        planned = [visit for visit in tops if not visit.begun]
-        for visit in [visit for visit in tops if visit.begun] + planned[:MOST_TASKS]:
+        """Steps in order, each with what is below it."""
+        for visit in tops:
             yield _step_row(visit, 0, self.scale)
             yield from _below(visit, 0, self.scale)
             yield from self._plan(visit, 1)
-        if len(planned) > MOST_TASKS:
-            yield _more_row(0, 0, planned[MOST_TASKS:])
+
+    def planned(self, tops: Sequence[Visited], more: int) -> Iterator[Row]:
+        """Steps that nobody has begun: of many the first few have a row."""
+        yield from self.rows(tops[:MOST_TASKS])
+        rest = max(0, len(tops) - MOST_TASKS) + more
+        if rest:
+            yield _more_row(0, 0, {"ready": rest})
 
     def _plan(self, planner: Visited, level: int) -> Iterator[Row]:
         tasks = self.tasks.get(planner.id, ())
         whole = planner.id == self.unfolded
-        shown = tasks if whole else _telling(tasks)
-        many = len(tasks) > MOST_TASKS
+        shown = tasks if whole or planner.rest else _telling(tasks)
+        many = len(tasks) + sum(planner.rest.values()) > MOST_TASKS
         for task in shown:
             yield _step_row(task, level, self.scale)
             yield from _open(task, level, self.scale) if many else _below(task, level, self.scale)
             yield from self._plan(task, min(level + 1, 2))
         seen = {task.id for task in shown}
-        rest = [task for task in tasks if task.id not in seen]
+        rest = Counter(planner.rest) + Counter(task.state for task in tasks if task.id not in seen)
         if rest:
             yield _more_row(planner.id, level, rest)
-        elif whole and len(tasks) > MOST_TASKS:
+        if whole and many:
             yield Row(about="more", id=planner.id, level=level, label="show fewer", state="", folds=True)
 
 
@@ -241,18 +273,17 @@ def _telling(tasks: Sequence[Visited]) -> Sequence[Visited]:
     """The tasks that get a row, in the plan's order: first what waits, failed or goes on, then by place."""
     if len(tasks) <= MOST_TASKS:
         return tasks
-    first = sorted(tasks, key=lambda task: _URGENT.get(task.state, len(_URGENT)))[:MOST_TASKS]
+    first = sorted(tasks, key=lambda task: URGENT.get(task.state, len(URGENT)))[:MOST_TASKS]
     chosen = {task.id for task in first}
     return [task for task in tasks if task.id in chosen]
 
 
-_URGENT = {"waiting": 0, "failed": 1, "running": 2, "sleeping": 3}
-
-
-def _more_row(planner: int, level: int, rest: Sequence[Visited]) -> Row:
-    counts = Counter("planned" if task.state == "ready" else task.state for task in rest)
-    words = ", ".join(f"{number} {state}" for state, number in counts.most_common())
-    return Row(about="more", id=planner, level=level, label=f"… and {len(rest)} more: {words}", state="")
+def _more_row(planner: int, level: int, rest: Mapping[str, int]) -> Row:
+    counts = Counter(rest)
+    words = ", ".join(
+        f"{number} {'planned' if state == 'ready' else state}" for state, number in counts.most_common()
+    )
+    return Row(about="more", id=planner, level=level, label=f"… and {counts.total()} more: {words}", state="")
 
 
 def _step_row(visit: Visited, level: int, scale: _Scale) -> Row:

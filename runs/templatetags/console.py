@@ -18,6 +18,8 @@ from runs.shown.glyphs import glyph
 from runs.shown.timeline import Timeline
 from runs.shown.values import laid_out
 
+MOST_FIELDS = 60  # of a value that is cut
+
 register = template.Library()
 
 
@@ -94,11 +96,14 @@ def body(value: Any, limit: int | None = None) -> SafeString:
     cut_at = texts.LIMIT if limit is None else (limit or None)
     if not isinstance(value, dict) or not value:
         return outside(value, cut_at or 0)
-    widest = min(max(len(name) for name in value), 18)
+    shown = list(value.items())[: MOST_FIELDS if cut_at else None]
+    widest = min(max(len(name) for name, _ in shown), 18)
     lines = [
         format_html("<b>{}</b>  {}", outside(name.ljust(widest), 80), outside(item, cut_at or 0))
-        for name, item in value.items()
+        for name, item in shown
     ]
+    if len(shown) < len(value):
+        lines.append(format_html("… and {} more fields", len(value) - len(shown)))
     return format_html_join(mark_safe("\n"), "{}", ((line,) for line in lines))
 
 

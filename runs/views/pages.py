@@ -14,13 +14,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from runs import registry
+from runs.canonical import plain
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
-from runs.shown import history, inspected, listing, words
+from runs.shown import counted, history, inspected, listing, words
 from runs.shown.history import History
 from runs.shown.listing import Wanted, number
 
-MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox has all
+PART = 100_000  # characters of a stored text on one page
 
 
 @require_safe
@@ -45,7 +46,8 @@ def listed(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def run(request: HttpRequest, run_id: int) -> HttpResponse:
-    """One run. `attempt` or `call` choose what the inspector shows, `after` the page of events."""
+    """One run. `attempt` or `call` choose what the inspector shows, `until` the stretch of steps, `before` and `find`
+    the page of events."""
     found = _found(run_id)
     context = _moving_context(request, found)
     past: History = context["past"]
@@ -80,18 +82,22 @@ def events(request: HttpRequest, run_id: int) -> HttpResponse:
 
 @require_safe
 def body(request: HttpRequest, run_id: int, digest: str) -> HttpResponse:
-    """A stored text in full, if this run has anything to do with it."""
+    """A stored text, if this run has anything to do with it: in full, or when it is very long PART of it, `from` a
+    character on."""
     found = _found(run_id)
-    stored = Body.objects.filter(pk=digest).first()
+    stored = Body.objects.filter(pk=digest).defer("content").first()
     if stored is None or not _belongs(found, digest):
         raise Http404(f"Run {run_id} has no body {digest[:12]}.")
-    context = {"run": found, "body": stored, "value": inspected.loaded(stored), "place": "runs"}
+    begin = number(request.GET.get("from", "")) or 0
+    part = inspected.part(stored, begin, PART)
+    context = {"run": found, "body": stored, "part": part, "begin": begin, "place": "runs"}
     return render(request, "runs/body.html", context)
 
 
 def _found(run_id: int) -> Run:
     """Raises Http404."""
-    found = Run.objects.select_related("team", "held_by", "input", "output").filter(pk=run_id).first()
+    rows = Run.objects.select_related("team", "held_by", "input", "output")
+    found = rows.defer("input__content", "output__content").filter(pk=run_id).first()
     if found is None:
         raise Http404(f"There is no run {run_id}.")
     return found
@@ -112,12 +118,11 @@ def _list_context(request: HttpRequest) -> dict[str, Any]:
 
 
 def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
-    past = history.history(found)
+    until, plan = number(request.GET.get("until", "")), number(request.GET.get("plan", ""))
+    past = history.history(found, until=until, unfolded=plan)
     now = timezone.now()
-    unfolded = number(request.GET.get("plan", ""))
-    waits = past.open_questions
-    drawn = history.waterfall(past, now, unfolded)
-    asked = [one.question.step_id for one in waits[:MOST_ASKED] if one.question.step_id]
+    drawn = history.waterfall(past, now)
+    asked = [one.question.step_id for one in past.waits if one.question.step_id]
     tasks = [row.id for row in drawn.rows if row.task]
     return {
         "run": found,
@@ -125,11 +130,14 @@ def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "definition": registry.workflow(found.workflow, found.version),
         "course": history.taken(past),
         "timeline": drawn,
+        "stretch": history.between(past, drawn),
         "task_names": past.task_names([*tasks, *asked]),
-        "unfolded": unfolded,
-        "waits_for": waits[0].question if len(waits) == 1 else None,
-        "waits": waits[:MOST_ASKED],
-        "all_waits": len(waits),
+        "unfolded": plan,
+        "until": until,
+        "kept": "".join(f"&{name}={value}" for name, value in (("plan", plan), ("until", until)) if value),
+        "waits_for": past.waits[0].question if past.all_waits == 1 else None,
+        "waits": past.waits,
+        "all_waits": past.all_waits,
         "now": now,
     }
 
@@ -142,22 +150,29 @@ def _inspector_context(request: HttpRequest, found: Run, newest: int | None) -> 
         attempt = newest
     shown = inspected.of(found, attempt, call)
     given = inspected.loaded(shown.context) if shown else None
+    turns, earlier = inspected.turns(given)
     task = shown is not None and shown.step.parent_id is not None
     return {
         "chosen": chosen,
         "inspected": shown,
         "context_value": given,
-        "task_name": words.of_task(shown.step.input.content[: words.HEAD]) if shown and task else "",
+        "task_name": words.of_task(shown.task_head) if shown and task else "",
         "attempt_words": words.of_attempt(shown.attempt) if shown else "",
-        "turns": inspected.turns(given),
+        "turns": turns,
+        "earlier_turns": earlier,
         "output_value": inspected.loaded(shown.output) if shown else None,
     }
 
 
 def _events_context(request: HttpRequest, found: Run) -> dict[str, Any]:
-    after = number(request.GET.get("after", "")) or 0
-    rows, following = history.events(found, after)
-    return {"events": rows, "after": after, "following": following, "last_event": found.event_seq}
+    before = number(request.GET.get("before", ""))
+    find = plain(request.GET.get("find", "").strip())[:200]
+    return {
+        "told": history.events(found, before, find),
+        "before": before,
+        "find": find,
+        "last_event": found.event_seq,
+    }
 
 
 def _belongs(found: Run, digest: str) -> bool:
@@ -165,11 +180,13 @@ def _belongs(found: Run, digest: str) -> bool:
     if digest in (found.input_id, found.output_id):
         return True
     steps, calls = found.steps.all(), found.calls.all()
-    return (
-        steps.filter(input_id=digest).exists()
-        or steps.filter(output_id=digest).exists()
-        or steps.filter(attempts__rejected_output_id=digest).exists()
-        or calls.filter(request_id=digest).exists()
-        or calls.filter(response_id=digest).exists()
-        or Event.objects.filter(run=found, data__body=digest).exists()
+    there = counted.up_to(
+        1,
+        input=steps.filter(input_id=digest),
+        output=steps.filter(output_id=digest),
+        refused=steps.filter(attempts__rejected_output_id=digest),
+        request=calls.filter(request_id=digest),
+        response=calls.filter(response_id=digest),
+        event=Event.objects.filter(run=found, data__body=digest),
     )
+    return any(there.values())

@@ -139,12 +139,27 @@ def test_events_come_two_hundred_a_page_without_gap(operator: Client) -> None:
         event(run, "noted", number=number)
     run.save()
     seen: list[int] = []
-    after: int | None = 0
-    while after is not None:
-        rows, after = history.events(run, after)
-        assert len(rows) <= 200
-        seen += [row.seq for row in rows]
-    assert seen == list(range(1, Event.objects.filter(run=run).count() + 1))
+    before: int | None = None
+    while True:
+        told = history.events(run, before)
+        assert len(told.events) <= 200
+        seen += [row.seq for row in told.events]
+        if told.next is None:
+            break
+        before = told.next
+    assert seen == list(range(Event.objects.filter(run=run).count(), 0, -1))
     page = read(operator.get(f"/runs/{run.pk}"))
-    assert "1 to 200 of 451" in page.text
-    assert next_link(page) == f"/runs/{run.pk}?after=200#events"
+    assert "newest first, 451 down to 252 of 451" in page.text
+    assert next_link(page) == f"/runs/{run.pk}?before=252#events"
+
+
+def test_events_are_found_by_what_they_say_and_paged_like_that(operator: Client) -> None:
+    run = Run.objects.get(pk=factories.started("plain").pk)
+    for number in range(450):
+        event(run, "noted", said="needle" if number % 2 else "hay")
+    run.save()
+    page = read(operator.get(f"/runs/{run.pk}/events?find=NEEDLE"))
+    assert page.text.count("needle") >= 200
+    assert "hay" not in page.text
+    assert next_link(page) == f"/runs/{run.pk}?before=53&find=NEEDLE#events"
+    assert "No event has" in read(operator.get(f"/runs/{run.pk}/events?find=nothing+like+it")).text

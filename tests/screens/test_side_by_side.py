@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 from django.db import connection
@@ -18,7 +19,7 @@ from runs.shown.timeline import MOST_TASKS
 from tests import factories
 from tests.screens import patterns
 from tests.screens.reading import Page, read
-from tests.screens.test_pages import MOST_QUERIES, OF_A_RUN, well_made
+from tests.screens.test_pages import MOST_QUERIES, well_made
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WIDE = 50
@@ -166,7 +167,7 @@ def test_a_wide_fan_out_costs_as_many_queries_as_a_narrow_one_and_half_a_second_
 
     narrow, wide = fan(tasks=2, ask=[1]), fan(tasks=WIDE, ask=[3, 7, 40])
     for part in ("", "/moving"):
-        assert looked_at(narrow, part) == looked_at(wide, part) <= MOST_QUERIES + OF_A_RUN
+        assert looked_at(narrow, part) == looked_at(wide, part) <= MOST_QUERIES
     plan = Step.objects.get(run=wide, parent=None)
     for part in ("", f"?plan={plan.pk}", "/moving"):
         assert fastest(operator, f"/runs/{wide.pk}{part}") < 0.5, part
@@ -189,14 +190,15 @@ def test_the_list_says_where_a_run_is_that_waits_at_one_of_many_tasks(operator: 
     assert listed.place == "look"  # type: ignore[attr-defined]
 
 
-def steps_of(run: Run, *nodes: str) -> list[Step]:
-    return [
-        Step(pk=number, run=run, seq=number, node=node, state="done") for number, node in enumerate(nodes, 1)
-    ]
-
-
 def went(run: Run, *nodes: str) -> course.Went:
-    return course.Went(state=run.state, steps=steps_of(run, *nodes), tries={})
+    """One done step after the other."""
+    return course.Went(
+        state=run.state,
+        visits={node: course.Visits(counts={"done": nodes.count(node)}, state="done") for node in nodes},
+        ways=set(pairwise(nodes)),
+        newest=nodes[-1] if nodes else None,
+        newest_of_its_own=nodes[-1] if nodes else None,
+    )
 
 
 def test_a_run_through_rules_shows_the_circle_it_went_and_the_end_it_came_to() -> None:
@@ -222,17 +224,21 @@ def test_a_run_through_rules_shows_the_circle_it_went_and_the_end_it_came_to() -
 
 def test_only_what_a_run_may_still_come_to_stands_ahead() -> None:
     run = Run(workflow="screens_desk", version=2, state=RunState.RUNNING)
-    assert course.ahead(patterns.DESK_2, steps_of(run, "triage", "deny")) == ["reply"]
-    assert course.ahead(patterns.DESK_2, steps_of(run, "triage", "draft")) == ["verify", "reply"]
-    assert course.ahead(patterns.FAN_ASKS, []) == ["plan", "report"]
-    assert course.ahead(patterns.FAN_ASKS, steps_of(run, "plan")) == ["report"]
+    assert course.ahead(patterns.DESK_2, went(run, "triage", "deny")) == ["reply"]
+    assert course.ahead(patterns.DESK_2, went(run, "triage", "draft")) == ["verify", "reply"]
+    assert course.ahead(patterns.FAN_ASKS, went(run)) == ["plan", "report"]
+    assert course.ahead(patterns.FAN_ASKS, went(run, "plan")) == ["report"]
 
 
 def test_every_worker_that_a_task_went_to_is_reached_from_the_plan_and_leads_to_the_join() -> None:
     run = Run(workflow="screens_fan", version=1, state=RunState.RUNNING)
-    plan, look, weigh, report = steps_of(run, "plan", "look", "weigh", "report")
-    look.parent_id = weigh.parent_id = plan.pk
-    steps = [plan, look, weigh, report]
-    drawn = course.course(patterns.FAN_ASKS, course.Went(state=run.state, steps=steps, tries={}))
+    done = {"done": 1}
+    visits = {node: course.Visits(counts=done, state="done") for node in ("plan", "report")}
+    visits |= {node: course.Visits(counts=done, state="done", tasks=True) for node in ("look", "weigh")}
+    ways = {("plan", "look"), ("plan", "weigh"), ("plan", "report")}
+    given = course.Went(
+        state=run.state, visits=visits, ways=ways, newest="report", newest_of_its_own="report"
+    )
+    drawn = course.course(patterns.FAN_ASKS, given)
     assert drawn is not None
     assert all(way.went for way in drawn.ways)
