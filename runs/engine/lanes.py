@@ -85,6 +85,7 @@ def _opened() -> ConnectionPool[Lane]:
         min_size=1,
         max_size=MOST,
         timeout=10,
+        reconnect_timeout=5,  # by itself it would wait as long again as the server was away
         max_idle=60,
         num_workers=1,
         check=_ask,

@@ -1,4 +1,4 @@
-"""PostgreSQL goes away under load, in three ways: nothing that was acknowledged is lost, and every process is back by
+"""PostgreSQL goes away under load, in four ways: nothing that was acknowledged is lost, and every process is back by
 itself. The console is a whole one, with its database's production settings.
 """
 
@@ -17,7 +17,8 @@ from tests.faults import counts, figures
 from tests.faults.console import Clients, Console, clients
 from tests.faults.fleet import pause, until
 
-TIMES = counts.of(fast=3, soak=30)
+TIMES = counts.of(fast=4, soak=32)
+AWAY_SECONDS = counts.of(fast=6, soak=25)
 TARGET_SECONDS = 30.0
 DONE_BETWEEN = 15  # acts acknowledged between two faults
 
@@ -40,7 +41,18 @@ def kill_a_backend(console: Console) -> None:
     os.kill(found[0][0], signal.SIGKILL)
 
 
-FAULTS: tuple[Callable[[Console], None], ...] = (restart, kill, kill_a_backend)
+def away(console: Console) -> None:
+    """Gone for a while: nobody starts it again. Whoever tries all that time must not wait as long again."""
+    keeper = console.keeper()
+    os.kill(keeper, signal.SIGSTOP)
+    try:
+        kill(console)
+        pause(AWAY_SECONDS)
+    finally:
+        os.kill(keeper, signal.SIGCONT)
+
+
+FAULTS: tuple[Callable[[Console], None], ...] = (restart, kill, kill_a_backend, away)
 
 
 def test_nothing_acknowledged_is_lost_when_postgresql_goes_and_every_process_comes_back(
@@ -63,7 +75,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_goes_and_every_process_com
     assert not lost, lost
     assert console.children() == before, f"somebody had to be started again: {console.said()}"
     figures.tell(
-        "PostgreSQL restarted, killed, a backend killed, under load",
+        f"PostgreSQL restarted, killed, a backend killed, away for {AWAY_SECONDS} s, under load",
         target=f"nothing acknowledged lost, every process back within {TARGET_SECONDS:g} s",
         measured=f"0 of {acts} acts lost; back {figures.spread(back)}",
         n=TIMES,
@@ -77,7 +89,7 @@ def _under_load(acting: Clients) -> None:
 
 
 def _back_after(fault: Callable[[Console], None], console: Console, acting: Clients) -> float:
-    """Seconds until the last of them has done its part again: lanes, clients, workers, beat."""
+    """Seconds until the last has done its part again: lanes, clients, workers, beat. An absence is not counted."""
     fault(console)
     begun, since = time.monotonic(), time.time()
     parts: dict[str, Callable[[], bool]] = {

@@ -164,6 +164,7 @@ def _workflow(name: str, *nodes: Node, **more: Any) -> Workflow:
 
 CHAIN = _workflow("load_chain", *(_node(f"work{n}", work) for n in range(CHAIN_STEPS)))
 PAYS = _workflow("load_pays", _node("work", work), _node("pay", _PAYER))
+LONG = _workflow("load_long", _node("work", work))
 POISON = _workflow("load_poison", _node("poison", poison))
 HOG = _workflow("load_hog", _node("hog", hog))
 HEARTLESS = _workflow("load_heartless", _node("stop", stop_the_heart))
