@@ -1,0 +1,130 @@
+"""When two calls, results or texts are the same for a loop: exactly, but for what changes by itself, or nearly."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LONGEST = 20_000  # characters of one text that are looked at
+DEEPEST = 64
+LONG_TEXT = 8  # words; from here on a text may be reworded and still say the same
+MOST_WORDS = 400
+MOST_OPENING = 4  # words before the same text: "Right. ", "One moment, I will see. "
+
+_SPACE = re.compile(r"\s+")
+_FIGURE = re.compile(r"\d")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+# What changes by itself from one answer to the next: moments, and names that machines make up. Plain numbers stay:
+# a counter that moves is an advance.
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?|\b1[4-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"
+)
+_MADE_UP = re.compile(
+    r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
+    r"|\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"
+)
+_ONCE = re.compile(r"(?:nonce|timestamp|request_?id|trace_?id|correlation_?id|idempotency_?key)$")
+_OF_A_REQUEST = re.compile(
+    r"([\"']?(?:nonce|timestamp|request_?id|trace_?id|correlation_?id|retrieved_?at|checked_?at)[\"']?\s*[:=]\s*)"
+    r"[\"']?[^\s\"',}\]]+"
+)
+
+
+def plain(text: str) -> str:
+    """A text without what nobody means: case, spaces."""
+    return _SPACE.sub(" ", text[:LONGEST]).strip().casefold()
+
+
+def result(text: str) -> str:
+    """An answer without what changes by itself."""
+    return _OF_A_REQUEST.sub(r"\1~", _MADE_UP.sub("~", _MOMENT.sub("~", plain(text))))
+
+
+def arguments(value: Any) -> str:
+    """Arguments by what they ask for: order of names, case, spaces and the way a number is written do not count."""
+    return json.dumps(_meant(value, 0), sort_keys=True, ensure_ascii=False, default=str)
+
+
+def _meant(value: Any, depth: int) -> Any:
+    if depth > DEEPEST:
+        return str(type(value))
+    if isinstance(value, Mapping):
+        return {
+            str(name): _meant(one, depth + 1)
+            for name, one in value.items()
+            if one is not None and not _ONCE.search(str(name).lower())
+        }
+    if isinstance(value, str):
+        return plain(value).strip(" .!?\"'")
+    if isinstance(value, Sequence):
+        return [_meant(one, depth + 1) for one in value]
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value if isinstance(value, bool) else str(value)
+
+
+def leaves(value: Any, path: str = "", depth: int = 0) -> list[tuple[str, Any]]:
+    """Every value that holds no others, with its place."""
+    if depth > DEEPEST:
+        return []
+    if isinstance(value, Mapping):
+        parts = [(f"{path}.{name}" if path else str(name), one) for name, one in value.items()]
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"{path}.{number}" if path else str(number), one) for number, one in enumerate(value)]
+    else:
+        return [(path, value)]
+    return [leaf for place, one in parts for leaf in leaves(one, place, depth + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text as it is compared with others: its words in order and in numbers, and the figures among them."""
+
+    order: tuple[str, ...]
+    counts: Counter[str]
+    figures: frozenset[str]
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def share(self, other: Words) -> float:
+        """The share of words that two texts have in common, counted with repetitions; 1 is all."""
+        both = sum(
+            min(count, other.counts[word]) for word, count in self.counts.items() if word in other.counts
+        )
+        return 2 * both / max(1, len(self) + len(other))
+
+    def near(self, other: Words, share: float = 0.85) -> bool:
+        """Whether two texts say the same in nearly the same words. Texts with different figures never do."""
+        if self.figures != other.figures or not self.order or not other.order:
+            return False
+        if self.order == other.order or self._opened_anew(other):
+            return True
+        return min(len(self), len(other)) >= LONG_TEXT and self.share(other) >= share
+
+    def _opened_anew(self, other: Words) -> bool:
+        """The same text behind another opening of a few words."""
+        one, two = self.order, other.order
+        least, shared = min(len(one), len(two)), 0
+        while shared < least and one[-1 - shared] == two[-1 - shared]:
+            shared += 1
+        return shared >= 1 and max(len(one), len(two)) - shared <= MOST_OPENING and shared * 2 >= least
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a text, from its head and its tail when it is long."""
+    found = _WORD.findall(text[:LONGEST].casefold())
+    if len(found) <= MOST_WORDS:
+        return tuple(found)
+    return tuple(found[: MOST_WORDS // 2] + found[-MOST_WORDS // 2 :])
+
+
+def worded(text: str) -> Words:
+    """A text to compare with others."""
+    found = words(text)
+    figures = frozenset(word for word in found if _FIGURE.search(word))
+    return Words(found, Counter(found), figures)

@@ -1,0 +1,247 @@
+"""Arguments that came out of what was read, in calls that act or reach outside, and that nobody asked for.
+
+The rule is provenance. A value that the person named is theirs. A value that stood alone in a field of a result is how
+tools hand ids to each other. A value out of prose, in a place where it decides whom or what the call reaches, is
+somebody else's: a person is asked, and sees where it came from. Whether the passage speaks to its reader, and of
+this very action, sharpens the rule both ways; no phrase is the rule. Judges before the call, from what came before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from runs.definitions import Effect
+from runs.guards import likeness
+from runs.guards.findings import Finding, Guard
+from runs.guards.provenance import Leaf, Origins, comparable, stands_free
+from runs.recorded.toolsets import Declared
+
+SHORTEST = 3  # characters of a value that can be told from chance
+MOST_REACHES = 40  # values of one call that are looked for
+NAME_WORDS = 8  # a longer text is no name
+
+# What decides whom a call reaches: web addresses, mail addresses, accounts.
+_ADDRESS = re.compile(
+    r"(?:[a-z][a-z0-9+.-]{1,12}://)?(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}\b(?::\d{1,5})?(?:/[^\s\"'<>)\]}]*)?"
+    r"|\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>)\]}]+"
+    r"|\b(?:\d{1,3}\.){3}\d{1,3}\b"
+)
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_ACCOUNT = re.compile(r"\b(?=[a-z0-9]*\d{5})[a-z]{0,4}\d[a-z0-9]{7,40}\b|\+?\d[\d ()-]{7,20}\d")
+_MOMENT = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+_KEPT_APART = re.compile(r"[^a-z0-9]+")
+
+# The grammar of speaking to somebody and of wanting something done: closed classes of words, no phrases.
+_YOU = frozenset({"you", "your", "yours", "yourself"})
+_WANTS = frozenset(
+    {
+        "please",
+        "must",
+        "should",
+        "need",
+        "needs",
+        "required",
+        "shall",
+        "ensure",
+        "instead",
+        "ignore",
+        "immediately",
+    }
+)
+_ORDER = frozenset({"first", "before", "after", "then", "now", "following"})
+_PLAIN_VERBS = frozenset(
+    {"open", "visit", "go", "click", "call", "send", "forward", "reply", "transfer", "pay", "download", "run", "use",
+     "give", "share", "post", "make", "delete", "add", "invite", "write", "follow", "submit", "book", "reserve"}
+)  # fmt: skip
+_SAY_NOTHING = frozenset(
+    {"get", "set", "the", "for", "all", "and", "with", "from", "into", "new", "read", "list"}
+)
+_SENTENCE = re.compile(r"(?<=[.!?:>)])\s+|\n+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A value of the arguments, as it is looked for. `reaches`: it decides whom or what the call reaches."""
+
+    place: str
+    shown: str
+    plain: str
+    reaches: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Taint:
+    """What the person has said, and what has been read since."""
+
+    known: str = ""
+    origins: Origins = field(default_factory=Origins)
+
+    def told(self, text: str) -> None:
+        """The goal, or a message of the person who set it."""
+        self.known += "\n" + comparable(text)
+
+    def read(self, step: int, source: str, args: Any, text: str) -> None:
+        """A result, or what anybody else said. `args`: what it was asked for with."""
+        if text:
+            named = any(
+                isinstance(one, str) and len(one) > 3 and self._has(comparable(one))
+                for _, one in likeness.leaves(args)
+            )
+            self.origins.read(step, source, named, text)
+
+    def before(self, step: int, tool: str, declared: Declared | None, args: Any) -> Finding | None:
+        """What a person must see before this call. None for a call that neither acts nor reaches outside."""
+        if declared is not None and declared.effect is Effect.NONE and not declared.egress:
+            return None
+        for value in values(args):
+            why = self._tainted(tool, value)
+            if why is not None:
+                return Finding(
+                    guard=Guard.TAINT,
+                    step=step,
+                    scope=f"tool {tool}",
+                    figure=value.place,
+                    says=f"{tool} would get {value.place} = {_short(value.shown)}: {why}",
+                )
+        return None
+
+    def _tainted(self, tool: str, value: Value) -> str | None:
+        held = self.origins.holding(value.plain)
+        spoken = [(leaf, at) for leaf, at in held if not leaf.is_just(value.plain)]
+        known = self._has(value.plain)
+        for leaf, at in spoken:
+            if self._wants(tool, leaf.passage(at, len(value.plain)), value, known):
+                return _source(leaf, at, value.plain, "that speaks to its reader")
+        if known or not value.reaches or len(held) > len(spoken):
+            return None
+        for leaf, at in spoken:
+            if not self._meant(leaf, value, leaf.passage(at, len(value.plain))):
+                return _source(leaf, at, value.plain, "")
+        if not held and self.origins.cut and not self._named(value):
+            return "nobody asked for it, it was in nothing that can be seen here, and results before this call are cut."
+        return None
+
+    def _has(self, value: str) -> bool:
+        """Whether the person named it."""
+        start = self.known.find(value)
+        while start >= 0:
+            if stands_free(self.known, start, start + len(value)):
+                return True
+            start = self.known.find(value, start + 1)
+        return False
+
+    def _wants(self, tool: str, passage: str, value: Value, known: bool) -> bool:
+        """Whether a passage speaks to its reader and wants this; where a value says little, it names the action too."""
+        mood = _mood(passage)
+        if value.reaches and not known:
+            return mood >= 2
+        return mood >= 3 and bool(_of_action(tool) & _beside(passage, value.plain))
+
+    def _meant(self, leaf: Leaf, value: Value, passage: str) -> bool:
+        """Whether the person pointed at it: by the document that holds it, or by a name that is part of it."""
+        if _mood(passage) >= 2 or _starts_with_verb(passage, value.plain):
+            return False
+        return leaf.named or self._named(value)
+
+    def _named(self, value: Value) -> bool:
+        named = [part for part in _KEPT_APART.split(_telling(value.plain)) if part]
+        return bool(named) and all(self._has(part) for part in named)
+
+
+def values(args: Any) -> Iterator[Value]:
+    """What is looked for: addresses and accounts wherever they stand, and every short value as a whole."""
+    count = 0
+    seen: set[str] = set()
+    for place, leaf in likeness.leaves(args):
+        for shown, plain, reaches in _values_of(leaf):
+            if plain in seen or len(plain) < SHORTEST:
+                continue
+            seen.add(plain)
+            count += 1
+            yield Value(place=place or "arguments", shown=shown, plain=plain, reaches=reaches)
+            if count >= MOST_REACHES:
+                return
+
+
+def _values_of(leaf: Any) -> Iterator[tuple[str, str, bool]]:
+    if isinstance(leaf, bool) or leaf is None:
+        return
+    text = comparable(str(leaf))
+    if not isinstance(leaf, str):
+        yield str(leaf), text, False
+        return
+    short = len(likeness.words(text)) <= NAME_WORDS
+    found = list(_addresses(text))
+    for one in found:
+        yield one, one, short  # inside a longer text it is what is told, not whom
+    if short and text not in found:
+        yield leaf, text.strip(" .,;"), False
+
+
+def _addresses(text: str) -> Iterator[str]:
+    mails = _MAIL.findall(text)
+    yield from mails
+    for found in _ADDRESS.findall(text):
+        address = found.rstrip("/.,;:!?")
+        if not any(address in mail for mail in mails) and not _FILE_END.search(address):
+            yield address
+    for found in _ACCOUNT.findall(text):
+        if not _MOMENT.search(found):
+            yield found.strip()
+
+
+# A file's name looks like an address.
+_FILE_END = re.compile(r"^[^/]+\.(?:txt|docx?|xlsx?|pdf|csv|json|md|py|pptx?|png|jpe?g|log|html?|zip|ya?ml)$")
+
+
+def _telling(value: str) -> str:
+    """The part of an address that names somebody: before the @, or without the last part of the host."""
+    if "@" in value:
+        return value.split("@")[0]
+    host, _, path = value.partition("/")
+    return f"{host.rpartition('.')[0]} {path}"
+
+
+def _mood(passage: str) -> int:
+    """How much a passage speaks to its reader and wants something: 0 not, 2 clearly, 3 and more insists."""
+    words = likeness.words(passage)
+    you = sum(word in _YOU for word in words)
+    wants = sum(word in _WANTS for word in words)
+    order = sum(word in _ORDER for word in words)
+    if not you and not wants:
+        return 0
+    return min(you, 2) + min(wants, 2) + (1 if order >= 2 else 0)
+
+
+def _starts_with_verb(passage: str, value: str) -> bool:
+    """Whether the sentence that holds the value begins with what somebody should do."""
+    for sentence in _SENTENCE.split(passage):
+        if value in sentence:
+            words = likeness.words(sentence)
+            return bool(words) and words[0] in _PLAIN_VERBS
+    return False
+
+
+def _beside(passage: str, value: str) -> set[str]:
+    """The words of the sentences that hold the value, without its own."""
+    held = [sentence for sentence in _SENTENCE.split(passage) if value in sentence]
+    return {word for sentence in held for word in likeness.words(sentence.replace(value, " "))}
+
+
+def _of_action(tool: str) -> set[str]:
+    """The words of a tool's name that say what it does."""
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", tool).casefold()
+    return {word for word in re.split(r"[^a-z]+", spaced) if len(word) > 2} - _SAY_NOTHING
+
+
+def _source(leaf: Leaf, at: int, value: str, more: str) -> str:
+    around = leaf.plain[max(0, at - 60) : at + len(value) + 40]
+    words = f", in a text {more}" if more else ""
+    return f"it comes from step {leaf.step} ({leaf.source}){words}: “…{around}…”"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
