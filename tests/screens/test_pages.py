@@ -117,7 +117,9 @@ def test_many_holds_cost_a_bounded_number_of_queries_more(people: dict[str, User
     for scope in ("paying", "plain", "writing"):
         controls.engage(actor=people["admin"], kind="stop", scope_kind="workflow", scope=scope, reason="odd")
     for run in Run.objects.all():
-        controls.engage(actor=people["admin"], kind="pause", scope_kind="run", scope=str(run.pk), reason="odd")
+        controls.engage(
+            actor=people["admin"], kind="pause", scope_kind="run", scope=str(run.pk), reason="odd"
+        )
     client = signed_in(people["operator"])
     for where in pages():
         with CaptureQueriesContext(connection) as queries:
