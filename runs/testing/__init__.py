@@ -20,7 +20,7 @@ from runs.testing.faults import (
 )
 from runs.testing.replies import Reply, calls, fails, says
 from runs.testing.running import run_workflow
-from runs.testing.said import Answer, approve, edit, expire, reject, respond
+from runs.testing.said import Answer, approve, edit, expire, look, reject, respond
 from runs.testing.trial import Trial, TrialCall, TrialEscalation, TrialEvent, TrialStep
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "edit",
     "expire",
     "fails",
+    "look",
     "reject",
     "respond",
     "run_workflow",

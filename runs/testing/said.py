@@ -12,13 +12,13 @@ from django.db import transaction
 from runs.engine import answers, edits
 from runs.engine.record import now
 from runs.models import Question, QuestionKind, Verb
-from runs.models.question import EDITABLE
+from runs.models.question import EDITABLE, verbs_of
 from runs.testing.faults import CannotAnswer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One answer. `verb`: approve, reject, respond, edit, or expire (nobody answers in time)."""
+    """One answer. `verb`: approve, reject, respond, look, edit, or expire (nobody answers in time)."""
 
     verb: str
     text: str = ""
@@ -49,6 +49,11 @@ def edit(values: Mapping[str, Any], *, by: str = "Marta") -> Answer:
     return Answer(verb="edit", values=values, by=by)
 
 
+def look(*, by: str = "Marta") -> Answer:
+    """Let the tool look again whether an effect happened; only for a tool that states a look."""
+    return Answer(verb=Verb.LOOK, by=by)
+
+
 def expire() -> Answer:
     """Nobody answers before the question's deadline, which denies it."""
     return Answer(verb="expire")
@@ -77,6 +82,11 @@ def _must_fit(question: Question, said: Answer) -> None:
     if question.step is None and said.verb == Verb.RESPOND:
         raise CannotAnswer(
             f"This question is about the run itself; answer {_others(question)}. It is: {question.title}"
+        )
+
+    if said.verb == Verb.LOOK and Verb.LOOK not in verbs_of(question):
+        raise CannotAnswer(
+            f"There is nothing here that a tool could look at; answer {_others(question)}. It is: {question.title}"
         )
 
 

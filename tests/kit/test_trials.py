@@ -46,6 +46,7 @@ from runs.testing import (
     edit,
     expire,
     fails,
+    look,
     reject,
     respond,
     run_workflow,
@@ -218,6 +219,12 @@ def test_a_question_about_an_error_is_not_edited() -> None:
     script = {"kit_proposer": [fails(ValueError("odd"))]}
     with pytest.raises(CannotAnswer, match="answer approve, reject or respond"):
         run_workflow(flows.paying(), CLAIM, agents=script, answers=[edit({"amount": 1})])
+
+
+def test_only_what_a_tool_can_look_at_is_looked_at_again() -> None:
+    script = {"kit_proposer": [fails(ValueError("odd"))]}
+    with pytest.raises(CannotAnswer, match="nothing here that a tool could look at"):
+        run_workflow(flows.paying(), CLAIM, agents=script, answers=[look()])
 
 
 def test_an_input_that_breaks_its_contract_is_refused() -> None:
