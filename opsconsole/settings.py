@@ -35,7 +35,8 @@ try:
     RUNS_LEASE_SECONDS = number("OPSCONSOLE_RUNS_LEASE_SECONDS", 15, least=2, most=3600)
     RUNS_HEARTBEAT_SECONDS = number("OPSCONSOLE_RUNS_HEARTBEAT_SECONDS", 1, least=1, most=60)
     RUNS_SWEEP_SECONDS = number("OPSCONSOLE_RUNS_SWEEP_SECONDS", 5, least=1, most=3600)
-    # A worker that is not heard of for so long hangs: it is killed by the supervisor, or soon ends itself.
+    # A worker that is not heard of for so long hangs: it is killed by the supervisor, or soon ends itself. With less
+    # than 12 one that waits for a database which is away would be taken for one that hangs.
     RUNS_SILENT_SECONDS = number("OPSCONSOLE_RUNS_SILENT_SECONDS", 20, least=3, most=3600)
     RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
     RUNS_GATE_HOLD_MS = number("OPSCONSOLE_RUNS_GATE_HOLD_MS", 250, least=1, most=10_000)
@@ -43,6 +44,8 @@ try:
     RUNS_FREEZE_VERSIONS = environment.flag("OPSCONSOLE_FREEZE_VERSIONS", default=PRODUCTION)
     # How long a version's last worker may be away before people are asked about its runs.
     RUNS_VERSION_GRACE_SECONDS = number("OPSCONSOLE_VERSION_GRACE_SECONDS", 30, least=0, most=3600)
+    # How long calls under way may go on in a worker that is asked to end; it is gone five seconds later at most.
+    RUNS_DRAIN_SECONDS = number("OPSCONSOLE_DRAIN_SECONDS", 15, least=0, most=3600)
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
     # How long a simulated agent thinks, on average.
     SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000

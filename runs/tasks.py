@@ -14,11 +14,12 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from runs.agents import providers
 from runs.engine import failpoints, folders, heart, schedules, sweep, versions
 from runs.engine.advance import advance
+from runs.engine.leaving import Leaving
 from runs.engine.runtime import Runtime, current, install
 from runs.engine.watch import Watch
 from runs.models import WorkerKind
@@ -28,6 +29,7 @@ POLL_THREADS = 4
 POLL_AT_ONCE = POLL_THREADS * 4
 OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint was lost
 WATCH_SHARE = 1.25  # of the time after which others call it silent: a worker that hangs ends itself
+NEW_SECONDS = 60.0  # for so long a worker looks for questions about versions that it has brought back
 MOST_PASSED = 8  # workers that pass a hint on; then whoever has the run's definition finds it by polling
 AGAIN_SECONDS = 0.5  # between two looks of a poller while there is more than it can take at once
 
@@ -35,6 +37,8 @@ AGAIN_SECONDS = 0.5  # between two looks of a poller while there is more than it
 @shared_task(name="runs.advance", ignore_result=True)
 def advance_run(run_id: int, passed: int = 0) -> None:
     """`passed`: how many workers have passed this hint on, because they have not the definition of its run."""
+    if current().leaving:
+        return  # whoever polls finds the run
     failpoints.hit("after_wake")
     if advance(run_id).why == "elsewhere" and passed < MOST_PASSED:
         with contextlib.suppress(Exception):
@@ -65,13 +69,15 @@ def look_at_triggers() -> None:
         _try(part)
 
 
-def _try(part: Callable[[], int]) -> None:
-    """One part of the sweep; whatever it meets, the others go on."""
+def _try(part: Callable[[], int]) -> bool:
+    """One part of the sweep; whatever it meets, the others go on. False when the database cannot be reached."""
     try:
         part()
-    except Exception:
+    except Exception as error:
         _log.exception("a part of the sweep failed")
         connection.close()
+        return not isinstance(error, (InterfaceError, OperationalError))
+    return True
 
 
 class Poller:
@@ -83,6 +89,7 @@ class Poller:
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="poll")
         self._looking: set[int] = set()
+        self._new_until = time.monotonic() + NEW_SECONDS
         threading.Thread(target=self._run, name="poller", daemon=True).start()
 
     def stop(self) -> None:
@@ -91,30 +98,38 @@ class Poller:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _run(self) -> None:
-        _try(versions.come_back)
-        connection.close()
+        self._come_back()
         due = time.monotonic() + float(settings.RUNS_SWEEP_SECONDS)
         while not self._stopping.wait(min(1.0, max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due:
                 due = time.monotonic() + (
                     AGAIN_SECONDS if self._more() else float(settings.RUNS_SWEEP_SECONDS)
                 )
-            if not self._hangs():
+                if time.monotonic() < self._new_until:
+                    self._come_back()
+            if not (self._reached and self._hangs()):
                 self._watch.goes_on("poller")
+
+    def _come_back(self) -> None:
+        """This worker may have what people were asked for, also by those who had not heard of it yet."""
+        _try(versions.come_back)
+        connection.close()
 
     def _more(self) -> bool:
         """One look; whether more was overlooked than it could take."""
         try:
-            return self._look()
+            self._reached, more = True, self._look()
         except Exception:
-            return False
+            self._reached, more = False, False
         finally:
             connection.close()
+        return more
 
     def _look(self) -> bool:
-        _try(_note_the_dead)
-        _try(lambda: sweep.expire_questions(limit=50))
-        _try(schedules.look)  # folders wait for beat: they lie where the ordinary workers are
+        # Folders wait for beat: they lie where the ordinary workers are.
+        parts = (_note_the_dead, lambda: sweep.expire_questions(limit=50), schedules.look)
+        if not all(_try(part) for part in parts):
+            raise OperationalError("each part would wait for a connection in vain")
         busy = {flight.run_id for flight in self._runtime.in_flight()}
         others = versions.left_to_others()
         overlooked = sweep.due(limit=POLL_AT_ONCE, overlooked_seconds=OVERLOOKED_SECONDS, leave=others)
@@ -147,6 +162,7 @@ class Poller:
 
 _poller: Poller | None = None
 _watch: Watch | None = None
+_leaving: Leaving | None = None
 
 
 @celeryd_after_setup.connect
@@ -168,14 +184,20 @@ def _begin(sender: Any = None, **_: Any) -> None:
 
 @worker_shutting_down.connect
 def _leave(**_: Any) -> None:
-    """No more polling; what is under way may finish."""
+    """No more polling; what is under way may finish for a while."""
+    global _leaving
     if _poller is not None:
         _poller.stop()
+    if _leaving is None:
+        _leaving = Leaving(current(), seconds=float(settings.RUNS_DRAIN_SECONDS))
+        _leaving.begin()
 
 
 @worker_shutdown.connect
 def _gone(**_: Any) -> None:
     """The last act of a process that leaves in order: nothing is in flight here any more."""
+    if _leaving is not None:
+        _leaving.wait()
     if _watch is not None:
         _watch.leaves("heart")
     current().stop()

@@ -16,6 +16,7 @@ from opsconsole.supervisor.children import Child, Spec, bound_log
 _READY_SECONDS = 60.0
 _WORKERS_STOP_SECONDS = 2.0
 _REST_STOP_SECONDS = 0.7
+_LEAVE_SECONDS = 5.0  # for workers to hand over what did not finish
 _TURN_SECONDS = 0.1
 _ROUND_SECONDS = 5.0  # logs, the keeper
 _WATCHED = ("agents", "ordinary")
@@ -32,6 +33,7 @@ class Console:
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self._stop_asked = 0
+        self._drains = False
         self._host = os.environ.get("OPSCONSOLE_HOST", "").strip() or "127.0.0.1"
         self._port = environment.number("PORT", 8000, least=1, most=65535)
         self._threads = environment.number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
@@ -72,7 +74,9 @@ class Console:
     def _say(self, sentence: str) -> None:
         print(f"[{time.monotonic() - self._begun:5.1f} s] {sentence}", flush=True)
 
-    def _ask_to_stop(self, *_: object) -> None:
+    def _ask_to_stop(self, signum: int, _: object) -> None:
+        """SIGTERM, as deploys send it, lets what is under way finish; Ctrl-C, or a second signal, does not wait."""
+        self._drains = signum == signal.SIGTERM and not self._stop_asked
         self._stop_asked += 1
 
     def _turn(self, seconds: float = _TURN_SECONDS) -> None:
@@ -217,10 +221,18 @@ class Console:
             self._say(str(why))
 
     def _stop(self) -> None:
-        """The door first, then who works, then who shows it, then the servers; 5 s in all."""
+        """The door first, then who works, then who shows it, then the servers; 5 s in all.
+
+        When there is time, who works comes first: while calls under way finish, people can still see and stop them.
+        """
         if self._children:
             self._say("Stopping")
         by_name = {child.spec.name: child for child in self._children}
+        if self._drains and self._children:
+            seconds = environment.number("OPSCONSOLE_DRAIN_SECONDS", 15, least=0, most=3600)
+            self._say(f"Calls under way may finish for {seconds} s; Ctrl-C does not wait")
+            working = [by_name[name] for name in ("beat", "agents", "ordinary") if name in by_name]
+            self._end(working, seconds + _LEAVE_SECONDS)
         workers = [by_name[name] for name in ("front", "beat", "agents", "ordinary") if name in by_name]
         lanes = [by_name[name] for name in ("pages", "control") if name in by_name]
         self._end(workers, _WORKERS_STOP_SECONDS)

@@ -21,6 +21,7 @@ from runs.recorded.items import Item
 def perform(claimed: Claimed, flight: Flight) -> Outcome:
     """Perform a claimed attempt and say how it ended. Never raises."""
     try:
+        flight.check()
         return _performed(claimed, flight, _given(claimed))
     except Park as park:
         return Asked(asking=park.asking)

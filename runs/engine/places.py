@@ -194,14 +194,14 @@ class Target:
         """What keeps this version from going on anywhere."""
         if not isinstance(self.workflow.pattern, Orchestrated):
             return ""
-        return _unfit(self.workflow.takes, self.past.input, "the run's input")
+        return _unfit(self.workflow.takes, self.past.input, "run's input")
 
     # where it stands
 
     def _cannot_stay(self) -> str:
         past = self.past
         if not past.steps:
-            return _unfit(self.workflow.takes, past.input, "the run's input")
+            return _unfit(self.workflow.takes, past.input, "run's input")
         problems = (self._cannot_keep(step) for step in past.open)
         return next((one for one in problems if one), "") or self._cannot_route()
 
@@ -211,7 +211,7 @@ class Target:
         if step.parent is not None and self.workflow.node(step.node) not in self._workers():
             return f"{step.node} is a task of a plan, and no worker here"
         return _unfit(
-            self.workflow.node(step.node).takes, bodies.load(step.input), f"the input of {step.node}"
+            self.workflow.node(step.node).takes, bodies.load(step.input), f"input of {step.node}"
         )
 
     def _cannot_route(self) -> str:

@@ -35,6 +35,9 @@ LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
 
 
+LEAVING = "its worker is leaving"
+
+
 class ProviderFault(Exception):
     """A provider raised what would have ended the loop of all calls."""
 
@@ -151,6 +154,8 @@ class Runtime:
         self._adrift: dict[
             int, tuple[int, float]
         ] = {}  # run -> fence, and since when nobody here performs it
+        self._leaving = False
+        self._left: set[int] = set()  # runs that were cut because this worker leaves
         self.after_beat: Callable[[], None] = lambda: None  # called after every try to beat
         self._calm = threading.Event()  # not while many are being cut
         self._calm.set()
@@ -234,6 +239,9 @@ class Runtime:
         flight = Flight(self, run_id, workflow, fence, seconds_left, step_id)
         with self._flights_lock:
             self._flights.add(flight)
+            leaving = self._leaving
+        if leaving:
+            self._cut_to_leave(flight)
         return flight
 
     def land(self, flight: Flight) -> None:
@@ -268,6 +276,35 @@ class Runtime:
     def in_flight(self) -> list[Flight]:
         with self._flights_lock:
             return list(self._flights)
+
+    def begin_nothing_more(self) -> None:
+        """This worker leaves: what takes off from now on is cut before it does anything."""
+        with self._flights_lock:
+            self._leaving = True
+
+    @property
+    def leaving(self) -> bool:
+        return self._leaving
+
+    def busy(self) -> bool:
+        """Whether a step is performed here, or a thread claims or settles."""
+        with self._flights_lock:
+            return bool(self._flights or self._between)
+
+    def cut_all(self, why: str) -> None:
+        """Cut everything that flies here; each step goes on in the same attempt, wherever it is taken up."""
+        for flight in self.in_flight():
+            self._cut_to_leave(flight, why)
+
+    def _cut_to_leave(self, flight: Flight, why: str = LEAVING) -> None:
+        with self._flights_lock:
+            self._left.add(flight.run_id)
+        flight.cut(why)
+
+    def left_behind(self) -> set[int]:
+        """Runs that were cut because this worker leaves."""
+        with self._flights_lock:
+            return set(self._left)
 
     def nudge(self) -> None:
         """Beat at once: a control may have been engaged."""

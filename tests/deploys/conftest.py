@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pytest_django import Settings
 
 from runs.engine.runtime import Runtime
+from tests.deploys import workflows  # noqa: F401  (registers those that every process has, here, too)
+from tests.faults import healed, history
+from tests.faults.broker import Broker
+from tests.faults.conftest import _broker, _of_the_tests, broker, sink  # noqa: F401  (fixtures)
+from tests.faults.fleet import LONG_LEASE, Fleet, Nursery
 from tests.runs import flows
 
 
@@ -29,3 +37,48 @@ def _empty_cashbox() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def runtime() -> Runtime:
     return Runtime("test-worker", "agents")
+
+
+@pytest.fixture(scope="session")
+def _own_nursery(
+    _broker: Broker,  # noqa: F811
+    django_db_setup: None,
+    django_db_blocker: Any,
+) -> Iterator[Nursery]:
+    nursery = Nursery(
+        {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.deploys.settings",
+            "DATABASE_URL": _of_the_tests(os.environ["DATABASE_URL"]),
+            "REDIS_URL": _broker.url,
+            "OPSCONSOLE_RUNS_LEASE_SECONDS": str(LONG_LEASE),  # who takes over does not wait for that
+            "OPSCONSOLE_RUNS_HEARTBEAT_SECONDS": "1",
+            "OPSCONSOLE_RUNS_SWEEP_SECONDS": "1",
+            "OPSCONSOLE_RUNS_SILENT_SECONDS": "600",
+            "OPSCONSOLE_SIMULATED_MS": "0",
+            "OPSCONSOLE_DATABASE_POOL": "30",
+        }
+    )
+    yield nursery
+    nursery.close()
+
+
+@pytest.fixture
+def fleet(
+    _own_nursery: Nursery,
+    broker: Broker,  # noqa: F811
+    transactional_db: None,
+    tmp_path: Path,
+) -> Iterator[Fleet]:
+    """Workers of several deploys, all gone at the end; then the whole record is checked."""
+    history.watch()
+    fleet = Fleet(nursery=_own_nursery, folder=tmp_path)
+    try:
+        yield fleet
+        if fleet.heals:
+            healed.heal(fleet, broker)
+        fleet.end()
+        history.check()
+    finally:
+        fleet.end()
+        history.unwatch()

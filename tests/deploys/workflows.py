@@ -1,0 +1,93 @@
+"""One workflow in two versions and a changed content, and calls that take their time. DEPLOYED names what a worker has.
+
+As two trees of code would: what is not named there is not registered in that process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from typing import Any
+
+from celery.signals import celeryd_init
+
+from runs import registry
+from runs.agents.door import ModelReply, ModelRequest
+from runs.agents.simulated import says, simulated
+from runs.definitions import ErrorPolicy, Node, Pipeline, Retry, Workflow
+from tests.faults.workflows import Order, _agent, _by, _find, _plain, _tool
+
+NAME = "deploy_send"
+
+
+def _version(version: int, *more: Node) -> Workflow:
+    """prepare, think, send an effect, think, and whatever else: each by an agent or a function."""
+    return Workflow(
+        name=NAME,
+        version=version,
+        team="Testers",
+        goal=lambda order: NAME,
+        pattern=Pipeline(
+            nodes=(
+                _plain("prepare"),
+                _by("think1", _agent("thinker")),
+                _by("send", _agent("sender", _tool(find=_find))),
+                _by("think2", _agent("thinker")),
+                *more,
+                _plain("close"),
+            )
+        ),
+    )
+
+
+@simulated("ponderer")
+def ponder(request: ModelRequest) -> ModelReply:
+    """Its provider takes its time, see SIMULATED_SECONDS."""
+    return says(request, json.loads(request.messages[0].text))
+
+
+def _block(order: Order) -> Order:
+    """Nothing frees this thread, in a process that is told so."""
+    time.sleep(float(os.environ.get("DEPLOY_BLOCKS", "0")))
+    return order
+
+
+ONE, TWO = _version(1), _version(2, _by("think3", _agent("thinker")))
+CHANGED = replace(ONE, retry_budget=3)
+DEPLOYS = {"1": ONE, "1 changed": CHANGED, "2": TWO}
+PONDER = registry.register(
+    Workflow(
+        name="deploy_ponder",
+        version=1,
+        team="Testers",
+        goal=lambda order: "ponder",
+        pattern=Pipeline(nodes=tuple(_by(f"ponder{n}", _agent("ponderer")) for n in (1, 2, 3))),
+    )
+)
+BLOCK = registry.register(
+    Workflow(
+        name="deploy_block",
+        version=1,
+        team="Testers",
+        goal=lambda order: "block",
+        pattern=Pipeline(
+            nodes=(
+                Node(
+                    name="block",
+                    work=_block,
+                    takes=Order,
+                    gives=Order,
+                    errors=ErrorPolicy(recoverable=Retry(times=1)),
+                ),
+            )
+        ),
+    )
+)
+
+
+@celeryd_init.connect
+def _deploy(**_: Any) -> None:
+    for name in filter(None, os.environ.get("DEPLOYED", "").split(",")):
+        registry.register(DEPLOYS[name])
