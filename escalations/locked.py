@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connection
+
 from escalations.expected import AlreadyDecided, Changed, IllegalMove, NotThere, clock
 from escalations.models import Decision, Escalation, EscalationState
 from escalations.roles import Actor, name_of
-from runs.engine import answers
 from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question
@@ -15,19 +16,30 @@ from runs.models import Question
 WAS = {
     "approve": "approved",
     "reject": "rejected",
-    "respond": "answered", "migrate": "migrated",
+    "respond": "answered",
+    "migrate": "migrated",
     "look": "sent to be looked at again",
 }
 
 
+# Both rows in one message to the server, in the one order. What is read afterwards is as it is behind these locks.
+_LOCK = """
+    SELECT FROM runs_run
+    WHERE id = (SELECT run_id FROM escalations_escalation WHERE id = %(id)s) FOR NO KEY UPDATE;
+    SELECT FROM escalations_escalation WHERE id = %(id)s FOR NO KEY UPDATE
+"""
+
+
 def with_run(escalation_id: int) -> tuple[Escalation, Question]:
     """The escalation and its question, fresh: run row locked first, then the escalation. Raises NotThere."""
-    question_id = Escalation.objects.filter(pk=escalation_id).values_list("question_id", flat=True).first()
-    if question_id is None:
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK, {"id": escalation_id})
+    rows = Escalation.objects.select_related("question__step", "run__team", "team", "taken_by", "edited_by")
+    escalation = rows.filter(pk=escalation_id).first()
+    if escalation is None:
         raise NotThere(f"There is no escalation E-{escalation_id}.")
-    question = answers.lock(question_id)
-    escalation = alone(escalation_id)
-    escalation.run = question.run
+    question = escalation.question
+    question.run = escalation.run
     return escalation, question
 
 

@@ -1,5 +1,5 @@
-"""Hints: "look at run X", "this changed". They may be lost, late or doubled. Workers hear of controls otherwise: with
-the commit that engages one (`runs.engine.heart.listen`).
+"""Hints: "look at run X", "this changed". They may be lost, late or doubled. Workers hear of controls, and of
+what people answer, with the commit itself as well (`runs.engine.heart.listen`).
 
 Two threads a process send them, one to screens and one to workers, so that nobody who commits ever waits for
 Valkey or fails because of it, and a worker's hint never stands behind a screen's. A hint to screens leaves at once
@@ -24,6 +24,8 @@ from channels.layers import get_channel_layer
 
 from runs.engine import failpoints
 
+CONTROLS_CHANNEL = "opsconsole_controls"  # PostgreSQL's own, heard by every worker with the commit
+RUNS_CHANNEL = "opsconsole_runs"  # the same: a person has answered, and somebody should look at this run
 SCREENS = "screens"  # the group in which every web process listens, once
 COALESCE_SECONDS = 0.05
 MOST_QUEUED = 10_000
@@ -115,6 +117,11 @@ def silent() -> Iterator[None]:
     finally:
         with _sender_lock:
             _silent -= 1
+
+
+def speaking() -> bool:
+    """Whether this process gives hints."""
+    return not _silent
 
 
 def _put(hint: Hint) -> None:

@@ -135,10 +135,19 @@ class Poller:
         overlooked = sweep.due(limit=POLL_AT_ONCE, overlooked_seconds=OVERLOOKED_SECONDS, leave=others)
         beside = sweep.due_beside(self._runtime.name, limit=POLL_AT_ONCE)
         for run_id in [*(one for one in overlooked if one not in busy), *beside]:
-            if run_id not in self._looking:
-                self._looking.add(run_id)
-                self._pool.submit(self._advance, run_id)
+            self._take(run_id)
         return len(overlooked) >= POLL_AT_ONCE
+
+    def look_at(self, run_id: int) -> None:
+        """Advance a run that a person let go on, if a thread is free; its hint is on the way too."""
+        if len(self._looking) < POLL_THREADS and not self._stopping.is_set():
+            with contextlib.suppress(RuntimeError):  # it ends at this moment
+                self._take(run_id)
+
+    def _take(self, run_id: int) -> None:
+        if run_id not in self._looking:
+            self._looking.add(run_id)
+            self._pool.submit(self._advance, run_id)
 
     def _hangs(self) -> bool:
         """Whether runs have waited for long and no thread of this process comes back to take one."""
@@ -180,6 +189,7 @@ def _begin(sender: Any = None, **_: Any) -> None:
     if kind == WorkerKind.AGENTS:
         providers.load_beside()
         _poller = Poller(runtime, watch)
+        runtime.look_at = _poller.look_at
 
 
 @worker_shutting_down.connect

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
+from runs import live
 from runs.engine import holds
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, move_run, now, wake_run
 from runs.models import Question, QuestionState, Run, RunState
 from runs.signals import question_closed
+
+_ANSWERED = ["state", "verb", "answer", "answer_digest", "answer_text", "answered_by", "answered_at"]
 
 
 class NotOpen(Exception):
@@ -44,7 +47,7 @@ def answer(
     question.answer_text = text
     question.answered_by = by
     question.answered_at = moment
-    question.save()
+    question.save(update_fields=_ANSWERED)
     event(question.run, "answered", step=question.step, question=question.pk, verb=verb, by=by)
     _make_due(question.run, moment)
     return question
@@ -55,9 +58,18 @@ def _make_due(run: Run, moment: Any) -> None:
     if run.state != RunState.RUNNING:
         move_run(run, RunState.READY)
         run.due_at = moment
-    run.save()
+    run.save(update_fields=["state", "due_at", "event_seq"])
     announce_run(run)
     wake_run(run)
+    _call_workers(run.pk)
+
+
+def _call_workers(run_id: int) -> None:
+    """Tell every agent worker with the commit itself: somebody waits for what comes of an answer. Whoever has a free
+    thread looks at once; the hint that follows finds the run taken."""
+    if live.speaking():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [live.RUNS_CHANNEL, str(run_id)])
 
 
 @transaction.atomic

@@ -234,22 +234,30 @@ def confirm(control: Control, worker: str) -> None:
 _confirmed: set[tuple[int, str]] = set()
 
 
-def listen(hear: Callable[[list[Control]], None], stopping: threading.Event) -> None:
-    """Hear of each control with the commit that engages it, over a connection of its own. Only quicker than the
-    heartbeat, which reads the controls anyway."""
+def listen(
+    hear: Callable[[list[Control]], None], look_at: Callable[[int], None], stopping: threading.Event
+) -> None:
+    """Hear of each control, and of each run that a person let go on, with the commit, over a connection of its own.
+    Only quicker than the heartbeat, which reads the controls anyway, and than hints."""
     while not stopping.is_set():
         with contextlib.suppress(psycopg.Error, OSError):
-            _listen_once(hear, stopping)
+            _listen_once(hear, look_at, stopping)
         stopping.wait(1.0)
 
 
-def _listen_once(hear: Callable[[list[Control]], None], stopping: threading.Event) -> None:
+def _listen_once(
+    hear: Callable[[list[Control]], None], look_at: Callable[[int], None], stopping: threading.Event
+) -> None:
     with psycopg.connect(**connection.get_connection_params(), autocommit=True) as own:
-        own.execute(f"LISTEN {holds.CONTROLS_CHANNEL}")
+        own.execute(f"LISTEN {live.CONTROLS_CHANNEL}; LISTEN {live.RUNS_CHANNEL}")
         hear(_read_controls(own))  # what was engaged while nobody listened
         while not stopping.is_set():
-            if any(own.notifies(timeout=LISTEN_SECONDS, stop_after=1)):
+            told = list(own.notifies(timeout=LISTEN_SECONDS, stop_after=1))
+            if any(one.channel == live.CONTROLS_CHANNEL for one in told):
                 hear(_read_controls(own))
+            for one in told:
+                if one.channel == live.RUNS_CHANNEL:
+                    look_at(int(one.payload))
 
 
 def _read_controls(own: psycopg.Connection[Any]) -> list[Control]:

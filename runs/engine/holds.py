@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
+from runs import live
 from runs.engine import gate
 from runs.engine.record import announce_run, event, now, wake_run
 from runs.models import (
@@ -38,14 +39,12 @@ SILENT_AFTER_SECONDS = 10.0  # a worker not heard of for so long is silent, neve
 FORGET_AFTER = timedelta(hours=1)  # a silent worker this old had no lease left when the control was engaged
 
 
-CONTROLS_CHANNEL = "opsconsole_controls"  # on which workers hear of a control with the commit that engages it
-
 _ENGAGE = f"""
     INSERT INTO runs_control (kind, scope_kind, scope, reason, engaged_by, release_reason, released_by)
     VALUES (%(kind)s, %(scope_kind)s, %(scope)s, %(reason)s, %(by)s, '', '')
     ON CONFLICT (kind, scope_kind, scope) WHERE released_at IS NULL DO NOTHING
     RETURNING id, engaged_at;
-    NOTIFY {CONTROLS_CHANNEL}
+    NOTIFY {live.CONTROLS_CHANNEL}
 """
 
 
