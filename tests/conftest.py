@@ -123,7 +123,7 @@ def whole_console() -> "Iterator[Console]":
     """A console to be hurt, for all tests of the session: each leaves it as it was. In a soak with default settings."""
     from tests.faults.console import Console
 
-    fast = {"RUNS_LEASE_SECONDS": 5, "RUNS_SWEEP_SECONDS": 1, "RUNS_SILENT_SECONDS": 8}
+    fast = {"RUNS_LEASE_SECONDS": 5, "RUNS_SWEEP_SECONDS": 1, "RUNS_SILENT_SECONDS": 12}
     console = Console(**({} if counts.soaking() else fast), RUNS_INTAKE_LIMIT=20_000)
     try:
         console.wait_ready()

@@ -250,7 +250,7 @@ _firsts = itertools.count(1, 1_000_000)
 class Clients:
     """The process that acts on a console: see `clients.py`. Its list of what was acknowledged is its own."""
 
-    def __init__(self, console: Console, **load: float) -> None:
+    def __init__(self, console: Console, **load: float | str) -> None:
         load = {"first": next(_firsts), **load}
         self.log = console.folder / f"acts-{time.monotonic_ns()}.jsonl"
         self.log.touch(mode=0o600)
@@ -286,7 +286,7 @@ class Clients:
 
 
 @contextlib.contextmanager
-def clients(console: Console, **load: float) -> Iterator[Clients]:
+def clients(console: Console, **load: float | str) -> Iterator[Clients]:
     acting = Clients(console, **load)
     try:
         yield acting

@@ -137,7 +137,13 @@ class Fleet:
     heals: bool = True  # whether nothing may be left to do at its end
 
     def agents(
-        self, name: str, *, threads: int = 4, failpoint: str = "", neighbours: bool = False, **settings: Any
+        self,
+        name: str,
+        *,
+        threads: int = 4,
+        failpoint: str = "",
+        neighbours: bool | float = False,
+        **settings: Any,
     ) -> Process:
         """A worker of the agents' queue. `failpoint` as in FAILPOINT; `settings` replace Django's.
 
@@ -147,7 +153,13 @@ class Fleet:
         return self._worker(name, "agents", threads, failpoint, settings, "" if neighbours else name)
 
     def alone(
-        self, name: str, *, failpoint: str, threads: int = 2, neighbours: bool = False, **settings: Any
+        self,
+        name: str,
+        *,
+        failpoint: str,
+        threads: int = 2,
+        neighbours: bool | float = False,
+        **settings: Any,
     ) -> Process:
         """A worker with a queue of its own, named as it is: nobody else gets its hints, and it looks for no others."""
         options = ["-Q", name, "--pool=threads", f"--concurrency={threads}", "-n", f"agents@{name}"]

@@ -56,7 +56,7 @@ def test_what_piled_up_without_workers_is_drained_oldest_first_while_intake_goes
     figures.tell(
         f"backlog: {AWAY_SECONDS} s without workers, a run every {EVERY_SECONDS:g} s, {fans} of {load.FAN} tasks",
         target=f"drained oldest first within {2 * AWAY_SECONDS} s",
-        measured=f"{len(piled)} had piled up, {done} done after {took:.0f} s; an older one overtaken by {overtaken} at most",
+        measured=f"{len(piled)} had piled up, {done} done after {took:.0f} s; one overtaken by {overtaken} at most",
         n=intake.started,
     )
     assert overtaken <= BESIDE
