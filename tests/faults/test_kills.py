@@ -1,12 +1,6 @@
-"""kill -9 of a worker at every failpoint: another worker ends the run right, with one record a step.
-
-What reaches the sink depends on what the tool says of itself. What was handed over by nobody knows whom is repeated
-only for tools that say so, or that can look; for the others a person is asked.
-"""
+"""kill -9 of workers, where the crash matrix (test_crash_matrix.py) does not look: what is booked, and poison."""
 
 from __future__ import annotations
-
-import pytest
 
 from runs.engine.record import now
 from runs.models import Attempt, Call, Question, Run, Step
@@ -14,20 +8,6 @@ from tests.faults import workflows
 from tests.faults.broker import Broker
 from tests.faults.conftest import answer, fresh, start
 from tests.faults.fleet import NEVER, Fleet, SinkProcess, until
-
-# The second passage is the one that matters: the first permit is a model call's, the first step has no effect.
-OUTSIDE_EFFECTS = ["after_claim", "mid_settle:2", "after_commit_before_wake:2"]
-AT_EFFECTS = ["after_permit:2", "before_effect", "after_effect_before_record"]
-
-
-@pytest.mark.parametrize("failpoint", OUTSIDE_EFFECTS)
-def test_a_worker_killed_outside_an_effect_costs_nothing(
-    failpoint: str, fleet: Fleet, broker: Broker, sink: SinkProcess
-) -> None:
-    run = _killed_at(failpoint, workflows.SEND.name, fleet, broker, sink)
-    _rescued(run, fleet, broker)
-    _ended_right(run)
-    assert len(sink.keys()) == 1
 
 
 def test_a_worker_killed_in_its_heartbeat_loses_the_call_that_was_in_flight_and_nothing_else(
@@ -39,45 +19,6 @@ def test_a_worker_killed_in_its_heartbeat_loses_the_call_that_was_in_flight_and_
     assert len(sink.keys()) == 1
     sends = Call.objects.filter(run=run, kind="model").order_by("pk").values_list("send", "state")
     assert list(sends)[:2] == [(1, "permitted"), (2, "done")]  # each sending is booked on its own
-
-
-@pytest.mark.parametrize("failpoint", AT_EFFECTS)
-def test_an_effect_that_may_have_happened_is_not_repeated_without_a_person(
-    failpoint: str, fleet: Fleet, broker: Broker, sink: SinkProcess
-) -> None:
-    run = _killed_at(failpoint, workflows.SEND.name, fleet, broker, sink)
-    happened = failpoint == "after_effect_before_record"
-    _rescued(run, fleet, broker)
-    question = Question.objects.get(run=run)
-    assert (question.kind, question.state, fresh(run).state) == ("unknown", "open", "waiting")
-    assert len(sink.keys()) == happened  # nobody sent it while nobody knew
-    answer(run, "respond" if happened else "approve", text="I looked")
-    broker.hint(run.pk)
-    _until_final(run)
-    _ended_right(run)
-    assert sink.keys() == [question.call_key]
-
-
-def test_a_repeatable_effect_is_sent_again_with_the_same_key(
-    fleet: Fleet, broker: Broker, sink: SinkProcess
-) -> None:
-    run = _killed_at("after_effect_before_record", workflows.SEND_REPEATABLE.name, fleet, broker, sink)
-    _rescued(run, fleet, broker)
-    _ended_right(run)
-    assert not Question.objects.filter(run=run).exists()
-    assert len(sink.keys()) == 2
-    assert len(set(sink.keys())) == 1  # whoever receives it can tell
-
-
-@pytest.mark.parametrize("failpoint", ["before_effect", "after_effect_before_record"])
-def test_an_effect_that_can_be_looked_up_happens_exactly_once(
-    failpoint: str, fleet: Fleet, broker: Broker, sink: SinkProcess
-) -> None:
-    run = _killed_at(failpoint, workflows.SEND_FOUND.name, fleet, broker, sink)
-    _rescued(run, fleet, broker)
-    _ended_right(run)
-    assert not Question.objects.filter(run=run).exists()
-    assert len(sink.keys()) == 1
 
 
 def test_a_step_that_takes_its_worker_down_again_and_again_asks_a_person(
