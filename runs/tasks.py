@@ -89,6 +89,7 @@ class Poller:
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="poll")
         self._looking: set[int] = set()
+        self._reached = True  # the database, at the last look
         self._new_until = time.monotonic() + NEW_SECONDS
         threading.Thread(target=self._run, name="poller", daemon=True).start()
 
