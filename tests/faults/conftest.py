@@ -14,7 +14,6 @@ import pytest
 from django.db import connection
 
 from tests.faults import healed, history, workflows  # noqa: F401  (registers the workflows here, too)
-from tests.faults.acts import answer, fresh, start  # noqa: F401  (where the tests look for them)
 from tests.faults.broker import Broker
 from tests.faults.fleet import LEASE_SECONDS, Fleet, Nursery, SinkProcess
 

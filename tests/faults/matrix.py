@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.test import override_settings
 
 from escalations import decisions
@@ -270,7 +271,7 @@ class Storm:
 
     # healing
 
-    def _open(self):  # type: ignore[no-untyped-def]
+    def _open(self) -> QuerySet[Run]:
         return Run.objects.filter(pk__in=[one.run_id for one in self.hurt]).exclude(
             state__in=("done", "failed", "ended")
         )

@@ -12,8 +12,8 @@ from django.db import transaction
 from runs.engine import holds
 from runs.models import Control, Hold, Run
 from tests.faults import workflows
+from tests.faults.acts import start
 from tests.faults.broker import Broker
-from tests.faults.conftest import start
 from tests.faults.fleet import Fleet, SinkProcess, until
 
 STOPS = 20

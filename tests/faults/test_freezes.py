@@ -9,8 +9,8 @@ from django.db import transaction
 from runs.engine import holds
 from runs.models import Call, Run
 from tests.faults import workflows
+from tests.faults.acts import start
 from tests.faults.broker import Broker
-from tests.faults.conftest import start
 from tests.faults.fleet import NEVER, Fleet, Process, SinkProcess, until
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from runs.engine.record import now
 from runs.models import Attempt, Call, Question, Run, Step
 from tests.faults import workflows
+from tests.faults.acts import answer, fresh, start
 from tests.faults.broker import Broker
-from tests.faults.conftest import answer, fresh, start
 from tests.faults.fleet import NEVER, Fleet, SinkProcess, until
 
 

@@ -17,8 +17,8 @@ from django.db import connection, transaction
 from runs.engine import holds
 from runs.models import Attempt, Event, Hold, Question, Run, Step
 from tests.faults import workflows
+from tests.faults.acts import answer, fresh, start
 from tests.faults.broker import Broker
-from tests.faults.conftest import answer, fresh, start
 from tests.faults.fleet import LEASE_SECONDS, LONG_LEASE, NEVER, Fleet, Process, SinkProcess, pause, until
 
 TASKS = ("send", "think") * 6

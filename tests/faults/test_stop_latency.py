@@ -13,8 +13,8 @@ from escalations import controls
 from runs.models import Control, Event, Run
 from tests import factories
 from tests.faults import workflows
+from tests.faults.acts import start
 from tests.faults.broker import Broker
-from tests.faults.conftest import start
 from tests.faults.fleet import Fleet, until
 from tests.faults.history import CLAIMS
 

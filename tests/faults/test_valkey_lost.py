@@ -6,8 +6,8 @@ import random
 
 from runs.models import Call, Run, Step
 from tests.faults import workflows
+from tests.faults.acts import start
 from tests.faults.broker import Broker
-from tests.faults.conftest import start
 from tests.faults.fleet import LONG_LEASE, Fleet, pause, until
 
 RUNS = 24

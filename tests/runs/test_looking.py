@@ -9,7 +9,7 @@ from django.db import transaction
 
 from runs import bodies
 from runs.definitions import Tool
-from runs.engine import holds, looking
+from runs.engine import holds, permits
 from runs.engine.runtime import Runtime
 from runs.models import Call, Question, Run
 from runs.models.question import verbs_of
@@ -91,7 +91,9 @@ def test_looking_again_sends_again_with_the_same_key_what_surely_did_not_happen(
     answered(run, "look")
     run = advanced(run, runtime)
     assert (run.state, flows.CASHBOX.paid) == ("done", [(key, 9)])
-    assert list(Call.objects.filter(run=run, kind="tool").order_by("send").values_list("state", flat=True)) == [
+    assert list(
+        Call.objects.filter(run=run, kind="tool").order_by("send").values_list("state", flat=True)
+    ) == [
         "failed",
         "done",
     ]
@@ -177,7 +179,7 @@ def test_a_look_is_a_call_like_any_other_and_a_stop_keeps_it_from_being_made(
 ) -> None:
     run = doubtful(runtime)
     seen: list[str] = []
-    plain = looking.permits.permit
+    plain = permits.permit
 
     def stopped_first(*given: Any) -> Any:
         with transaction.atomic():
@@ -187,7 +189,7 @@ def test_a_look_is_a_call_like_any_other_and_a_stop_keeps_it_from_being_made(
     monkeypatch.setattr(flows.CASHBOX, "find", lambda key: seen.append(key))
     see(monkeypatch)
     answered(run, "look")
-    monkeypatch.setattr(looking.permits, "permit", stopped_first)
+    monkeypatch.setattr(permits, "permit", stopped_first)
     run = advanced(run, runtime)
     assert (run.hold, seen) == ("stop", [])
 
