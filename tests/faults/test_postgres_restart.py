@@ -18,9 +18,9 @@ from tests.faults.console import Clients, Console, clients
 from tests.faults.fleet import pause, until
 
 TIMES = counts.of(fast=4, soak=32)
-AWAY_SECONDS = counts.of(fast=6, soak=25)
+AWAY_SECONDS = counts.of(fast=4, soak=25)
 TARGET_SECONDS = 30.0
-DONE_BETWEEN = 15  # acts acknowledged between two faults
+DONE_BETWEEN = 10  # acts acknowledged between two faults
 
 
 def restart(console: Console) -> None:

@@ -54,8 +54,8 @@ def test_a_frozen_worker_of_the_console_is_noticed_and_replaced(whole_console: C
     ("workflow", "what"),
     [
         ("load_hog", "a step that keeps the interpreter's lock"),
-        ("load_heartless", "a heart that has stopped"),
-        ("load_stuck", "threads that never come back"),
+        pytest.param("load_heartless", "a heart that has stopped", marks=pytest.mark.soak),
+        pytest.param("load_stuck", "threads that never come back", marks=pytest.mark.soak),
     ],
     ids=["the interpreter hangs", "the heart has stopped", "every thread hangs"],
 )
