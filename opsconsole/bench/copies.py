@@ -52,9 +52,10 @@ class Key:
     last: int
 
 
-def copy_run(run_id: int, count: int) -> None:
-    """Copy one run so many times, with everything that belongs to it. Raises LookupError when there is no such run."""
-    url = os.environ["DATABASE_URL"]
+def copy_run(run_id: int, count: int, *, url: str = "") -> None:
+    """Copy one run so many times, with everything that belongs to it, in the database at `url` (that of DATABASE_URL
+    when none is given). Raises LookupError when there is no such run."""
+    url = url or os.environ["DATABASE_URL"]
     with psycopg.connect(url) as reader, psycopg.connect(url) as writer:
         writer.execute("SET session_replication_role = replica")
         keys = {table: _key(reader, table, run_id) for table in _SHIFTED}
@@ -67,9 +68,9 @@ def copy_run(run_id: int, count: int) -> None:
         writer.commit()
 
 
-def tidy() -> None:
+def tidy(*, url: str = "") -> None:
     """What autovacuum would have done by the time that so many rows were there for real."""
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as conn:
+    with psycopg.connect(url or os.environ["DATABASE_URL"], autocommit=True) as conn:
         conn.execute("VACUUM ANALYZE")
         conn.execute("CHECKPOINT")
 

@@ -1,0 +1,102 @@
+"""Rows by the thousand out of what the engine made, and what looking at them costs. Measures no time."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from psycopg.conninfo import make_conninfo
+
+from opsconsole.bench import copies
+from runs.models import Run
+
+_TO_DSN = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+_BLOCKS = re.compile(r"Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?")
+
+
+def copied(run: Run, count: int) -> None:
+    """So many more runs like that one, with all that belongs to it; then what autovacuum would have done."""
+    copies.copy_run(run.pk, count, url=_url())
+    copies.tidy(url=_url())
+
+
+def _url() -> str:
+    """The test's own database."""
+    known = connection.settings_dict
+    return make_conninfo("", **{name: str(known[key]) for key, name in _TO_DSN.items() if known[key]})
+
+
+def lengthened(run: Run, steps: int) -> None:
+    """So many more steps of that run, each like its last one: done, with an attempt and three events."""
+    with connection.cursor() as cursor:
+        for statement in _LONGER:
+            cursor.execute(statement, {"run": run.pk, "steps": steps})
+        cursor.execute("ANALYZE runs_step, runs_attempt, runs_event")
+    run.refresh_from_db()
+
+
+_LONGER = (
+    """
+    INSERT INTO runs_step (run_id, seq, node, state, input_id, output_id, answered_by, started_at, finished_at)
+    SELECT run_id, seq + more, node, state, input_id, output_id, '', started_at + more * interval '1 s',
+        finished_at + more * interval '1 s'
+    FROM generate_series(1, %(steps)s) AS more,
+        (SELECT * FROM runs_step WHERE run_id = %(run)s ORDER BY seq DESC LIMIT 1) AS last
+    """,
+    """
+    INSERT INTO runs_attempt (step_id, number, agent, state, fence, worker, note, error_class, error, error_where,
+        started_at, finished_at)
+    SELECT id, 1, '', 'done', 1, 'test', '', '', '', '', started_at, finished_at FROM runs_step AS step
+    WHERE run_id = %(run)s AND NOT EXISTS (SELECT FROM runs_attempt WHERE step_id = step.id)
+    """,
+    """
+    INSERT INTO runs_event (run_id, seq, kind, step_id, data)
+    SELECT %(run)s, (SELECT event_seq FROM runs_run WHERE id = %(run)s) + row_number() OVER (ORDER BY step.seq, kind),
+        kind, step.id, jsonb_build_object('node', node, 'seq', step.seq)
+    FROM (SELECT * FROM runs_step WHERE run_id = %(run)s ORDER BY seq DESC LIMIT %(steps)s) AS step,
+        unnest(ARRAY['step', 'attempt', 'step done']) AS kind
+    """,
+    """
+    UPDATE runs_run SET event_seq = (SELECT max(seq) FROM runs_event WHERE run_id = %(run)s),
+        finished_at = (SELECT max(finished_at) FROM runs_step WHERE run_id = %(run)s) WHERE id = %(run)s
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one look at a page asked of the database: statements, and blocks of 8 kB that they touched."""
+
+    queries: int
+    blocks: int
+    size: int
+    statements: tuple[str, ...]
+
+
+def cost(client: Client, where: str) -> Cost:
+    """Fetch the page, then have every statement of it explained as it runs."""
+    client.get(where)
+    with CaptureQueriesContext(connection) as caught:
+        response = client.get(where)
+    assert response.status_code == 200, (where, response.status_code)
+    blocks = {query["sql"]: _blocks(query["sql"]) for query in caught}
+    heaviest = sorted(blocks, key=lambda sql: -blocks[sql])[:2]
+    return Cost(
+        queries=len(caught),
+        blocks=sum(blocks[query["sql"]] for query in caught),
+        size=len(response.content),
+        statements=tuple(f"{blocks[sql]} blocks: {sql[:300]}" for sql in heaviest),
+    )
+
+
+def _blocks(sql: str) -> int:
+    if not sql.lstrip().upper().startswith(("SELECT", "WITH")):
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) " + sql)
+        plan = [line for (line,) in cursor.fetchall()]
+    found = _BLOCKS.search("\n".join(plan))  # the first line of the plan counts all below it
+    return sum(int(number or 0) for number in found.groups()) if found else 0
