@@ -14,8 +14,20 @@ from runs.canonical import told
 from runs.definitions import Agent, Orchestrated, Pipeline, Recorded, Supervised, Workflow
 from runs.engine import askings, contracts, holds, questions, versions
 from runs.engine.claimed import Claimed, Next
-from runs.engine.endings import Closing, Nothing, ask_at, drop, end_run, end_step, finish, rest, settle_step
+from runs.engine.endings import (
+    Closing,
+    Nothing,
+    ask_at,
+    drop,
+    end_run,
+    end_step,
+    finish,
+    leave,
+    rest,
+    settle_step,
+)
 from runs.engine.record import event, move_attempt, move_run, move_step, now
+from runs.engine.runtime import current
 from runs.errors import ContractBroken
 from runs.models import (
     Attempt,
@@ -43,6 +55,9 @@ def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step
     Asks or ends the run where it must. `settled` is the step whose settlement this belongs to. The caller closes.
     """
     run = closing.run
+    if current().leaving:
+        current().leaves_behind(run.pk)
+        return leave(run, moment)
     workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None:
         return _unknown(closing, moment)

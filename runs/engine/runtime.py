@@ -298,12 +298,16 @@ class Runtime:
             self._cut_to_leave(flight, why)
 
     def _cut_to_leave(self, flight: Flight, why: str = LEAVING) -> None:
-        with self._flights_lock:
-            self._left.add(flight.run_id)
+        self.leaves_behind(flight.run_id)
         flight.cut(why)
 
+    def leaves_behind(self, run_id: int) -> None:
+        """Note a run that could go on, and will elsewhere."""
+        with self._flights_lock:
+            self._left.add(run_id)
+
     def left_behind(self) -> set[int]:
-        """Runs that were cut because this worker leaves."""
+        """Runs that could go on, and do not because this worker leaves."""
         with self._flights_lock:
             return set(self._left)
 

@@ -21,6 +21,7 @@ from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
+from runs.engine.runtime import current
 from runs.models import Attempt, Body, Run, RunState, Step
 
 _RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
@@ -74,7 +75,7 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
 
     Raises OperationalError or InterfaceError when the database cannot be reached: nobody knows whether it is recorded.
     """
-    if not isinstance(outcome, Output) or claimed.past is None:
+    if not isinstance(outcome, Output) or claimed.past is None or current().leaving:
         return None
     output = bodies.of(outcome.value)
     visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=json.loads(output.content))

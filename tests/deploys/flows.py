@@ -120,10 +120,10 @@ def _handed(trail: Trail) -> Draft:
     return first
 
 
-def machine(version: int, *, review: Node = REVIEW, name: str = "deployed_machine") -> Workflow:
+def machine(version: int, *, first: Node = DRAFT, name: str = "deployed_machine") -> Workflow:
     """draft -> review -> pay; what is paid is what was drafted."""
     edges = (
-        Edge(source="draft", target="review"),
+        Edge(source=first.name, target="review"),
         Edge(source="review", target="pay", hand=_handed),
         Edge(source="pay", target=END),
     )
@@ -132,7 +132,7 @@ def machine(version: int, *, review: Node = REVIEW, name: str = "deployed_machin
         version=version,
         team="Testers",
         goal=lambda order: name,
-        pattern=Orchestrated(nodes=(DRAFT, review, paying()), edges=edges),
+        pattern=Orchestrated(nodes=(first, REVIEW, paying()), edges=edges),
     )
 
 

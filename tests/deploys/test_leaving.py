@@ -102,3 +102,17 @@ def test_an_idle_and_a_busy_worker_leave_in_order(fleet: Fleet, runs: int) -> No
     until(lambda: Run.objects.filter(state="done").count() == 1 + len(made), "every run is done", 60)
     assert not Call.objects.exclude(state="done").exists()
     assert not Call.objects.filter(send__gt=1).exists()
+
+
+def test_of_a_plan_what_goes_on_finishes_and_the_rest_is_left(fleet: Fleet) -> None:
+    run = start("deploy_crew")
+    leaving = _worker(fleet, "leaving", call_seconds=2.0, drain_seconds=15)
+    until(lambda: _thinking(6), "six tasks ask their models")
+    assert _leave(leaving) < DRAIN_SECONDS
+    assert _calls(run) == [("done", 1)] * 6
+    states = list(Step.objects.filter(run=run, node="ponder").values_list("state", flat=True))
+    assert (states.count("done"), states.count("ready")) == (6, 14)
+    assert Run.objects.get(pk=run.pk).lease_owner == ""
+    _worker(fleet, "staying", call_seconds=0.0, drain_seconds=15)
+    until(lambda: Run.objects.get(pk=run.pk).state == "done", "the run is done", 60)
+    assert _calls(run) == [("done", 1)] * 20

@@ -16,7 +16,7 @@ from celery.signals import celeryd_init
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import says, simulated
-from runs.definitions import ErrorPolicy, Node, Pipeline, Retry, Workflow
+from runs.definitions import ErrorPolicy, Node, Pipeline, Plan, Results, Retry, Supervised, Task, Workflow
 from tests.faults.workflows import Order, _agent, _by, _find, _plain, _tool
 
 NAME = "deploy_send"
@@ -82,6 +82,30 @@ BLOCK = registry.register(
                     errors=ErrorPolicy(recoverable=Retry(times=1)),
                 ),
             )
+        ),
+    )
+)
+
+
+def _plan(order: Order) -> Plan:
+    return Plan(tasks=tuple(Task(worker="ponder", input={"effects": number}) for number in range(20)))
+
+
+def _tally(results: Results) -> Order:
+    return Order(effects=len(results.results))
+
+
+CREW = registry.register(
+    Workflow(
+        name="deploy_crew",
+        version=1,
+        team="Testers",
+        goal=lambda order: "crew",
+        pattern=Supervised(
+            supervisor=Node(name="plan", work=_plan, takes=Order, gives=Plan),
+            workers=(_by("ponder", _agent("ponderer")),),
+            then=(Node(name="tally", work=_tally, takes=Results, gives=Order),),
+            width=6,
         ),
     )
 )
