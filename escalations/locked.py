@@ -65,7 +65,7 @@ def must_be_open(escalation: Escalation) -> None:
         raise AlreadyDecided(escalation, decision, who=name_of(decision.by), what=what)
     if escalation.state == EscalationState.EXPIRED:
         raise AlreadyDecided(escalation, None, who="its deadline", what="denied")
-    raise AlreadyDecided(escalation, None, who="the end of its run", what="withdrawn")
+    raise AlreadyDecided(escalation, None, who="its run", what="withdrawn")
 
 
 def must_be_current(escalation: Escalation, *, version: int, digest: str) -> None:

@@ -73,6 +73,24 @@ def _call_workers(run_id: int) -> None:
 
 
 @transaction.atomic
+def withdraw(question_id: int, why: str) -> bool:
+    """Close an open question that nobody needs answered any more, and make its run due. False when it was closed
+    meanwhile. `why` is what people read."""
+    question = lock(question_id)
+    if question.state != QuestionState.OPEN:
+        return False
+    moment = now()
+    question.state = QuestionState.WITHDRAWN
+    question.answer_text = why
+    question.answered_at = moment
+    question.save()
+    event(question.run, "withdrawn", step=question.step, question=question.pk, why=why)
+    _make_due(question.run, moment)
+    question_closed.send(sender=Question, question=question)
+    return True
+
+
+@transaction.atomic
 def expire(question_id: int) -> bool:
     """Deny an open question whose deadline has passed. False when it was answered, held or prolonged meanwhile."""
     question = lock(question_id)

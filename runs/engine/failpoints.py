@@ -27,7 +27,7 @@ NAMES = frozenset(
         "after_commit_before_wake",  # it is committed, and this worker goes on with what it claimed with it
         "mid_heartbeat",  # seen, and the leases not extended yet
         "after_start_before_move",  # a dropped file's run is committed, the file lies where it lay
-        "after_ack",  # an act is committed: no worker was woken, and whoever acted has no answer yet
+        "after_ack",  # an act is committed: no hint was sent, and whoever acted has no answer yet
     }
 )
 _SIGNALS = {"kill": signal.SIGKILL, "freeze": signal.SIGSTOP}

@@ -21,7 +21,7 @@ from runs.engine.claimed import Claimed
 from runs.engine.permits import Result, Wanted
 from runs.engine.record import announce_run, event, lock_run
 from runs.errors import ErrorClass, classify
-from runs.models import Call, CallKind, CallState, Question
+from runs.models import Call, CallKind, CallState, Question, Run
 from runs.signals import effect_looked_at
 from runs.verdicts import Failure, TryAgain, judge
 
@@ -80,9 +80,9 @@ def worth_retrying(claimed: Claimed, saw: NotSure) -> bool:
     if saw.error is None or classify(saw.error) != ErrorClass.RECOVERABLE:
         return False
     tries = claimed.step.attempts.filter(error_class=ErrorClass.RECOVERABLE).count()
-    claimed.run.refresh_from_db(fields=["retries"])
     failure = Failure(error_class=ErrorClass.RECOVERABLE, message=saw.seen)
-    left = claimed.workflow.retry_budget - claimed.run.retries
+    retries = Run.objects.values_list("retries", flat=True).get(pk=claimed.run.pk)
+    left = claimed.workflow.retry_budget - retries
     verdict = judge(claimed.node.errors, failure, tries=tries, budget_left=left, jitter=0.0)
     return isinstance(verdict, TryAgain) and verdict.by is None
 

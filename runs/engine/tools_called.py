@@ -21,7 +21,7 @@ from runs import bodies
 from runs.agents.door import ToolCall
 from runs.canonical import SPARE, canonical, plain, tame, told
 from runs.definitions import Approval, Tool
-from runs.engine import askings, failpoints, gate, looking, permits
+from runs.engine import answers, askings, failpoints, gate, looking, permits
 from runs.engine.claimed import Claimed
 from runs.engine.looking import DidNot, Happened, NotSure
 from runs.engine.outcomes import Park, Refused
@@ -32,6 +32,8 @@ from runs.errors import DataError, ErrorClass, RecoverableError, broken, classif
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
 
 LOOKED = "it did not happen, says the tool's own look"
+SAID_LATE = "the worker that had sent it has said how it ended"
+LATE_MS = 1000  # a worker is not given up sooner, so nobody can have been asked
 RECORD_AGAIN_SECONDS = (0.0, 0.2, 0.5, 1.0)  # between tries to record what only this process knows
 
 
@@ -234,8 +236,11 @@ def _answer(given: object) -> Mapping[str, Any]:
 
 
 def _abort(claimed: Claimed, gateway: Gateway, refused: Refused) -> None:
-    if gateway.call is not None and not gateway.handed:
-        _record(claimed, gateway, CallState.REFUSED, error=refused.why)
+    if gateway.call is None or gateway.handed:
+        return
+    call = _record(claimed, gateway, CallState.REFUSED, error=refused.why)
+    if call.state == CallState.UNKNOWN:  # others have given up waiting, and need not doubt any more
+        _record(claimed, gateway, CallState.FAILED, error=refused.why)
 
 
 def _went_wrong(claimed: Claimed, gateway: Gateway, error: BaseException) -> Mapping[str, Any]:
@@ -281,7 +286,19 @@ def _record(
         latency_ms=latency,
         handed_at=gateway.handed_at,
     )
-    return _recorded(claimed, gateway.call, result)
+    call = _recorded(claimed, gateway.call, result)
+    if latency >= LATE_MS and call.state in (CallState.DONE, CallState.FAILED):
+        _end_doubt(call)
+    return call
+
+
+def _end_doubt(call: Call) -> None:
+    """A person may have been asked meanwhile what this process knew all the time."""
+    asked = Question.objects.filter(
+        step_id=call.step_id, call_key=call.key, kind=QuestionKind.UNKNOWN, state=QuestionState.OPEN
+    )
+    for question_id in asked.values_list("pk", flat=True):
+        answers.withdraw(question_id, SAID_LATE)
 
 
 def _recorded(claimed: Claimed, call: Call, result: Result) -> Call:

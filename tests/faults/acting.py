@@ -54,7 +54,7 @@ def _drop(folder: str) -> None:
     path = Path(folder)
     settings.WATCHED_FOLDERS = {"fault_plain/dropped": path}
     newest = max((one.stat().st_ctime for one in path.iterdir() if one.is_file()), default=0.0)
-    folders.look(newest + SETTLE_SECONDS)
+    folders.look(newest + 2 * SETTLE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from runs.models import Attempt, Call, Question, Run, Step
 from tests import factories
 from tests.faults import acts, healed, history, workflows
 from tests.faults.broker import Broker
-from tests.faults.fleet import LONG_LEASE, Fleet, Process, SinkProcess, until
+from tests.faults.fleet import LONG_LEASE, Fleet, Process, SinkProcess
 
 FAULTS = {"kill": "killed", "freeze": "frozen past its lease", "reset": "cut off from the database"}
 POINTS = {
@@ -174,13 +174,15 @@ class Storm:
     sink: SinkProcess
     marta: User
     hurt: list[Hurt] = field(default_factory=list)
+    unhurt: list[Hurt] = field(default_factory=list)
 
     def pass_over(self, some: Sequence[Case]) -> None:
-        """Fails when a process does not reach its failpoint, or one that lives does not work. A run that does not
-        come to its end is no reason to stop: `wrong` says so."""
-        self.hurt = [self._begun(case) for case in some]
-        for one in self.hurt:
-            self._until_hurt(one)
+        """Fails when a process that lives does not work. A failpoint that is not reached and a run that does not come
+        to its end are no reason to stop: `wrong` says so."""
+        self._hurt(
+            [case for case in some if case.act]
+        )  # first: what people answer is heard by every worker there is
+        self._hurt([case for case in some if not case.act])
         for one in self.hurt:
             self._asked_again(one)
         for name in ("healthy-left", "healthy-right"):
@@ -192,6 +194,11 @@ class Storm:
         healed.heal(self.fleet, self.broker, seconds=PATIENCE)
 
     # hurting
+
+    def _hurt(self, some: Sequence[Case]) -> None:
+        begun = [self._begun(case) for case in some]
+        for one in begun:
+            (self.hurt if self._is_hurt(one) else self.unhurt).append(one)
 
     def _begun(self, case: Case) -> Hurt:
         name = f"{self.fleet.folder.name}-doomed{len(self.fleet.processes)}"
@@ -231,8 +238,9 @@ class Storm:
     def _acting(self, case: Case, name: str, *words: str) -> Process:
         return self.fleet.acting(name, *words, failpoint=case.failpoint)
 
-    def _until_hurt(self, one: Hurt) -> None:
-        until(one.process.hurt, f"{one.case}: its failpoint is reached; see {one.process.log}", PATIENCE)
+    def _is_hurt(self, one: Hurt) -> bool:
+        if not processes.wait_until(one.process.hurt, PATIENCE):
+            return False
         match one.case.fault:
             case "kill":
                 one.process.wait_killed()
@@ -240,6 +248,7 @@ class Storm:
                 one.process.wait_frozen()
         one.run_id = one.run_id or self._run_of_act(one)
         one.fence = one.run.fence
+        return True
 
     def _run_of_act(self, one: Hurt) -> int:
         if one.case.act == "start":
@@ -266,7 +275,7 @@ class Storm:
             case "drop":
                 assert one.folder is not None
                 with override_settings(WATCHED_FOLDERS={f"{workflows.PLAIN.name}/dropped": one.folder}):
-                    later = max(file.stat().st_ctime for file in one.folder.iterdir()) + SETTLE_SECONDS
+                    later = max(file.stat().st_ctime for file in one.folder.iterdir()) + 2 * SETTLE_SECONDS
                     assert folders.look(later) == 0
 
     # healing
@@ -310,6 +319,9 @@ class Storm:
 
     def wrong(self, one: Hurt) -> Iterator[str]:
         """One sentence for each thing that is not as it must be. The same for all cases."""
+        if one in self.unhurt:
+            yield f"{one.case.failpoint} was not reached; see {one.process.log}"
+            return
         run, case = one.run, one.case
         if run.state != "done":
             yield f"{run} is {run.state}: {run.ending}"
@@ -323,6 +335,11 @@ class Storm:
         asked = list(Question.objects.filter(run=run).order_by("pk").values_list("kind", flat=True))
         if asked != case.asked:
             yield f"{run}: people were asked {asked}, not {case.asked}"
+        closed = (
+            "withdrawn" if case.late else "answered"
+        )  # who wakes up says how it ended, and nobody need answer
+        if Question.objects.filter(run=run).exclude(state=closed).exists():
+            yield f"{run}: its question was not {closed}"
         if case.late and not all(one.voided or [""]):
             yield f"{run}: a late outcome that is not voided, or without a reason: {one.voided}"
         if case.fault in ("kill", "freeze") and not case.act and run.fence <= one.fence:

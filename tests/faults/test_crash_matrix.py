@@ -57,7 +57,7 @@ def _stormed(some: list[Case], nursery: Nursery, broker: Broker, folder: Path) -
                 storm.pass_over(some[at : at + AT_ONCE])
             finally:
                 fleet.end()
-            for one in storm.hurt:
+            for one in (*storm.hurt, *storm.unhurt):
                 found[str(one.case)] += storm.wrong(one)
         found[""] = list(history.faults(sink.arrivals()))
     finally:

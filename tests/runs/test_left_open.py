@@ -16,6 +16,7 @@ from escalations.models import JournalEntry
 from opsconsole.embedded import processes
 from runs import registry
 from runs.definitions import EffectGate, Join, Node, Pipeline, Plan, Rest, Results, Supervised, Task, Workflow
+from runs.engine import tools_called
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
 from runs.models import Call, Question, Run
@@ -165,6 +166,25 @@ def test_a_worker_that_still_learns_how_it_ended_may_say_so(
     assert effect(run).state == "done"
     assert left_open(run) == ["cashbox.pay"]
     assert run.events.filter(kind="voided").exists()
+
+
+def test_a_person_who_was_asked_need_not_answer_when_the_first_worker_comes_back_and_knows(
+    runtime: Runtime, at_work: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tools_called, "LATE_MS", 0)
+    run = start("paying_slowly", text="a", plan="well", amount=9)
+    begun(run, at_work)
+    lost(run)
+    run = advanced(run, runtime)
+    question = question_of(run)
+    assert (run.state, question.kind, effect(run).state) == ("waiting", "unknown", "unknown")
+    SLOW.answer.set()
+    at_work[0].join(30)
+    question.refresh_from_db()
+    assert (question.state, question.answer_text) == ("withdrawn", tools_called.SAID_LATE)
+    assert JournalEntry.objects.get(act="escalation withdrawn").reason == tools_called.SAID_LATE
+    run = advanced(run, runtime)
+    assert (run.state, effect(run).state) == ("done", "done")
 
 
 def test_an_effect_of_a_task_that_is_not_needed_any_more_is_unknown_and_the_run_goes_on(
