@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -31,11 +32,7 @@ def test_a_frozen_worker_of_the_console_is_noticed_and_replaced(whole_console: C
         frozen, said = console.children()[name], console.said()
         stood = time.monotonic()
         os.kill(frozen, signal.SIGSTOP)
-        until(
-            lambda name=name, frozen=frozen: console.children().get(name, frozen) != frozen,
-            "it is replaced",
-            60,
-        )  # type: ignore[misc]
+        until(partial(_replaced, console, name, frozen), "it is replaced", 60)
         took.append(time.monotonic() - stood)
         assert f"{name} has been silent for" in console.said().removeprefix(said)
         until(console.ready, "the console is as it was", 60)
@@ -86,6 +83,10 @@ def test_a_worker_that_hangs_ends_itself_and_says_where_it_stood(
     assert took <= TARGET_SECONDS + (30 if workflow == "load_stuck" else 0)
     _worker(fleet, "restarted", 600)
     until(lambda: all(fresh(run).final for run in runs), "its runs are over")
+
+
+def _replaced(console: Console, name: str, pid: int) -> bool:
+    return console.children().get(name, pid) != pid
 
 
 def _worker(fleet: Fleet, name: str, silent: int) -> Process:

@@ -26,9 +26,8 @@ THINKING_SECONDS = 3600.0
 
 
 def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fleet, broker: Broker) -> None:
-    everyday = {"RUNS_LEASE_SECONDS": LEASE, "RUNS_SWEEP_SECONDS": SWEEP}
     for name in ("left", "right"):
-        fleet.agents(name, **everyday)
+        fleet.agents(name, RUNS_LEASE_SECONDS=LEASE, RUNS_SWEEP_SECONDS=SWEEP)
     took: list[float] = []
     dice = random.Random(5)
     for turn in range(counts.of(fast=1, soak=10)):
