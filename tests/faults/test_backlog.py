@@ -10,6 +10,7 @@ import time
 
 from django.db import connection
 from django.db.models import Min
+from pytest_django import Settings
 
 from runs.engine.record import now
 from runs.models import Run, Step
@@ -31,8 +32,11 @@ PATIENCE_SECONDS = max(2 * AWAY_SECONDS, 120)
 
 
 def test_what_piled_up_without_workers_is_drained_oldest_first_while_intake_goes_on(
-    fleet: Fleet, broker: Broker
+    fleet: Fleet, broker: Broker, settings: Settings
 ) -> None:
+    settings.RUNS_INTAKE_LIMIT = (
+        100_000  # with the limit of every day callers would be asked to come back later
+    )
     marks = fleet.folder / "marks.jsonl"
     marks.touch(mode=0o600)
     fleet.env = {"FAULT_MARKS": str(marks)}
