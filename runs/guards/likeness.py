@@ -21,7 +21,10 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 # What changes by itself from one answer to the next: moments, and names that machines make up. Plain numbers stay:
 # a counter that moves is an advance.
 _MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?|\b1[4-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"
+    r"\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?"
+    r"|\b1[4-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"
+    r"|\b\d\d:\d\d:\d\d(?:\.\d+)?\b"
+    r"|\b\d+(?:\.\d+)? ?ms\b"
 )
 _MADE_UP = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"

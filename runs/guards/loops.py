@@ -37,22 +37,20 @@ class Loops:
     """Fed with what was called, said and heard; each returns at most one finding. One finding a loop."""
 
     limits: Limits = field(default_factory=Limits)
-    _calls: dict[tuple[str, str, str], int] = field(
-        default_factory=dict
-    )  # what was seen -> number of the call
+    _calls: dict[int, int] = field(default_factory=dict)  # what was seen -> number of the call
     _number: int = 0
-    _again: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # since the last new answer
+    _again: Counter[int] = field(default_factory=Counter)  # since the last new answer
     _texts: deque[_Text] = field(default_factory=lambda: deque(maxlen=MOST_TEXTS))
     _said_again: Counter[int] = field(default_factory=Counter)
-    _heard: set[str] = field(default_factory=set)
+    _heard: set[int] = field(default_factory=set)
     _asked: deque[tuple[str, Words]] = field(default_factory=lambda: deque(maxlen=MOST_ASKED))
     _told: set[str] = field(default_factory=set)
 
     def called(self, step: int, agent: str, tool: str, args: Any, answer: str) -> Finding | None:
         """A call that has its answer, or its error."""
         self._number += 1
-        asked = likeness.arguments(args)
-        seen = (tool, asked, likeness.result(answer))
+        self._said_again.clear()  # whether a turn that calls goes round shows in its calls
+        seen = hash((tool, likeness.arguments(args), likeness.result(answer)))
         before = self._calls.get(seen)
         self._calls[seen] = self._number
         if before is None:
@@ -61,7 +59,7 @@ class Loops:
         self._again[seen] += 1
         return self._round(step, tool, seen, self._number - before)
 
-    def _round(self, step: int, tool: str, seen: tuple[str, str, str], apart: int) -> Finding | None:
+    def _round(self, step: int, tool: str, seen: int, apart: int) -> Finding | None:
         count = self._again[seen] + 1
         if count >= self.limits.repeats:
             how = "in a row" if apart == 1 else f"every {apart} calls"
@@ -107,9 +105,9 @@ class Loops:
     def heard(self, agent: str, text: str) -> None:
         """A message from a person, a peer or the surroundings: what it tells is new, unless it only says go on."""
         said = likeness.plain(text)
-        if not said or said in self._heard:
+        if not said or hash(said) in self._heard:
             return
-        self._heard.add(said)
+        self._heard.add(hash(said))
         if any(char.isdigit() for char in said) or len(likeness.words(said)) >= TELLING_WORDS:
             self._new()
 

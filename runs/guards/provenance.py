@@ -20,9 +20,11 @@ MOST = 2_000_000  # characters of all results of a run; the oldest go first
 MOST_LEAVES = 5_000
 AROUND = 320  # characters before and after a value that make its passage
 CUT = "…[cut]…"
+BREAK = "¶"  # stands between paragraphs
 
 _ENTRY = re.compile(r"^\s*((?:- +)*)(?:([\w .$@/-]{1,60}?|'[^']{1,60}'|\"[^\"]{1,60}\"):(?:\s+|$))?(.*)$")
 _SHAPED = re.compile(r"^\s*(?:- |[\w .-]{1,40}:(?:\s|$))")
+_PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _LEFT_OUT = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,12}://(?:www\.)?|www\.)|\bmailto:")
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|(?<![\w])'((?:[^'\\]|\\.)*)'(?!\w)")
 
@@ -46,7 +48,7 @@ class Leaf:
             start = self.plain.find(value, start + 1)
 
     def is_just(self, value: str) -> bool:
-        return self.plain.strip(" .,;'\"<>()") == value
+        return self.plain.strip(f" .,;'\"<>(){BREAK}") == value
 
     def passage(self, start: int, length: int) -> str:
         return self.plain[max(0, start - AROUND) : start + length + AROUND]
@@ -60,11 +62,14 @@ class Origins:
     _leaves: list[Leaf] = field(default_factory=list)
     _size: int = 0
 
-    def read(self, step: int, source: str, named: bool, text: str) -> None:
+    def read(
+        self, step: int, source: str, named: bool, text: str, echo: frozenset[str] = frozenset()
+    ) -> None:
+        """A result. `echo`: what it was asked for with; a tool that repeats a value has not vouched for it."""
         self.cut = self.cut or CUT in text
         for value in parts(text[:LONGEST]):
             plain = comparable(value)
-            if len(plain) > 1:
+            if len(plain) > 1 and plain not in echo:
                 self._leaves.append(Leaf(step=step, source=source, named=named, text=value, plain=plain))
                 self._size += len(plain)
         while self._size > MOST:
@@ -81,7 +86,7 @@ class Origins:
 
 def comparable(text: str) -> str:
     """A text as it is compared: without case, needless spaces, and what may be left out of a web address."""
-    return _LEFT_OUT.sub("", likeness.plain(text))
+    return _LEFT_OUT.sub("", likeness.plain(_PARAGRAPH.sub(f" {BREAK} ", text[: likeness.LONGEST])))
 
 
 def stands_free(text: str, start: int, end: int) -> bool:

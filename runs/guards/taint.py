@@ -9,29 +9,31 @@ this very action, sharpens the rule both ways; no phrase is the rule. Judges bef
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from runs.definitions import Effect
 from runs.guards import likeness
 from runs.guards.findings import Finding, Guard
-from runs.guards.provenance import Leaf, Origins, comparable, stands_free
+from runs.guards.provenance import BREAK, Leaf, Origins, comparable, stands_free
 from runs.recorded.toolsets import Declared
 
-SHORTEST = 3  # characters of a value that can be told from chance
 MOST_REACHES = 40  # values of one call that are looked for
+STEM = 5  # letters that a word keeps in all its forms
 NAME_WORDS = 8  # a longer text is no name
 
 # What decides whom a call reaches: web addresses, mail addresses, accounts.
 _ADDRESS = re.compile(
-    r"(?:[a-z][a-z0-9+.-]{1,12}://)?(?:[a-z0-9-]{1,63}\.)+[a-z]{2,24}\b(?::\d{1,5})?(?:/[^\s\"'<>)\]}]*)?"
+    r"(?:[a-z][a-z0-9+.-]{1,12}://)?(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}\b(?::\d{1,5})?(?:/[^\s\"'<>)\]}]*)?"
     r"|\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>)\]}]+"
     r"|\b(?:\d{1,3}\.){3}\d{1,3}\b"
 )
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _ACCOUNT = re.compile(r"\b(?=[a-z0-9]*\d{5})[a-z]{0,4}\d[a-z0-9]{7,40}\b|\+?\d[\d ()-]{7,20}\d")
 _MOMENT = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
+# An argument that points at one thing: an address, a file, an id. Words to search by bring what anybody wrote.
+_POINTER = re.compile(r"^(?=\S*[./_@\d])\S{4,}$")
 _KEPT_APART = re.compile(r"[^a-z0-9]+")
 
 # The grammar of speaking to somebody and of wanting something done: closed classes of words, no phrases.
@@ -56,10 +58,11 @@ _PLAIN_VERBS = frozenset(
     {"open", "visit", "go", "click", "call", "send", "forward", "reply", "transfer", "pay", "download", "run", "use",
      "give", "share", "post", "make", "delete", "add", "invite", "write", "follow", "submit", "book", "reserve"}
 )  # fmt: skip
+_HAS_TO = re.compile(r"\b(?:has|have|need|needs|ought|got) to\b")
 _SAY_NOTHING = frozenset(
     {"get", "set", "the", "for", "all", "and", "with", "from", "into", "new", "read", "list"}
 )
-_SENTENCE = re.compile(r"(?<=[.!?:>)])\s+|\n+")
+_SENTENCE = re.compile(rf"(?<=[.!?:>)])\s+|\s*{BREAK}\s*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +88,13 @@ class Taint:
 
     def read(self, step: int, source: str, args: Any, text: str) -> None:
         """A result, or what anybody else said. `args`: what it was asked for with."""
-        if text:
-            named = any(
-                isinstance(one, str) and len(one) > 3 and self._has(comparable(one))
-                for _, one in likeness.leaves(args)
-            )
-            self.origins.read(step, source, named, text)
+        if not text:
+            return
+        asked = [one for _, one in likeness.leaves(args) if isinstance(one, (str, int))]
+        named = any(
+            isinstance(one, str) and _POINTER.search(one) and self._has(comparable(one)) for one in asked
+        )
+        self.origins.read(step, source, named, text, frozenset(comparable(str(one)) for one in asked))
 
     def before(self, step: int, tool: str, declared: Declared | None, args: Any) -> Finding | None:
         """What a person must see before this call. None for a call that neither acts nor reaches outside."""
@@ -138,7 +142,9 @@ class Taint:
         mood = _mood(passage)
         if value.reaches and not known:
             return mood >= 2
-        return mood >= 3 and bool(_of_action(tool) & _beside(passage, value.plain))
+        if mood >= 3 and _speaks_of(tool, _beside(passage, value.plain)):
+            return True
+        return mood >= 4 and not known and _speaks_of(tool, likeness.words(passage))
 
     def _meant(self, leaf: Leaf, value: Value, passage: str) -> bool:
         """Whether the person pointed at it: by the document that holds it, or by a name that is part of it."""
@@ -157,7 +163,7 @@ def values(args: Any) -> Iterator[Value]:
     seen: set[str] = set()
     for place, leaf in likeness.leaves(args):
         for shown, plain, reaches in _values_of(leaf):
-            if plain in seen or len(plain) < SHORTEST:
+            if plain in seen or not (plain.isdigit() or len(plain) > 2):
                 continue
             seen.add(plain)
             count += 1
@@ -209,7 +215,7 @@ def _mood(passage: str) -> int:
     """How much a passage speaks to its reader and wants something: 0 not, 2 clearly, 3 and more insists."""
     words = likeness.words(passage)
     you = sum(word in _YOU for word in words)
-    wants = sum(word in _WANTS for word in words)
+    wants = sum(word in _WANTS for word in words) + 2 * len(_HAS_TO.findall(passage))
     order = sum(word in _ORDER for word in words)
     if not you and not wants:
         return 0
@@ -231,14 +237,24 @@ def _beside(passage: str, value: str) -> set[str]:
     return {word for sentence in held for word in likeness.words(sentence.replace(value, " "))}
 
 
-def _of_action(tool: str) -> set[str]:
-    """The words of a tool's name that say what it does."""
+def _speaks_of(tool: str, words: Collection[str]) -> bool:
+    """Whether words name what a tool does, as its own name says it, in whatever form: reserve, reservation."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", tool).casefold()
-    return {word for word in re.split(r"[^a-z]+", spaced) if len(word) > 2} - _SAY_NOTHING
+    named = {word for word in re.split(r"[^a-z]+", spaced) if len(word) > 2} - _SAY_NOTHING
+    return any(_same_stem(one, word) for one in named for word in words)
+
+
+def _same_stem(one: str, word: str) -> bool:
+    """Whether a word is a form of another: pay, pay; book, booking; reserve, reservation."""
+    return (
+        word == one
+        or (len(one) >= 4 and word.startswith(one))
+        or (len(one) >= STEM and word[:STEM] == one[:STEM])
+    )
 
 
 def _source(leaf: Leaf, at: int, value: str, more: str) -> str:
-    around = leaf.plain[max(0, at - 60) : at + len(value) + 40]
+    around = leaf.plain[max(0, at - 60) : at + len(value) + 40].replace(f"{BREAK} ", "")
     words = f", in a text {more}" if more else ""
     return f"it comes from step {leaf.step} ({leaf.source}){words}: “…{around}…”"
 

@@ -1,0 +1,138 @@
+"""Loops are found by the third time and never before they begin; what only looks like one is left alone."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runs.guards.findings import Guard, Limits
+from runs.guards.loops import Loops
+from tests.faults import counts
+from tests.guards.made import (
+    LOOK_ALIKES,
+    LOOPS,
+    Made,
+    called,
+    honest,
+    looking_alike,
+    looping,
+    message,
+    thought,
+)
+from tests.guards.watching import found, steps_of
+
+VARIANTS = counts.of(fast=60, soak=1500)
+
+
+def loops(made: Made) -> list[int]:
+    return steps_of(found(made.steps, Guard.LOOP))
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_every_loop_is_found_by_its_third_round_and_not_before_it_begins(kind: str) -> None:
+    for seed in range(VARIANTS):
+        made = looping(kind, seed)
+        steps = loops(made)
+        assert made.onset is not None
+        assert made.third is not None
+        assert steps, f"{kind} {seed} was not found"
+        assert made.onset <= steps[0] <= made.third, f"{kind} {seed} was found at {steps[0]}"
+
+
+@pytest.mark.parametrize("kind", LOOK_ALIKES)
+def test_what_only_looks_like_a_loop_is_left_alone(kind: str) -> None:
+    alarmed = [seed for seed in range(VARIANTS) if loops(looking_alike(kind, seed))]
+    assert alarmed == []
+
+
+def test_honest_runs_are_left_alone() -> None:
+    alarmed = [
+        seed for seed in range(5 * VARIANTS) if loops(Made(kind="honest", steps=honest(random.Random(seed))))
+    ]
+    assert alarmed == []
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.text(max_size=5)), unique=True, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_calls_that_always_bring_something_new_are_no_loop(calls: list[tuple[str, str]]) -> None:
+    watching = Loops()
+    for step, (name, answer) in enumerate(calls):
+        assert watching.called(step, "clerk", "look", {"at": name}, f"{step} {answer}") is None
+
+
+@given(st.integers(1, 4), st.integers(0, 6), st.integers(2, 5))
+@settings(max_examples=60, deadline=None)
+def test_a_cycle_is_found_when_its_first_call_comes_the_nth_time(
+    period: int, before: int, repeats: int
+) -> None:
+    watching = Loops(limits=Limits(repeats=repeats, stale=10**6))
+    for step in range(before):
+        assert watching.called(step, "clerk", "look", {"at": step}, "seen") is None
+    at = [
+        step
+        for step in range(before, before + 12 * period)
+        if watching.called(step, "clerk", "walk", {"to": (step - before) % period}, "there")
+    ]
+    assert at[0] == before + (repeats - 1) * period
+
+
+def test_a_loop_is_said_once_and_again_only_after_something_new() -> None:
+    again = [called("look", {"at": "gate"}, "closed")] * 5
+    steps = [message("Look at the gate."), *again, called("look", {"at": "hall"}, "open"), *again]
+    assert steps_of(found(steps, Guard.LOOP)) == [3, 8]
+
+
+def test_an_answer_that_changes_only_by_its_time_is_the_same_answer() -> None:
+    answers = [f'{{"at": "2026-02-01T10:00:0{second}Z", "state": "closed"}}' for second in range(4)]
+    assert steps_of(found([called("look", {}, one) for one in answers], Guard.LOOP)) == [2]
+
+
+def test_an_answer_that_counts_on_is_news() -> None:
+    assert not found([called("look", {}, f'{{"rows": {n * 1_000_003}}}') for n in range(9)], Guard.LOOP)
+
+
+def test_rounds_that_are_longer_than_any_cycle_are_found_when_nothing_is_new_any_more() -> None:
+    tour = [called("look", {"at": place}, f"seen {place}") for place in range(9)]
+    assert steps_of(found([*tour, *tour], Guard.LOOP)) == [9 + 7]
+
+
+def test_an_instruction_that_is_reworded_for_the_third_time_is_found_though_the_peer_answers() -> None:
+    wordings = (
+        "Please go to the archive and find the price of the yearly pass for two adults.",
+        "Please go to the archive again and find the price of a yearly pass for two adults.",
+        "Go to the archive once more, please, and find the price of the yearly pass for two adults.",
+    )
+    steps = [
+        step
+        for place, wording in enumerate(wordings)
+        for step in (
+            called("ask_finder", {"instruction": wording}, ""),
+            thought(f"I opened drawer {place} and it holds maps of region {place * 7}.", "finder"),
+        )
+    ]
+    assert steps_of(found(steps, Guard.LOOP)) == [4]
+
+
+def test_the_same_letter_to_different_people_is_a_batch() -> None:
+    body = "The hall will be closed tomorrow from nine until noon, please take your things out before."
+    steps = [called("write", {"to": name, "body": body}, "") for name in ("ann", "bea", "cas", "dan")]
+    assert not found(steps, Guard.LOOP)
+
+
+def test_a_message_that_tells_something_ends_a_round() -> None:
+    look = called("look", {"at": "gate"}, "closed")
+    news = message("The keeper has just gone over there with the other key, so have another look.")
+    assert found([look, look, look], Guard.LOOP)
+    assert not found([look, look, news, look], Guard.LOOP)
+    assert found([look, look, message("Go on."), look], Guard.LOOP)
+
+
+def test_the_finding_says_what_how_often_and_whom_it_binds() -> None:
+    finding = found([called("look", {"at": "gate"}, "closed")] * 3, Guard.LOOP)[0]
+    assert (finding.scope, finding.figure) == ("tool look", "3 times")
+    assert (
+        "look was called with the same arguments and gave the same answer 3 times, in a row" in finding.says
+    )
