@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -80,8 +81,8 @@ def release(*, actor: Actor, escalation_id: int) -> Escalation:
     return escalation
 
 
-def hold(escalation: Escalation, actor: Actor) -> None:
+def hold(escalation: Escalation, actor: Actor, moment: datetime | None = None) -> None:
     """Make the actor the holder of a locked escalation, which the caller saves. No change when it is already."""
     assert isinstance(actor, User), "the role table lets only signed-in people hold an escalation"
     if escalation.taken_by != actor:
-        escalation.taken_by, escalation.taken_at = actor, now()
+        escalation.taken_by, escalation.taken_at = actor, moment or now()

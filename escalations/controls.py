@@ -74,7 +74,10 @@ def engage(*, actor: Actor, kind: str, scope_kind: str, scope: str = "", reason:
     act = _engages(kind)
     require(actor, act)
     scope = _checked_scope(scope_kind, scope)
-    return _engage(actor, act, kind, scope_kind, scope, cut_text(reason), _about(kind, scope_kind, scope))
+    subject = _about(kind, scope_kind, scope)
+    if scope_kind == ScopeKind.RUN and subject.run_id is None:
+        raise Invalid([("scope", f"There is no run {scope!r}.")])
+    return _engage(actor, act, kind, scope_kind, scope, cut_text(reason), subject)
 
 
 @transaction.atomic(durable=True)
@@ -194,7 +197,8 @@ def _engages(kind: str) -> Act:
 
 
 def _checked_scope(scope_kind: str, scope: str) -> str:
-    """The scope as the engine compares it. Raises Invalid when it names nothing: such a hold would hold nothing."""
+    """The scope as the engine compares it. Raises Invalid when it can name nothing: such a hold would hold nothing.
+    Whether there is such a run is seen when the entry's subject is read."""
     scope = plain(scope.strip())
     if scope_kind == ScopeKind.EVERYTHING:
         return ""
@@ -204,8 +208,7 @@ def _checked_scope(scope_kind: str, scope: str) -> str:
         raise Invalid([("scope", f"There is no workflow {scope!r}.")])
     if scope_kind == ScopeKind.RUN:
         number = scope.removeprefix("#")
-        written = number.isascii() and number.isdecimal() and len(number) < 19
-        if written and Run.objects.filter(pk=int(number)).exists():
+        if number.isascii() and number.isdecimal() and len(number) < 19:
             return str(int(number))
         raise Invalid([("scope", f"There is no run {scope!r}.")])
     raise Invalid([("scope_kind", f"Choose one of {', '.join(ScopeKind.values)}.")])

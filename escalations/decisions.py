@@ -194,9 +194,10 @@ def _closed(
     """Close the escalation of an answered question: what was in force, what is now, who said so."""
     verb = Verb(question.verb)
     escalation.state = EscalationState.DECIDED
-    escalation.closed_at = now()
-    hold(escalation, actor)
-    escalation.save()
+    moment = question.answered_at or now()
+    escalation.closed_at = moment
+    hold(escalation, actor, moment)
+    escalation.save(update_fields=["state", "closed_at", "taken_by", "taken_at"])
     decision = Decision.objects.create(
         escalation=escalation,
         verb=verb,

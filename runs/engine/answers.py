@@ -58,7 +58,7 @@ def _make_due(run: Run, moment: Any) -> None:
     if run.state != RunState.RUNNING:
         move_run(run, RunState.READY)
         run.due_at = moment
-    run.save(update_fields=["state", "due_at", "event_seq"])
+    run.save()  # all of it: a migration has changed more
     announce_run(run)
     wake_run(run)
     _call_workers(run.pk)

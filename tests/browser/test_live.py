@@ -20,6 +20,26 @@ window.WebSocket = class extends Plain {
 };
 """
 
+# The queue on the page, and the same fetched anew: causes, items and numbers, without what moves with the clock.
+QUEUE: Final = """async () => {
+  const text = (element) => element.textContent.replace(/\\s+/g, " ").trim();
+  const read = (root) => ({
+    filters: [...root.querySelectorAll(".filters a")].map(text),
+    causes: [...root.querySelectorAll("section[data-cause]")].map((cause) => ({
+      head: text(cause.querySelector(".cause")),
+      items: [...cause.querySelectorAll(".item")].map((item) => ({
+        rank: item.dataset.rank,
+        words: text(item.querySelector("a")) + text(item.querySelector(".meta")) + text(item.querySelector(".by")),
+        link: item.querySelector("a").outerHTML.replace(/ aria-current="true"/, "").replace(/\\s+/g, " "),
+      })),
+    })),
+    places: [...document.querySelectorAll("#places a")].map(text),
+  });
+  const answer = await fetch(document.getElementById("queue").getAttribute("hx-get"));
+  const anew = new DOMParser().parseFromString(await answer.text(), "text/html");
+  return [read(document), { ...read(anew), places: read(document).places }];
+}"""
+
 
 def test_what_was_missed_while_offline_is_there_without_reload(
     sit: Sit, operator: Person, admin: Person
@@ -46,11 +66,30 @@ def test_what_was_missed_while_offline_is_there_without_reload(
     untouched(page)
 
 
+def test_what_was_pushed_into_the_queue_is_what_would_be_fetched(
+    sit: Sit, operator: Person, admin: Person
+) -> None:
+    stays, goes = operator.asked(), operator.asked()
+    page = sit("operator", f"/escalations/{stays.escalation}")
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    comes = admin.asked()
+    expect(page.locator(f"#item-{comes.escalation}")).to_be_visible()
+    assert admin.post(f"/escalations/{comes.escalation}/take").status == 302
+    assert operator.post(f"/escalations/{stays.escalation}/take").status == 302
+    admin.decide("reject", goes.escalation, reason="Not this one")
+    expect(page.locator(f"#item-{goes.escalation}")).to_have_count(0)
+    expect(page.locator(f".item[data-item='{stays.escalation}'] .by")).to_have_text("You")
+    assert [url for url in fetched if "/queue" in url or "/places" in url] == []  # it was pushed
+    shown, would_be = page.evaluate(QUEUE)
+    assert shown == would_be
+
+
 def test_a_silent_line_is_called_stale(sit: Sit) -> None:
     page = sit("operator", "/runs/")
     page.clock.install(time=datetime.now(UTC))
-    page.reload()
-    expect(page.locator("#live")).to_have_attribute("data-s", "live")
+    keep_sockets(page)
+    page.evaluate("window.kept.forEach(socket => (socket.onmessage = null))")  # nothing comes any more
     page.clock.pause_at(datetime.now(UTC).timestamp() + 60)
     page.clock.run_for(2_000)
     expect(page.locator("#live")).to_have_attribute("data-s", "stale")
