@@ -41,6 +41,9 @@ def measure(order: Order) -> None:
             "runs": "/runs/",
             "run": f"/runs/{Run.objects.order_by('pk')[size // 2].pk}",
             "interventions": "/interventions/",
+            "escalation": f"/escalations/{Escalation.objects.filter(state='open').order_by('pk')[OPEN // 2].pk}",
+            "workflows": "/workflows/",
+            "controls": "/controls/",
         }
         before = _tell(order, browser, size, paths, before)
 

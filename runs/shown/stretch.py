@@ -1,5 +1,6 @@
 """Which steps of a run its page shows: a stretch of its history, and of each plan the tasks that tell most. Reads only.
 
+Most is told by what waits, failed or goes on, itself or, in a plan inside the plan, something below it.
 However many steps a run has, at most MOST of them are fetched; what is not is counted by state.
 """
 
@@ -14,7 +15,7 @@ from runs.models import Run, Step, StepState
 from runs.shown.timeline import MOST_ROWS, MOST_TASKS, URGENT
 from runs.shown.words import HEAD
 
-TOPS = 120  # steps that are no tasks
+TOPS = 60  # steps that are no tasks
 NESTED = 3  # tasks of a plan inside a plan
 MOST = 600
 _DEEPEST = 8
@@ -36,8 +37,12 @@ WITH RECURSIVE above AS (
     UNION ALL
     SELECT task.id, shown.top, shown.depth + 1 FROM shown CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (
-            ORDER BY id IN (SELECT id FROM above) DESC, CASE state {_URGENCY} ELSE {len(URGENT)} END, place
-        ) AS place FROM runs_step WHERE parent_id = shown.id
+            ORDER BY id IN (SELECT id FROM above) DESC, least(
+                CASE state {_URGENCY} ELSE {len(URGENT)} END,
+                (SELECT min(CASE state {_URGENCY} END) FROM runs_step AS below
+                    WHERE below.parent_id = own.id AND state IN ('waiting', 'running', 'sleeping'))
+            ), place
+        ) AS place FROM runs_step AS own WHERE parent_id = shown.id
     ) AS task
     WHERE shown.depth < {_DEEPEST} AND task.place <= CASE
         WHEN shown.id = %(plan)s THEN %(rows)s WHEN shown.depth = 0 THEN %(tasks)s ELSE %(nested)s END

@@ -76,7 +76,7 @@ def test_the_drawing_adds_up_every_step(operator: Client) -> None:
     visits = run.steps.filter(node="check").count()
     assert f"{visits} visits" in shown.text
     assert len(rows(shown)) <= MOST_ROWS
-    assert "steps 9,8" in shown.text  # to 10,000
+    assert "steps 9,941 to 10,000" in shown.text
     assert f"of {run.event_seq:,}" in shown.text
 
 
@@ -93,17 +93,17 @@ def test_a_run_of_ten_thousand_steps_is_read_in_bounds(operator: Client) -> None
 
 
 def test_plans_inside_a_plan_are_folded_and_unfold_without_a_script(operator: Client) -> None:
-    run = factories.advanced(factories.started(flows.NEST.name, areas=14, tasks=14, fails=7))
+    run = factories.advanced(factories.started(flows.NEST.name, areas=13, tasks=6, fails=6))
     assert run.state == RunState.DONE
     shown = page(operator, f"/runs/{run.pk}")
     assert len(rows(shown)) <= 2 + MOST_TASKS * (1 + stretch.NESTED)
-    assert "168 of 196 done" in shown.text
+    assert "65 of 78 done" in shown.text
     plan = Step.objects.get(run=run, node="plan")
-    area = Step.objects.get(run=run, parent=plan, place=13)  # folded away itself
+    area = Step.objects.get(run=run, parent=plan, place=12)  # folded away itself
     unfolded = page(operator, f"/runs/{run.pk}?plan={area.pk}")
     pieces = set(Step.objects.filter(parent=area).values_list("pk", flat=True))
     assert pieces <= set(rows(unfolded))
-    assert "… and 11 more: " in shown.text
+    assert "… and 3 more: 3 done" in shown.text
 
 
 def test_a_megabyte_is_stored_once_and_never_written_into_a_page_in_full(operator: Client) -> None:
@@ -127,6 +127,16 @@ def test_a_megabyte_is_stored_once_and_never_written_into_a_page_in_full(operato
         following = [a["href"] for tag, a in shown.tags if tag == "a" and a.get("rel") == "next"]
         where = f"/runs/{run.pk}/bodies/{run.output_id}{following[0]}" if following else ""
     assert seen == -(-large.get().size // 100_000)
+
+
+def test_what_goes_on_inside_a_folded_plan_is_shown_first(operator: Client) -> None:
+    run = factories.advanced(factories.started(flows.NEST.name, areas=13, tasks=4))
+    plan = Step.objects.get(run=run, node="plan")
+    area = Step.objects.get(run=run, parent=plan, place=12)
+    waits = Step.objects.get(parent=area, place=3)
+    assert area.pk not in rows(page(operator, f"/runs/{run.pk}"))
+    Step.objects.filter(pk=waits.pk).update(state="waiting", finished_at=None)
+    assert {area.pk, waits.pk} <= set(rows(page(operator, f"/runs/{run.pk}")))
 
 
 @pytest.mark.soak
