@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from runs.guards import likeness
@@ -18,6 +19,7 @@ from runs.guards import likeness
 LONGEST = 200_000  # characters of one result
 MOST = 2_000_000  # characters of all results of a run; the oldest go first
 MOST_LEAVES = 5_000
+MOST_PLACES = 50
 AROUND = 320  # characters before and after a value that make its passage
 CUT = "…[cut]…"
 BREAK = "¶"  # stands between paragraphs
@@ -66,7 +68,7 @@ class Origins:
         self, step: int, source: str, named: bool, text: str, echo: frozenset[str] = frozenset()
     ) -> None:
         """A result. `echo`: what it was asked for with; a tool that repeats a value has not vouched for it."""
-        self.cut = self.cut or CUT in text
+        self.cut = self.cut or CUT in text or len(text) > LONGEST
         for value in parts(text[:LONGEST]):
             plain = comparable(value)
             if len(plain) > 1 and plain not in echo:
@@ -74,19 +76,22 @@ class Origins:
                 self._size += len(plain)
         while self._size > MOST:
             self._size -= len(self._leaves.pop(0).plain)
+            self.cut = True
 
     def holding(self, value: str) -> list[tuple[Leaf, int]]:
-        """Each leaf that holds the value, with its first place in it."""
-        found = []
-        for leaf in self._leaves:
-            if value in leaf.plain and (place := next(leaf.at(value), None)) is not None:
-                found.append((leaf, place))
-        return found
+        """Each leaf that holds the value, with each of its places in it, up to MOST_PLACES a leaf."""
+        return [
+            (leaf, place)
+            for leaf in self._leaves
+            if value in leaf.plain
+            for place in islice(leaf.at(value), MOST_PLACES)
+        ]
 
 
 def comparable(text: str) -> str:
     """A text as it is compared: without case, needless spaces, and what may be left out of a web address."""
-    return _LEFT_OUT.sub("", likeness.plain(_PARAGRAPH.sub(f" {BREAK} ", text[: likeness.LONGEST])))
+    marked = _PARAGRAPH.sub(f" {BREAK} ", text[:LONGEST])
+    return _LEFT_OUT.sub("", likeness.plain(marked, LONGEST))
 
 
 def stands_free(text: str, start: int, end: int) -> bool:

@@ -115,11 +115,11 @@ class Taint:
     def _tainted(self, tool: str, value: Value) -> str | None:
         held = self.origins.holding(value.plain)
         spoken = [(leaf, at) for leaf, at in held if not leaf.is_just(value.plain)]
-        known = self._has(value.plain)
+        vouched = len(held) > len(spoken) or self._has(value.plain)
         for leaf, at in spoken:
-            if self._wants(tool, leaf.passage(at, len(value.plain)), value, known):
+            if self._wants(tool, leaf.passage(at, len(value.plain)), value, vouched):
                 return _source(leaf, at, value.plain, "that speaks to its reader")
-        if known or not value.reaches or len(held) > len(spoken):
+        if vouched or not value.reaches:
             return None
         for leaf, at in spoken:
             if not self._meant(leaf, value, leaf.passage(at, len(value.plain))):
@@ -137,14 +137,14 @@ class Taint:
             start = self.known.find(value, start + 1)
         return False
 
-    def _wants(self, tool: str, passage: str, value: Value, known: bool) -> bool:
+    def _wants(self, tool: str, passage: str, value: Value, vouched: bool) -> bool:
         """Whether a passage speaks to its reader and wants this; where a value says little, it names the action too."""
         mood = _mood(passage)
-        if value.reaches and not known:
+        if value.reaches and not vouched:
             return mood >= 2
         if mood >= 3 and _speaks_of(tool, _beside(passage, value.plain)):
             return True
-        return mood >= 4 and not known and _speaks_of(tool, likeness.words(passage))
+        return mood >= 4 and not vouched and _speaks_of(tool, likeness.words(passage))
 
     def _meant(self, leaf: Leaf, value: Value, passage: str) -> bool:
         """Whether the person pointed at it: by the document that holds it, or by a name that is part of it."""

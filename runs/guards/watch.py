@@ -98,7 +98,8 @@ class Watch:
 
     def step(self, number: int, item: RecordedStep) -> list[Finding]:
         """A recorded step, through the methods above in their order."""
-        said, length = item.output or item.input or "", item.context_tokens or 0
+        said = item.output or item.input or ""
+        length = item.context_tokens or item.tokens_in + item.tokens_out
         if item.kind == "message":
             return self.hears(number, agent=item.agent, text=said, length=length)
         if item.kind == "model":
