@@ -179,6 +179,8 @@ def leased(worker: str) -> dict[int, int]:
 def give_back(worker: str, run_id: int, fence: int) -> bool:
     """Let go of a run that this worker holds and does not perform any more: a transaction of it was lost with its
     connection. Nobody's step is to blame. False when it is not so, or when an effect may be on its way.
+
+    The fence grows here already: a thread that was given up may come back before anybody has claimed the run anew.
     """
     with transaction.atomic():
         run = lock_run(run_id, skip_locked=True)
@@ -188,6 +190,7 @@ def give_back(worker: str, run_id: int, fence: int) -> bool:
             return False
         run.steps.filter(state=StepState.RUNNING, fence=fence).update(fence=0)
         move_run(run, RunState.READY)
+        run.fence += 1
         run.due_at = now()
         let_go(run)
         event(run, "given back", worker=worker, fence=fence)
