@@ -63,6 +63,15 @@ class FormField:
     error: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A version that a run could go on with: the places that fit, and those that do not."""
+
+    version: int
+    fitting: tuple[Place, ...]
+    unfit: tuple[Place, ...]
+
+
 @require_safe
 def page(request: HttpRequest, escalation_id: int | None = None) -> HttpResponse:
     """The inbox, with the card of that escalation, or of the first of the queue on a wide screen."""
@@ -132,7 +141,7 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
     everything = bool(request.GET.get("all"))
     shown = card(escalation, registry.workflow(run.workflow, run.version), whole=everything)
     is_open = escalation.state == EscalationState.OPEN
-    offered = _places(question) if is_open else ()
+    offers = _offers(question) if is_open else ()
     return {
         "escalation": escalation,
         "question": question,
@@ -144,8 +153,8 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "taken": escalation.taken_by is not None and escalation.taken_by != request.user,
         "fields": _form(escalation, shown, given) if given.mode == "edit" and is_open else (),
         "presets": PRESETS,
-        "places": offered,
-        "fitting": any(place.fits for place in offered),
+        "offers": offers,
+        "fitting": any(offer.fitting for offer in offers),
         "limit": 0 if everything else 600,
         "now": timezone.now(),
         "seconds": int((question.expires_at - question.asked_at).total_seconds()),
@@ -210,9 +219,20 @@ def _form(escalation: Escalation, shown: Card, given: Input) -> tuple[FormField,
     return tuple(sorted(form, key=lambda one: not one.error))
 
 
-def _places(question: Question) -> tuple[Place, ...]:
-    """Where the run of a missing version could go on."""
-    return places(question.run) if question.kind == QuestionKind.MISSING else ()
+def _offers(question: Question) -> tuple[Offer, ...]:
+    """Where the run of a missing version could go on, by version."""
+    found: dict[int, list[Place]] = {}
+    for place in places(question.run) if question.kind == QuestionKind.MISSING else ():
+        found.setdefault(place.version, []).append(place)
+    offers = [
+        Offer(
+            version=version,
+            fitting=tuple(one for one in some if one.fits),
+            unfit=tuple(one for one in some if not one.fits),
+        )
+        for version, some in found.items()
+    ]
+    return tuple(sorted(offers, key=lambda offer: not any(one.suggested for one in offer.fitting)))
 
 
 def _broken(shown: Card) -> dict[str, str]:

@@ -88,7 +88,8 @@ class _Migration:
         run.version, run.definition = workflow.version, definition
         run.simulated = run.simulated or workflow.simulated
         run.fence += 1
-        answers.answer(self.question, verb=Verb.MIGRATE, answer=migrated.after, text=reason, by=by)
+        answer = {**migrated.after, "from_version": migrated.before["version"]}
+        answers.answer(self.question, verb=Verb.MIGRATE, answer=answer, text=reason, by=by)
         self.closing.close()
         return migrated
 

@@ -210,9 +210,7 @@ class Target:
             return f"it has no node {step.node}"
         if step.parent is not None and self.workflow.node(step.node) not in self._workers():
             return f"{step.node} is a task of a plan, and no worker here"
-        return _unfit(
-            self.workflow.node(step.node).takes, bodies.load(step.input), f"input of {step.node}"
-        )
+        return _unfit(self.workflow.node(step.node).takes, bodies.load(step.input), f"input of {step.node}")
 
     def _cannot_route(self) -> str:
         """Whether this version's rules could make something of what is there; rules only look."""
@@ -242,11 +240,11 @@ class Target:
         why = self._cannot() or self._cannot_begin(node)
         first = ""
         for value, words, follows in [] if why else list(self._candidates(node)):
-            unfit = _unfit(node.takes, value, words)
+            unfit = _unfit(node.takes, value, "input")
             if not unfit:
                 again = self._again(node)
                 return self._place(node.name, node.name, given=words, next=follows, again=again)
-            first = first or unfit
+            first = first or f"{words} does not fit: {unfit}"
         return self._place(
             node.name, node.name, why_not=why or first or "nothing in this run is meant for it"
         )

@@ -17,7 +17,7 @@ from runs import registry
 from runs.canonical import plain
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
-from runs.shown import counted, history, inspected, listing, words
+from runs.shown import counted, history, inspected, listing, versions, words
 from runs.shown.history import History
 from runs.shown.listing import Wanted, number
 
@@ -127,6 +127,7 @@ def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     return {
         "run": found,
         "past": past,
+        "migrations": versions.migrations(found),
         "definition": registry.workflow(found.workflow, found.version),
         "course": history.taken(past),
         "timeline": drawn,
