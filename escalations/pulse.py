@@ -194,8 +194,8 @@ class Pulse:
             text = json.dumps({"type": "runs"})
             await _tell([one for one in self._sockets if one.place in _RUN_PLACES], lambda _: (text,))
         each = heard.each or set()
-        for socket in [one for one in self._sockets if one.run in each]:
-            await socket.tell(json.dumps({"type": "run", "run": socket.run}))
+        watching = [one for one in self._sockets if one.run in each]
+        await _tell(watching, lambda socket: (json.dumps({"type": "run", "run": socket.run}),))
 
     async def beat(self) -> None:
         """One beat: every valid socket hears the head, the others are dismissed; roles are what they are now."""
@@ -217,8 +217,9 @@ class Pulse:
 async def _tell(sockets: Iterable[Socket], texts: Callable[[Socket], Iterable[str]]) -> None:
     """Write to every socket, a few at a time: what was written leaves while the next are written to."""
     for number, socket in enumerate(sockets, start=1):
-        for text in texts(socket):
-            await socket.tell(text)
+        with contextlib.suppress(Exception):  # one broken socket must not keep it from the others
+            for text in texts(socket):
+                await socket.tell(text)
         if number % AT_A_TIME == 0:
             await asyncio.sleep(0)
 

