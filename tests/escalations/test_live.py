@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -157,7 +157,9 @@ async def test_a_socket_that_closes_while_it_is_told_something_is_left_quietly(o
     key = await aside(cookie_of)(operator)
     scope = {"type": "websocket", "user": operator, "session": SessionStore(key), "query_string": b""}
     told: list[str] = []
-    heard = iter([{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}])
+    heard: Iterator[dict[str, Any]] = iter(
+        [{"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1006}]
+    )
 
     async def receive() -> dict[str, Any]:
         return next(heard)
