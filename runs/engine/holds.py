@@ -115,13 +115,27 @@ def _unmarked(control: Control) -> QuerySet[Run]:
     return covered(control).filter(hold__in=weaker)
 
 
+def _next_unmarked(control: Control, limit: int) -> list[int]:
+    """Up to `limit` of them, state by state along that index: by number alone, every run that is over would be read."""
+    if control.scope_kind == ScopeKind.RUN:
+        return list(_unmarked(control).values_list("pk", flat=True))
+    found: list[int] = []
+    for state in ACTIVE:
+        rows = _unmarked(control).filter(state__gte=state, state__lte=state).order_by("-state", "pk")
+        found += rows.values_list("pk", flat=True)[: limit - len(found)]
+        if len(found) == limit:
+            break
+    return found
+
+
 @transaction.atomic
 def mark(control_id: int, limit: int = 200) -> int:
-    """Mark up to `limit` covered runs as held; returns how many are left. One short transaction."""
+    """Mark up to `limit` covered runs as held; returns how many are left, counted to `limit`. One short transaction."""
     control = Control.objects.get(pk=control_id)
     if not control.engaged:
         return 0
-    runs = list(_unmarked(control).order_by("pk").select_for_update(no_key=True)[:limit])
+    chosen = _next_unmarked(control, limit)
+    runs = list(_unmarked(control).filter(pk__in=chosen).order_by("pk").select_for_update(no_key=True))
     moment = now()
     Event.objects.bulk_create(
         [Event(run=run, seq=run.event_seq + 1, kind="held", data=_held_by(control)) for run in runs]
@@ -135,7 +149,7 @@ def mark(control_id: int, limit: int = 200) -> int:
     for run in runs:
         run.event_seq += 1
         announce_run(run)
-    left = _unmarked(control).count()
+    left = len(_next_unmarked(control, limit))
     if not left and control.marked_at is None:
         Control.objects.filter(pk=control_id).update(marked_at=Now())
     return left
@@ -177,7 +191,7 @@ def _releasable() -> QuerySet[Run]:
 
 @transaction.atomic
 def lift_released(limit: int = 200) -> int:
-    """Let runs of released pauses go on, oldest first; returns how many are left."""
+    """Let runs of released pauses go on, oldest first; returns how many are left, counted to `limit`."""
     runs = list(_releasable().order_by("pk").select_for_update(no_key=True, of=("self",))[:limit])
     for run in runs:
         others = covering(run_id=run.pk, workflow=run.workflow)
@@ -186,7 +200,7 @@ def lift_released(limit: int = 200) -> int:
             run.save()
             continue
         lift(run)
-    return _releasable().count()
+    return _releasable()[:limit].count()
 
 
 def resume(run_id: int) -> bool:
