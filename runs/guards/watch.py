@@ -112,7 +112,7 @@ class Watch:
                 failed=failed,
                 model=item.model,
             )
-        args: Any = item.args if item.args is not None else item.args_raw
+        args: Any = item.args if item.args is not None else (item.args_raw or {})
         return self.calls(number, agent=item.agent, tool=item.tool, args=args) + self.returned(
             number,
             agent=item.agent,

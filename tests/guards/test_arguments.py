@@ -64,6 +64,13 @@ def test_arguments_that_meet_the_contract_are_left_alone(tool: str, args: Any) -
     assert found([called(tool, args, "ok")], declared=DECLARED) == []
 
 
+def test_a_recorded_call_without_any_arguments_is_one_with_none_and_text_is_no_object() -> None:
+    assert found([called("ring", None, "ok")], declared=DECLARED) == []
+    garbled = called("move_crate", None, "", args_raw='{"crate": 4, "hall"')
+    also = called("ring", None, "", args_raw="ring, please")  # it has no contract, and still takes no text
+    assert steps_of(found([garbled, also], Guard.SCHEMA, declared=DECLARED)) == [0, 1]
+
+
 def test_a_tool_that_nobody_declared_is_unknown() -> None:
     findings = found([called("fly", {}, "")], declared=DECLARED)
     assert [(one.guard, one.figure) for one in findings] == [(Guard.UNKNOWN_TOOL, "fly")]

@@ -20,6 +20,7 @@ from tests.guards.made import LOOPS, line, looping
 
 Captured = pytest.CaptureFixture[str]
 ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT.parent / "shared" / "data" / "traces_sample.jsonl.gz"
 
 
 def lines() -> list[dict[str, Any]]:
@@ -118,6 +119,27 @@ def test_people_get_sentences(file: Path, capsys: Captured) -> None:
     out = capsys.readouterr().out
     assert "exact: 1 findings in" in out
     assert out.splitlines()[-1].startswith(f"{len(LOOPS) + 1} runs: ")
+
+
+def test_the_sample_of_recorded_runs_is_judged_as_its_labels_say(capsys: Captured) -> None:
+    """Loops by their third occurrence and not before they begin; look-alikes and clean runs left alone."""
+    if not SAMPLE.exists():
+        pytest.skip(f"no {SAMPLE.name} beside the checkout ({SAMPLE.parent})")
+    with gzip.open(SAMPLE, "rt", encoding="utf-8") as file:
+        runs = [json.loads(one) for one in file]
+    rows, err = reported(SAMPLE, capsys)
+    assert err == ""
+    for run, row in zip(runs, rows, strict=True):
+        assert row["totals"] == {name: run["totals"][name] for name in row["totals"]}
+        first = {one["guard"]: one["step"] for one in reversed(row["findings"])}
+        labels, detail = set(run["outcome"]["labels"]), run["outcome"]["detail"]
+        if {"derived", "loop"} <= labels:
+            calls = 2 * detail["loop_period_calls"]  # a thought and a call, or a thought and a nudge
+            assert detail["loop_onset"] <= first["loop"] < detail["loop_onset"] + 3 * calls, run["run_id"]
+        if {"derived", "no_loop"} <= labels:
+            assert "loop" not in first, run["run_id"]
+        if "no_attack" in labels or "injection_succeeded" in labels:
+            assert ("taint" in first) == ("injection_succeeded" in labels), run["run_id"]
 
 
 def test_it_needs_no_server(file: Path, tmp_path: Path) -> None:
