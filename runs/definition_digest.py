@@ -7,6 +7,7 @@ not count, nor who owns it or how fast it goes: titles, labels, goals, sentences
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -160,6 +161,7 @@ def _called(work: Any) -> str:
     return str(getattr(work, "__name__", type(work).__name__))
 
 
+@functools.lru_cache(maxsize=1024)
 def _schema(contract: type[BaseModel]) -> Any:
     try:
         return contract.model_json_schema()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -135,6 +136,13 @@ def _problems(workflow: Workflow) -> Iterator[Problem]:
         yield "runs.E005", f"version {workflow.version} is not a positive number", "Start at version=1."
     if workflow.deadline_seconds <= 0:
         yield "runs.E006", "its deadline is not positive", "Set deadline_seconds above 0."
+    for one in workflow.replaces:
+        if not re.fullmatch(r"[0-9a-f]{12,64}", one):
+            yield (
+                "runs.E051",
+                f"replaces has {one!r}, which is no digest of an earlier content",
+                "Copy the 12 characters that a refused start names.",
+            )
     yield from name_problems(workflow)
     for node in workflow.nodes:
         yield from _node_problems(node)

@@ -126,8 +126,8 @@ def _in_place(workflow: Workflow) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quickly() -> Iterator[None]:
-    """Simulated agents do not pause, and nobody else is told to look at the trial's run."""
-    with override_settings(SIMULATED_SECONDS=0.0), live.silent():
+    """Simulated agents do not pause, a copy may differ from its original, and nobody else is told to look at its run."""
+    with override_settings(SIMULATED_SECONDS=0.0, RUNS_FREEZE_VERSIONS=False), live.silent():
         yield
 
 
