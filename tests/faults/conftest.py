@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -85,7 +86,13 @@ def fleet(_nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: P
         if fleet.heals:
             healed.heal(fleet, broker)
         fleet.end()
-        history.check()
+        history.check(_arrivals(fleet))
     finally:
         fleet.end()
         history.unwatch()
+
+
+def _arrivals(fleet: Fleet) -> list[dict[str, Any]]:
+    """What reached the sink that the fleet's workers know, if they know one."""
+    log = fleet.env.get("FAULT_SINK_LOG")
+    return [json.loads(line) for line in Path(log).read_text().splitlines()] if log else []
