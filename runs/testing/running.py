@@ -126,7 +126,7 @@ def _in_place(workflow: Workflow) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quickly() -> Iterator[None]:
-    """Simulated agents do not pause, a copy may differ from its original, and nobody else is told to look at its run."""
+    """Simulated agents do not pause, a copy may differ from its original, and nobody else is told of its run."""
     with override_settings(SIMULATED_SECONDS=0.0, RUNS_FREEZE_VERSIONS=False), live.silent():
         yield
 
