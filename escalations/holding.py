@@ -23,6 +23,7 @@ from runs.models import (
     Question,
     QuestionState,
     Run,
+    RunState,
     ScopeKind,
     Worker,
     WorkerKind,
@@ -152,7 +153,7 @@ def hits(scope_kind: str, scope: str) -> Hits:
     effects = under_way.filter(kind=CallKind.TOOL).exclude(effect=Effect.NONE)
     counts = counted.up_to(
         runs=covered,
-        people=Question.objects.filter(run__in=covered, state=QuestionState.OPEN),
+        people=_asked(scope_kind, scope),
         effects=effects,
         model=under_way.filter(kind=CallKind.MODEL, state=CallState.PERMITTED),
     )
@@ -163,6 +164,17 @@ def hits(scope_kind: str, scope: str) -> Hits:
         effects=tuple(effects.order_by("pk")[:SHOWN]) if counts["effects"] else (),
         effects_total=counts["effects"],
     )
+
+
+def _asked(scope_kind: str, scope: str) -> QuerySet[Question]:
+    """The open questions of the runs covered; of a workflow those of as many runs as are counted, what waits first."""
+    asked = Question.objects.filter(state=QuestionState.OPEN)
+    if scope_kind == ScopeKind.RUN:
+        return asked.filter(run=int(scope) if scope.isdecimal() else 0)
+    if scope_kind == ScopeKind.WORKFLOW:
+        runs = Run.objects.filter(workflow=scope, state__gte=RunState.RUNNING).order_by("-state", "pk")
+        return asked.filter(run__in=runs.values("pk")[:MOST])
+    return asked  # a run with an open question is not final
 
 
 def left_behind() -> tuple[Left, ...]:

@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Left
 
 from runs import registry
-from runs.models import Attempt, Body, Event, Question, QuestionState, Run, Step, StepState
+from runs.models import Attempt, Body, Event, Question, QuestionState, Run, Step, StepState, Verb
 from runs.shown import course, timeline, words
 from runs.shown.added_up import added_up
 from runs.shown.counted import MOST
@@ -36,7 +36,8 @@ class Waits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """What a run's page shows of it: what all steps add up to, and a stretch of them with attempts, calls and
-    questions. `waits` are the first open questions to run out, `all_waits` counts them to counted.MOST."""
+    questions. `waits` are the first open questions to run out, `all_waits` counts them to counted.MOST. `migrated`: a
+    person has let it go on with another version."""
 
     run: Run
     went: Went
@@ -46,6 +47,7 @@ class History:
     holds: tuple[Held, ...]
     waits: tuple[Waits, ...]
     all_waits: int
+    migrated: bool = False
     until: int | None = None
     unfolded: int | None = None
     heads: Mapping[int, str] = field(default_factory=dict)
@@ -84,6 +86,7 @@ def history(run: Run, *, until: int | None = None, unfolded: int | None = None) 
             Waits(question=one, at=label(one.step) if one.step else "") for one in waiting[:MOST_ASKED]
         ),
         all_waits=questions[0].all_waits if questions else 0,  # type: ignore[attr-defined]
+        migrated=any(one.verb == Verb.MIGRATE for one in questions),
         until=until,
         unfolded=unfolded,
         heads=heads,

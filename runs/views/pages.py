@@ -127,7 +127,7 @@ def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     return {
         "run": found,
         "past": past,
-        "migrations": versions.migrations(found),
+        "migrations": versions.migrations(found) if past.migrated else (),
         "definition": registry.workflow(found.workflow, found.version),
         "course": history.taken(past),
         "timeline": drawn,
