@@ -31,6 +31,7 @@ OVERLOOKED_SECONDS = 2.0  # a run due for so long has been overlooked: the hint 
 WATCH_SHARE = 1.25  # of the time after which others call it silent: a worker that hangs ends itself
 NEW_SECONDS = 60.0  # for so long a worker looks for questions about versions that it has brought back
 MOST_PASSED = 8  # workers that pass a hint on; then whoever has the run's definition finds it by polling
+JUST_AFTER_SECONDS = 0.05  # a lease has ended
 AGAIN_SECONDS = 0.5  # between two looks of a poller while there is more than it can take at once
 
 
@@ -103,9 +104,7 @@ class Poller:
         due = time.monotonic() + float(settings.RUNS_SWEEP_SECONDS)
         while not self._stopping.wait(min(1.0, max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due:
-                due = time.monotonic() + (
-                    AGAIN_SECONDS if self._more() else float(settings.RUNS_SWEEP_SECONDS)
-                )
+                due = time.monotonic() + self._looked()
                 if time.monotonic() < self._new_until:
                     self._come_back()
             if not (self._reached and self._hangs()):
@@ -116,15 +115,19 @@ class Poller:
         _try(versions.come_back)
         connection.close()
 
-    def _more(self) -> bool:
-        """One look; whether more was overlooked than it could take."""
+    def _looked(self) -> float:
+        """One look; in how many seconds the next one is due."""
+        pause = float(settings.RUNS_SWEEP_SECONDS)
         try:
             self._reached, more = True, self._look()
+            ends = None if more else sweep.next_lease_end(pause)
         except Exception:
-            self._reached, more = False, False
+            self._reached, more, ends = False, False, None
         finally:
             connection.close()
-        return more
+        if more:
+            return AGAIN_SECONDS
+        return pause if ends is None else ends + JUST_AFTER_SECONDS
 
     def _look(self) -> bool:
         # Folders wait for beat: they lie where the ordinary workers are.

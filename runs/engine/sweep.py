@@ -31,6 +31,17 @@ def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0, leave: Collectio
     return list(runs.values_list("pk", flat=True)[:limit])
 
 
+def next_lease_end(within: float) -> float | None:
+    """Seconds until the next lease ends, if it does within so many: nobody gives a hint of that. Heartbeats keep the
+    leases of living workers far from it."""
+    moment = now()
+    ends = Run.objects.filter(
+        due_at__gt=moment, due_at__lte=moment + timedelta(seconds=within), state=RunState.RUNNING
+    )
+    first = ends.order_by("due_at").values_list("due_at", flat=True).first()
+    return (first - moment).total_seconds() if first else None
+
+
 def due_beside(worker: str, limit: int = BATCH) -> list[int]:
     """Runs that this worker performs and that could do more meanwhile: an answer came, a sleeping step woke."""
     open_question = Question.objects.filter(step=OuterRef("pk"), state=QuestionState.OPEN)

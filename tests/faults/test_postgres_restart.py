@@ -17,7 +17,7 @@ from tests.faults import counts, figures
 from tests.faults.console import Clients, Console, clients
 from tests.faults.fleet import pause, until
 
-TIMES = counts.of(fast=4, soak=32)
+TIMES = counts.of(fast=4, soak=32, name="postgres")
 AWAY_SECONDS = counts.of(fast=4, soak=25)
 TARGET_SECONDS = 30.0
 DONE_BETWEEN = 10  # acts acknowledged between two faults
@@ -85,7 +85,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_goes_and_every_process_com
 
 def _under_load(acting: Clients) -> None:
     done = len(acting.acknowledged("start"))
-    until(lambda: len(acting.acknowledged("start")) >= done + DONE_BETWEEN, "acts are acknowledged", 60)
+    until(lambda: len(acting.acknowledged("start")) >= done + DONE_BETWEEN, "acts are acknowledged", 120)
 
 
 def _back_after(fault: Callable[[Console], None], console: Console, acting: Clients) -> float:

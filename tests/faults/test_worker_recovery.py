@@ -75,8 +75,8 @@ def test_a_killed_worker_is_made_good_at_once_by_a_neighbour(fleet: Fleet, broke
 def test_a_killed_worker_of_the_console_is_back_with_its_runs_in_seconds(whole_console: Console) -> None:
     """The worker that is started in its place frees what it had."""
     console, took = whole_console, []
-    for number in range(counts.of(fast=2, soak=30)):
-        run_id = console.start("load_chain", 700_000 + number, ms=300)
+    for number in range(counts.of(fast=1, soak=30)):
+        run_id = console.start("load_long", 700_000 + number, ms=4000)
         until(lambda run_id=run_id: _state(console, run_id)[0] == "running", "it is performed")  # type: ignore[misc]
         killed = time.time()
         os.kill(console.children()["agents"], signal.SIGKILL)

@@ -168,7 +168,7 @@ LONG = _workflow("load_long", _node("work", work))
 POISON = _workflow("load_poison", _node("poison", poison))
 HOG = _workflow("load_hog", _node("hog", hog))
 HEARTLESS = _workflow("load_heartless", _node("stop", stop_the_heart))
-STUCK = _workflow("load_stuck", _node("stay", never_come_back), deadline_seconds=1.0)
+STUCK = _workflow("load_stuck", _node("stay", never_come_back), deadline_seconds=5.0)
 
 
 def _plan(piece: Piece) -> Plan:
