@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runs.definitions import Effect
@@ -124,6 +124,11 @@ class Taint:
         for leaf, at in spoken:
             if not self._meant(leaf, value, leaf.passage(at, len(value.plain))):
                 return _source(leaf, at, value.plain, "")
+        host, slash, _ = value.plain.partition("/")
+        if (
+            not held and slash and "." in host
+        ):  # somebody's host with a path of the agent's own: where data leaves by
+            return self._tainted(tool, replace(value, plain=host))
         if not held and self.origins.cut and not self._named(value):
             return "nobody asked for it, it was in nothing that can be seen here, and results before this call are cut."
         return None
@@ -179,7 +184,7 @@ def _values_of(leaf: Any) -> Iterator[tuple[str, str, bool]]:
     if not isinstance(leaf, str):
         yield str(leaf), text, False
         return
-    short = len(likeness.words(text)) <= NAME_WORDS
+    short = " " not in text or len(likeness.words(text)) <= NAME_WORDS
     found = list(_addresses(text))
     for one in found:
         yield one, one, short  # inside a longer text it is what is told, not whom
