@@ -7,7 +7,17 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  (the sentence is for whoever runs an older one)
     sys.exit("opsconsole needs Python 3.11 or newer; this is {}.{}.".format(*sys.version_info[:2]))
 
-_NEED_NO_SERVER = {"", "help", "--help", "-h", "version", "--version", "check", "collectstatic", "guard_report"}
+_NEED_NO_SERVER = {
+    "",
+    "help",
+    "--help",
+    "-h",
+    "version",
+    "--version",
+    "check",
+    "collectstatic",
+    "guard_report",
+}
 _STARTS_THEM_ITSELF = {"check_workflow"}  # it refuses at once what can be refused without them
 
 
