@@ -1,0 +1,61 @@
+"""Whatever is done in whatever order: the engine does what the reference says, and its record is without a fault."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import seed as seeded
+from hypothesis.internal.conjecture.engine import ConjectureRunner
+from hypothesis.stateful import run_state_machine_as_test
+from pytest_django import Settings
+
+from tests import factories
+from tests.faults import counts, history
+from tests.model import AFTER_CUT, LEASE, flows
+from tests.model.machine import Machine
+
+EXAMPLES = counts.of(fast=200, soak=20_000, name="model")
+MOVES = counts.of(fast=16, soak=40)
+SEED = int(os.environ.get("MODEL_SEED") or (int.from_bytes(os.urandom(4)) if counts.soaking() else 4))
+
+
+@pytest.fixture
+def machine(
+    transactional_db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[type[Machine]]:
+    settings.SIMULATED_SECONDS = 0.0
+    settings.RUNS_LEASE_SECONDS = LEASE
+    settings.RUNS_GATE_HOLD_MS = 20_000  # a busy machine is no failure
+    monkeypatch.setattr("runs.engine.settle.CUT_SECONDS", float(AFTER_CUT))
+    monkeypatch.setattr("runs.engine.failpoints.hit", flows.hit)
+    # Four in five examples would be made by repeating parts of others; new ones see more.
+    monkeypatch.setattr(ConjectureRunner, "generate_mutations_from", lambda self, data: None)
+    monkeypatch.setattr(Machine, "faults_every", counts.of(fast=1000, soak=1))
+    monkeypatch.setattr(
+        Machine, "people", tuple(factories.person(name, "operator") for name in ("ada", "ben"))
+    )
+    history.watch()
+    yield Machine
+    history.unwatch()
+
+
+def test_the_engine_does_what_the_reference_says(machine: type[Machine]) -> None:
+    """A failing example is printed as the calls that lead to it; MODEL_SEED makes the same examples again."""
+    print(f"MODEL_SEED={SEED}: {EXAMPLES} examples of up to {MOVES} moves")
+    shrinks = () if os.environ.get("MODEL_SHRINK") == "0" else (Phase.shrink,)
+    run_state_machine_as_test(
+        seeded(SEED)(machine),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=MOVES,
+            phases=(Phase.generate, *shrinks),
+            deadline=None,
+            database=None,
+            print_blob=False,
+            report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
