@@ -56,8 +56,8 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_own_folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None) -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def _no_lane_is_left(django_db_setup: None) -> Iterator[None]:
     """A database with somebody connected to it cannot be dropped."""
     from runs.engine import lanes
 
