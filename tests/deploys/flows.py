@@ -120,11 +120,13 @@ def _handed(trail: Trail) -> Draft:
     return first
 
 
-def machine(version: int, *, first: Node = DRAFT, name: str = "deployed_machine") -> Workflow:
-    """draft -> review -> pay; what is paid is what was drafted."""
+def machine(
+    version: int, *, first: Node = DRAFT, hands: bool = True, name: str = "deployed_machine"
+) -> Workflow:
+    """draft -> review -> pay; what is paid is what was drafted, or what was reviewed."""
     edges = (
         Edge(source=first.name, target="review"),
-        Edge(source="review", target="pay", hand=_handed),
+        Edge(source="review", target="pay", hand=_handed if hands else None),
         Edge(source="pay", target=END),
     )
     return Workflow(
@@ -136,8 +138,8 @@ def machine(version: int, *, first: Node = DRAFT, name: str = "deployed_machine"
     )
 
 
-def _plan(crew: Crew) -> Plan:
-    return Plan(tasks=tuple(Task(worker="write", input=_task(text)) for text in crew.texts))
+def _planner(worker: str) -> Callable[[Crew], Plan]:
+    return lambda crew: Plan(tasks=tuple(Task(worker=worker, input=_task(text)) for text in crew.texts))
 
 
 def _task(text: str) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def team(version: int, *, worker: str = "write", name: str = "deployed_team") ->
         team="Testers",
         goal=lambda crew: name,
         pattern=Supervised(
-            supervisor=_by("plan", _plan, Crew, Plan),
+            supervisor=_by("plan", _planner(worker), Crew, Plan),
             workers=(_by(worker, flows.agent("writer"), Order, Draft),),
             then=(_by("tally", _tally, Results, Crew),),
         ),

@@ -56,6 +56,7 @@ from runs.definitions import (
 )
 
 LIMIT = 100
+SEVEN, EIGHT = (lambda it: it.amount == 7), (lambda it: it.amount == 8)
 MOST = {{"one": 1}}
 seen = []
 
@@ -105,6 +106,7 @@ SAMPLE = Workflow(
             Edge(source="check", target="pay", when=lambda order: order.amount > 5, says="much"), Edge(source="check",
                  target=END, when=bound(5)),
             Edge(source="pay", target="check", when=partial(near, 1, 3), most=2), Edge(source="pay", target=END),
+            Edge(source="a", target="b", when=SEVEN), Edge(source="c", target="d", when=EIGHT),
         ),
     ),
     deadline_seconds=3600.0,
@@ -228,7 +230,8 @@ def test_what_decides_is_seen_and_named(sources: Sources, change: str) -> None:
 
 def test_a_change_is_seen_only_where_it_is(sources: Sources) -> None:
     """Two rules on one line: the other one is as it was."""
-    assert _changed(sources, "order.amount > 5", "order.amount > 6") == ["edge 1: check to pay"]
+    assert _changed(sources, "it.amount == 7", "it.amount == 9") == ["edge 5: a to b"]
+    assert _changed(sources, "it.amount == 8", "it.amount == 9") == ["edge 6: c to d"]
 
 
 def _changed(sources: Sources, old: str, new: str) -> list[str]:

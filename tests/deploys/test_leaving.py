@@ -86,7 +86,7 @@ def test_a_thread_that_nothing_frees_does_not_keep_the_process(fleet: Fleet) -> 
     until(lambda: Run.objects.get(pk=run.pk).state == "done", "the run is done")
 
 
-@pytest.mark.parametrize("runs", [0, 30])
+@pytest.mark.parametrize("runs", [0, 10])
 def test_an_idle_and_a_busy_worker_leave_in_order(fleet: Fleet, runs: int) -> None:
     first = start("fault_chain")
     leaving = _worker(fleet, "leaving", call_seconds=0.3, drain_seconds=15)

@@ -281,6 +281,14 @@ def test_a_state_machine_is_not_offered_what_its_rules_cannot_read(runtime: Runt
     assert found[2, "pay"].why_not == "nothing in this run is meant for it"
 
 
+def test_a_state_machine_looks_past_steps_that_it_has_no_node_for(runtime: Runtime, operator: User) -> None:
+    with installed(machine(1)):
+        run = _after_first(runtime, "deployed_machine", amount=50)
+    with installed(machine(2, first=replace(DRAFT, name="sketch"), hands=False)):
+        _migrate(operator, _missing(run, runtime), 2, "")
+        assert advanced(run, runtime).state == "done"
+
+
 def test_a_plan_goes_on_with_its_open_tasks_alone(runtime: Runtime, operator: User) -> None:
     with installed(team(1)):
         run = advanced(start_team("one", "asks", "two"), runtime)
@@ -311,6 +319,14 @@ def test_a_plan_begins_anew_when_its_worker_is_gone(runtime: Runtime, operator: 
         assert found[2, ""].why_not == "it has no node write"
         assert found[2, "plan"].fits
         assert not any(place.suggested for place in found.values())
+        _migrate(operator, run, 2, "plan")
+        run = advanced(run, runtime)
+        open_ones = list(Question.objects.filter(run=run, state="open").values_list("step__node", flat=True))
+        assert open_ones == ["author"]
+        answered(run, "reject", "leave it", question=question_of(run))
+        run = advanced(run, runtime)
+    assert run.steps.filter(node="plan").count() == 2
+    assert run.state == "failed"  # its join needs both tasks
 
 
 def start_team(*texts: str) -> Run:
