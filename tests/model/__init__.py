@@ -1,4 +1,4 @@
 """The figures that the machine's workflows and the reference share."""
 
 LEASE, DEADLINE, BACK_OFF, AFTER_CUT, TO_ANSWER, TO_APPROVE = 1000, 28_800, 1200, 1200, 3600, 500  # seconds
-BUDGET, NEEDED, POISON, SUSPECT = 2, 2, 3, 2
+BUDGET, NEEDED, POISON, SUSPECT = 1, 2, 3, 2

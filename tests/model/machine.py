@@ -31,11 +31,14 @@ class Machine(Working):
         first=st.sampled_from(tuple(flows.WIDTH)),
         second=st.sampled_from(("", *flows.WIDTH)),
         asks=st.booleans(),
+        deep=st.integers(0, 3),
     )
-    def begin(self, heals: bool, first: str, second: str, asks: bool) -> None:
+    def begin(self, heals: bool, first: str, second: str, asks: bool, deep: int) -> None:
+        """A run or two, with so many of their first steps done and the next ones under way."""
         self.heals = heals
         for flow in filter(None, (first, second)):
             self.start(flow, asks)
+            self._turn(self.model.runs[-1], 0, (0,) * deep)
 
     @rule()
     def sweep(self) -> None:

@@ -18,7 +18,7 @@ from tests.model import AFTER_CUT, LEASE, flows
 from tests.model.machine import Machine
 
 EXAMPLES = counts.of(fast=200, soak=20_000, name="model")
-MOVES = counts.of(fast=16, soak=40)
+MOVES = counts.of(fast=8, soak=40)
 SEED = int(os.environ.get("MODEL_SEED") or (int.from_bytes(os.urandom(4)) if counts.soaking() else 4))
 
 

@@ -89,9 +89,16 @@ class Working(Deciding):
         self.flying += [Flying(*pair) for pair in zip(claims, expected, strict=True)]
 
     @precondition(lambda self: self._to_perform())
-    @rule(which=few, says=says, meanwhile=st.sampled_from(("", "", "overtaken", "stopped")))
+    @rule(which=few, says=says, meanwhile=st.sampled_from(("", "overtaken", "stopped", "stopping")))
     def perform(self, which: int, says: int, meanwhile: str) -> None:
-        self._perform(self._of(self._to_perform(), which), says, meanwhile)
+        """In the middle of its first call another worker may claim, or a person stop the run: or just before it, when
+        no run is marked yet."""
+        flying = self._of((meanwhile and self._with_effects()) or self._to_perform(), which)
+        run = flying.expected.run
+        if meanwhile == "stopping":
+            control = self._engaged("stop", "workflow", run.flow, marks=False)
+            self._engages(control, "stop", run.flow, marks=False)
+        self._perform(flying, says, meanwhile)
 
     @precondition(lambda self: self._to_settle())
     @rule(which=few, twice=st.booleans())
@@ -99,17 +106,32 @@ class Working(Deciding):
         self._settle(self._of(self._to_settle(), which), twice)
 
     @precondition(lambda self: self.flying)
-    @rule(which=few, says=says)
-    def comes_late(self, which: int, says: int) -> None:
-        """A worker that is slow, not dead: another one claims before it settles."""
-        flying = self._of(self.flying, which)
-        if flying.outcome is None:
+    @rule(which=few, says=says, performs=st.booleans())
+    def comes_late(self, which: int, says: int, performs: bool) -> None:
+        """A worker that is slow, not dead: another one claims before it settles, or before it even performs."""
+        flying = self._of(self._with_effects() or self.flying, which)
+        if flying.outcome is None and performs:
             self._perform(flying, says)
         self.passes(HOURS)
         other = next(one for one in self.workers if one != flying.claimed.worker)
         self._claim(flying.expected.run, other)
         if flying in self.flying:
+            self._work(flying, says)
+
+    @precondition(lambda self: self._with_effects())
+    @rule(which=few, how=st.sampled_from(("doubt", *CRASHES)), who=st.integers(0, 1))
+    def in_doubt(self, which: int, how: str, who: int) -> None:
+        """Nobody knows how an effect ended, and somebody goes on."""
+        flying = self._of(self._with_effects(), which)
+        run = flying.expected.run
+        self._perform(flying, BY_AN_AGENT.index(how))
+        if flying in self.flying:
             self._settle(flying)
+        self.passes(HOURS)
+        self._turn(run, who, (0,))
+
+    def _with_effects(self) -> list[Flying]:
+        return [one for one in self._to_perform() if one.expected.step.node == "act"]
 
     @precondition(lambda self: self.flying)
     @rule(which=few, says=says)
