@@ -14,9 +14,9 @@ _ERRORS = {**{name: name for name in flows.ERRORS}, "broken": "data"}
 _ERRORS_OF_CALLS = {**_ERRORS, "not sent": "recoverable", "refused there": "data", "doubt": "recoverable"}
 
 
-def calls(step_id: int) -> list[Call]:
-    """The calls of a step, oldest first."""
-    return list(Call.objects.filter(step_id=step_id).order_by("pk"))
+def calls(step: Any) -> list[Call]:
+    """The calls of an attempt's step, oldest first; a function makes none."""
+    return list(Call.objects.filter(step_id=step.pk).order_by("pk")) if step.node == "act" else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

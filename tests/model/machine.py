@@ -29,9 +29,9 @@ class Machine(Working):
     @initialize(
         heals=st.sampled_from((*[False] * 7, True)),
         first=st.sampled_from(tuple(flows.WIDTH)),
-        second=st.sampled_from(("", *flows.WIDTH)),
+        second=st.sampled_from(("", "", *flows.WIDTH)),
         asks=st.booleans(),
-        deep=st.integers(0, 3),
+        deep=st.integers(0, 2),
     )
     def begin(self, heals: bool, first: str, second: str, asks: bool, deep: int) -> None:
         """A run or two, with so many of their first steps done and the next ones under way."""

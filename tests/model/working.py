@@ -93,12 +93,15 @@ class Working(Deciding):
     def perform(self, which: int, says: int, meanwhile: str) -> None:
         """In the middle of its first call another worker may claim, or a person stop the run: or just before it, when
         no run is marked yet."""
-        flying = self._of((meanwhile and self._with_effects()) or self._to_perform(), which)
+        amid = meanwhile in ("overtaken", "stopped")
+        flying = self._of((amid and self._with_effects()) or self._to_perform(), which)
         run = flying.expected.run
         if meanwhile == "stopping":
             control = self._engaged("stop", "workflow", run.flow, marks=False)
             self._engages(control, "stop", run.flow, marks=False)
         self._perform(flying, says, meanwhile)
+        if meanwhile == "stopping" and flying in self.flying:
+            self._settle(flying)
 
     @precondition(lambda self: self._to_settle())
     @rule(which=few, twice=st.booleans())
@@ -226,7 +229,7 @@ class Working(Deciding):
         then: list[Callable[[], None]] = []
         SCRIPT.says, SCRIPT.crash = says, CRASHES.get(says, "")
         SCRIPT.meanwhile = (lambda: then.append(happens(run, claimed.worker))) if happens else None
-        barred, before = self._barred(flying.expected), laws.calls(claimed.step.pk)
+        barred, before = self._barred(flying.expected), laws.calls(claimed.step)
         with runtime().fly(run.pk, claimed.run.workflow, claimed.fence) as flight:
             if says in ("cut", "given up"):
                 flight.cut(says, lost=says == "given up")
@@ -241,7 +244,7 @@ class Working(Deciding):
             died=died,
             outcome=flying.outcome,
             before=before,
-            after=laws.calls(claimed.step.pk),
+            after=laws.calls(claimed.step),
         )
         assert not list(wrong.broken_laws()), "\n".join(wrong.broken_laws())
         step.spoiled = step.spoiled or says == "broken"
