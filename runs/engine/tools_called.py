@@ -71,10 +71,9 @@ def call(
     action = Action(tool=tool, arguments=arguments, key=_key(claimed, tool, arguments, seen))
     known = permits.recorded(claimed, action.key)
     if known and known.state in (CallState.DONE, CallState.REFUSED) and known.response:
-        answer: Mapping[str, Any] = bodies.load(known.response)
-        return answer
+        return _marked(action, known, bodies.load(known.response))
     if known and tool.acts and known.state in (CallState.PERMITTED, CallState.UNKNOWN):
-        return _after_doubt(claimed, action, known, words)
+        return _marked(action, known, _after_doubt(claimed, action, known, words))
     return _decide(claimed, action, step_input, words)
 
 
@@ -121,11 +120,19 @@ def _obey(claimed: Claimed, action: Action, question: Question) -> Mapping[str, 
     """Do what the person said about this action."""
     if question.state == QuestionState.ANSWERED and question.verb == Verb.APPROVE and question.answer:
         arguments = check_arguments(action.tool, question.answer["arguments"])
-        edited = plain(arguments) != plain(action.arguments)
         approved = Action(tool=action.tool, arguments=arguments, key=action.key, question_id=question.pk)
-        answer = _perform(claimed, approved)
-        return {**answer, "edited_by_operator": plain(arguments)} if edited else answer
+        return _with_edit(action, plain(arguments), _perform(claimed, approved))
     return _denied(claimed, action, question)
+
+
+def _marked(action: Action, call: Call, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An answer on record, as the agent was told it the first time: a replay that says less would be a new question."""
+    return _with_edit(action, bodies.load(call.request)["arguments"], answer)
+
+
+def _with_edit(action: Action, sent: Any, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Beside the answer, what a person made of the arguments that the agent gave."""
+    return answer if sent == plain(action.arguments) else {**answer, "edited_by_operator": sent}
 
 
 def _denied(claimed: Claimed, action: Action, question: Question) -> Mapping[str, Any]:

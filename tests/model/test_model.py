@@ -18,7 +18,7 @@ from tests.model import AFTER_CUT, LEASE, flows
 from tests.model.machine import Machine
 
 EXAMPLES = counts.of(fast=200, soak=20_000, name="model")
-MOVES = counts.of(fast=8, soak=40)
+MOVES = counts.of(fast=8, soak=12)
 SEED = int(os.environ.get("MODEL_SEED") or (int.from_bytes(os.urandom(4)) if counts.soaking() else 4))
 
 
@@ -33,7 +33,7 @@ def machine(
     monkeypatch.setattr("runs.engine.failpoints.hit", flows.hit)
     # Four in five examples would be made by repeating parts of others; new ones see more.
     monkeypatch.setattr(ConjectureRunner, "generate_mutations_from", lambda self, data: None)
-    monkeypatch.setattr(Machine, "faults_every", counts.of(fast=1000, soak=1))
+    monkeypatch.setattr(Machine, "faults_every", counts.of(fast=1000, soak=6))
     monkeypatch.setattr(
         Machine, "people", tuple(factories.person(name, "operator") for name in ("ada", "ben"))
     )
