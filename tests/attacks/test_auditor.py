@@ -22,6 +22,7 @@ from escalations.roles import Act
 from runs.engine import answers, holds, sweep
 from runs.models import Control, Question, Run
 from tests import factories
+from tests.deploys import flows as deploys
 from tests.factories import at_once, journal, shown
 from tests.runs import flows
 
@@ -66,13 +67,14 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
     held_by_other = factories.approval()
     claims.take(actor=factories.person("other", "operator"), escalation_id=held_by_other.pk)
     approved, rejected, answered = factories.approval(), factories.approval(), factories.approval()
-    doubted = factories.doubted()
+    doubted, gone = factories.doubted(), deploys.without_its_version()
     order = {"text": "a", "plan": "well", "amount": 1}
     return {
         Act.APPROVE: lambda: decisions.approve(actor=actor, **shown(approved)),
         Act.EDIT: lambda: decisions.edit(actor=actor, value={"amount": "7"}, **shown(edited)),
         Act.REJECT: lambda: decisions.reject(actor=actor, reason="no", **shown(rejected)),
         Act.RESPOND: lambda: decisions.respond(actor=actor, text="words", **shown(answered)),
+        Act.MIGRATE: lambda: _migrate(actor, gone),
         Act.LOOK: lambda: decisions.look(actor=actor, **shown(doubted)),
         Act.TAKE: lambda: claims.take(actor=actor, escalation_id=other.pk),
         Act.GIVE_BACK: lambda: claims.release(actor=actor, escalation_id=taken.pk),
@@ -87,6 +89,11 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
         ),
         Act.EXPORT: lambda: export.export(actor=actor, filters=Filters()),
     }
+
+
+def _migrate(actor: User, gone: Escalation) -> Decision:
+    with deploys.installed(deploys.TWO):
+        return decisions.migrate(actor=actor, place=deploys.suggested(gone.run), **shown(gone))
 
 
 def test_no_act_happens_without_its_entry_and_every_act_has_exactly_one(admin: User) -> None:
