@@ -86,7 +86,10 @@ class _Choice:
 
     def made(self, settled: Step | None) -> Next:
         route_due = settled is None or self._moves_on(settled)
-        going = True
+        if settled is not None and route_due and isinstance(self.workflow.pattern, Supervised):
+            self._route()  # first, so that a task that is not needed any more is not begun
+            route_due = False
+        going = not self._over()
         while going:
             route_due = self._take_up() or route_due
             going = not self._over() and route_due and not self._busy() and self._route()

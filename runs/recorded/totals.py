@@ -11,7 +11,7 @@ from django.db import connection
 # a stop cut, is no second item. A model call that waits for its recorded time may so be sent twice, and counts once.
 _CALLS = """
     SELECT DISTINCT ON (one.step_id) one.step_id, one.run_id, one.kind, one.state, one.tokens_in, one.tokens_out
-    FROM runs_call one WHERE one.run_id = ANY(%(runs)s) AND one.state IN ('done', 'failed')
+    FROM runs_call one WHERE one.run_id = ANY(%(runs)s) AND one.state IN ('done', 'failed') AND one.kind <> 'look'
     ORDER BY one.step_id, one.send DESC, one.id DESC
 """
 _SUMS = f"""
@@ -37,7 +37,7 @@ _INCOMPLETE = """
                    CASE item.content::jsonb ->> 'kind' WHEN 'message' THEN 0 ELSE 1 END AS wanted
             FROM (
                 SELECT key, fence, max(fence) OVER () AS last FROM runs_call
-                WHERE step_id = step.id AND state IN ('done', 'failed')
+                WHERE step_id = step.id AND state IN ('done', 'failed') AND kind <> 'look'
             ) one
         ) calls
         WHERE step.run_id = run.id AND step.state = 'done'

@@ -51,7 +51,6 @@ def claims_of(found: Next) -> tuple[Claimed, ...]:
     return found if isinstance(found, tuple) else ()
 
 
-@pytest.mark.xfail(strict=True, reason="steps are taken up before it is looked whether the join is met")
 def test_a_task_that_the_join_does_not_need_any_more_is_not_begun_first() -> None:
     run = started("model_crew")
     (plan,) = claims_of(claim(run.pk, worker="w"))

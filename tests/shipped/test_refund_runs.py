@@ -208,4 +208,4 @@ def test_a_worker_killed_after_paying_does_not_pay_again(runtime: Runtime) -> No
     assert (run.state, asked) == ("done", set())
     assert len(books.refunds().entries()) == 1
     assert len(books.outbox().entries()) == 1
-    assert Call.objects.filter(run=run, name="refunds.pay", state="done").count() == 1
+    assert Call.objects.filter(run=run, kind="tool", name="refunds.pay", state="done").count() == 1
