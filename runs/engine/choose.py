@@ -79,6 +79,7 @@ class _Choice:
     moment: datetime
     claims: list[Claimed] = field(default_factory=list)
     past: tuple[routing.Visited, ...] | None = None  # every step, once it was looked at
+    performed: dict[int, int] | None = None  # see `_beside`; not known before somebody asked
 
     @property
     def run(self) -> Run:
@@ -154,9 +155,9 @@ class _Choice:
         awake = Q(state=StepState.SLEEPING) & (Q(due_at__lte=moment) | Q(due_at__isnull=True))
         answered = Q(state=StepState.WAITING) & ~Exists(asked)
         found = list(self._unsettled().filter(lost | awake | answered).order_by("losses", "seq"))
-        if isinstance(self.workflow.pattern, Supervised):
-            planned = self._unsettled().filter(state=StepState.READY).order_by("seq")
-            found += planned[: self.workflow.width]
+        free = self.workflow.width - len(self._beside())
+        if isinstance(self.workflow.pattern, Supervised) and free > 0:
+            found += self._unsettled().filter(state=StepState.READY).order_by("seq")[:free]
         elif self.workflow.recorded and not found:
             first = self._unsettled().order_by("seq")[:1]
             found = [step for step in first if step.state == StepState.READY]
@@ -167,13 +168,17 @@ class _Choice:
 
     def _room(self, step: Step) -> bool:
         """Whether the step may be performed beside those that are."""
-        beside = [one.step for one in self.claims]
-        if self.workflow.width > 1:
-            mine = self._unsettled().filter(state=StepState.RUNNING, fence=self.run.fence)
-            beside += mine.exclude(pk__in=[one.pk for one in beside])
-        if any(one.losses >= SUSPECT_AFTER for one in (step, *beside)):
+        beside = self._beside()
+        if any(losses >= SUSPECT_AFTER for losses in (step.losses, *beside.values())):
             return not beside
         return len(beside) < self.workflow.width
+
+    def _beside(self) -> dict[int, int]:
+        """The steps of the run that are performed now, with how often each lost its worker."""
+        if self.performed is None:
+            mine = Step.objects.filter(run=self.run, state=StepState.RUNNING, fence=self.run.fence)
+            self.performed = dict(mine.values_list("pk", "losses")) if self.workflow.width > 1 else {}
+        return self.performed | {one.step.pk: one.step.losses for one in self.claims}
 
     def _begin(self, step: Step) -> None:
         last = step.attempts.order_by("-number").first() if step.state != StepState.READY else None
@@ -312,6 +317,7 @@ class _Choice:
         """End what is not needed any more, also when this turn has just taken it up."""
         drop(self.closing, steps, self.moment)
         self.claims = [one for one in self.claims if one.step.pk not in steps]
+        self.performed = None
 
     def _history(self) -> list[routing.Visited]:
         rules = isinstance(self.workflow.pattern, Orchestrated)
