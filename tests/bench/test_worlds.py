@@ -94,10 +94,11 @@ def test_copied_runs_wait_like_the_one_they_were_copied_from() -> None:
 
 def test_pages_are_fetched_over_copied_runs() -> None:
     told = _told("pages", "--n", "1200")
-    assert [one["bench"] for one in told[4:]] == [
-        f"pages-{name}-1200" for name in ("inbox", "runs", "run", "interventions")
-    ]
-    assert told[4]["detail"]["runs"] == 1200
+    names = ("inbox", "runs", "run", "interventions", "escalation", "workflows", "controls")
+    few, many = told[: len(names)], told[len(names) :]
+    assert [one["bench"] for one in few] == [f"pages-{name}-1000" for name in names]
+    assert [one["bench"] for one in many] == [f"pages-{name}-1200" for name in names]
+    assert many[0]["detail"]["runs"] == 1200
     assert all(one["detail"]["queries"] > 0 for one in told)
 
 

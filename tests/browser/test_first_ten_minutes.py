@@ -222,7 +222,7 @@ def edited(person: Person, asked: Asked) -> None:
 
 def last_event(person: Person, run: int) -> int:
     """The number of a run's newest event."""
-    found = re.search(r"of (\d+)</span>", person.read(f"/runs/{run}/events"))
+    found = re.search(r'<td class="num mute">(\d+)</td>', person.read(f"/runs/{run}/events"))  # newest first
     assert found
     return int(found.group(1))
 
