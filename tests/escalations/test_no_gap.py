@@ -91,6 +91,8 @@ class Screen:
                     additional_headers=self._headers,
                     origin=websockets.Origin(self._lane.origin),
                     proxy=None,
+                    open_timeout=3.0,
+                    close_timeout=1.0,  # a page that is left does not wait for the other side's goodbye
                 ) as socket:
                     moment = self._dice.uniform(0.2, 1.5)
                     async with asyncio.timeout(None if self.calm else moment):
