@@ -9,6 +9,7 @@ nobody should verify a copied journal.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,12 @@ _SHIFTED: dict[str, dict[str, str]] = {
 _BY_STEP = "step_id IN (SELECT id FROM runs_step WHERE run_id = {run})"
 Conn = psycopg.Connection[tuple[Any, ...]]
 _CHUNK = 50_000  # copies a statement
+_PATIENCE = 60  # seconds
+_OLDER_LOOKS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND datname = current_database() AND xact_start < %s
+    AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +76,23 @@ def copy_run(run_id: int, count: int, *, url: str = "") -> None:
 
 
 def tidy(*, url: str = "") -> None:
-    """What autovacuum would have done by the time that so many rows were there for real."""
+    """What autovacuum would have done by the time that so many rows were there for real. Raises TimeoutError when
+    somebody else looks at an older state of the database for so long that dead rows cannot be taken away."""
     with psycopg.connect(url or os.environ["DATABASE_URL"], autocommit=True) as conn:
+        _wait_for_older_looks(conn)
         conn.execute("VACUUM ANALYZE")
         conn.execute("CHECKPOINT")
+
+
+def _wait_for_older_looks(conn: Conn) -> None:
+    """An autovacuum that analyses a table looks at its rows as they were when it began; VACUUM keeps those so long."""
+    row = conn.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    end = time.monotonic() + _PATIENCE
+    while conn.execute(_OLDER_LOOKS, row).fetchone() != (0,):
+        if time.monotonic() > end:
+            raise TimeoutError(f"Another session has been looking at an older state for {_PATIENCE} s.")
+        time.sleep(0.1)
 
 
 def _own(table: str) -> str:
