@@ -108,16 +108,6 @@ class Run(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["workflow", "start_key"], name="run_start_key_once"),
-            models.CheckConstraint(condition=Q(state__in=RunState.values), name="run_state_known"),
-            models.CheckConstraint(condition=Q(hold__in=Hold.values), name="run_hold_known"),
-            models.CheckConstraint(
-                condition=~Q(state=RunState.RUNNING) | Q(lease_until__isnull=False),
-                name="run_running_has_lease",
-            ),
-            models.CheckConstraint(
-                condition=Q(state__in=FINAL, due_at__isnull=True) | ~Q(state__in=FINAL),
-                name="run_final_has_no_due",
-            ),
         ]
         indexes = [
             models.Index(fields=["due_at"], condition=Q(due_at__isnull=False), name="run_due"),
