@@ -32,6 +32,7 @@ OTHER_ACTS = (
     "escalation withdrawn",
     "looked",
     "effect left open",
+    "limit proposal expired",
 )
 _MOST_NAMES = 200
 _NAMES = """

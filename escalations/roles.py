@@ -43,6 +43,12 @@ class Act(enum.StrEnum):
     RELEASE_STOP = "release stop"
     RESUME = "resume"
     START = "start run"
+    SET_LIMIT = "set limit"
+    CHANGE_LIMIT = "change limit"
+    END_LIMIT = "end limit"
+    PROPOSE_LIMIT = "propose limit"  # a change that a second admin must agree to
+    AGREE_LIMIT = "agree to limit"
+    DECLINE_LIMIT = "decline limit"
 
 
 _ALL = frozenset({Role.OPERATOR, Role.ADMIN, Role.AUDITOR})
@@ -70,6 +76,13 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.RELEASE_STOP: _ACTING,
     Act.RESUME: _ACTING,
     Act.START: _ACTING | {Role.SYSTEM},
+    # Whether a change of a limit needs a reason or a second admin is `runs.limits.increasing`.
+    Act.SET_LIMIT: frozenset({Role.ADMIN}),
+    Act.CHANGE_LIMIT: frozenset({Role.ADMIN}),
+    Act.END_LIMIT: frozenset({Role.ADMIN}),
+    Act.PROPOSE_LIMIT: frozenset({Role.ADMIN}),
+    Act.AGREE_LIMIT: frozenset({Role.ADMIN}),
+    Act.DECLINE_LIMIT: frozenset({Role.ADMIN}),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
-from opsconsole import environment, providers
+from opsconsole import environment, providers, second_admin
 from opsconsole.environment import number
 from opsconsole.triggers import watched_folders, webhook_secrets
 from runs.agents import misbehaviour
@@ -58,6 +58,10 @@ try:
     # Real models: where they are reached, and what they cost.
     MODEL_PROVIDERS = providers.endpoints()
     MODEL_PRICES = providers.prices()
+    # Up to which value one admin may raise a limit alone: "cost/day=$100, turns/run=50, retries/run=any". Above it a
+    # second admin must agree, within so many hours.
+    LIMITS_ALONE = second_admin.above()
+    LIMITS_PROPOSAL_HOURS = number("OPSCONSOLE_SECOND_ADMIN_HOURS", 24, least=1, most=720)
     # Apps of one's own, beside those that ship.
     APPS = environment.apps()
 except environment.Refused as why:

@@ -3,5 +3,15 @@
 from escalations.models.escalation import Decision, Escalation, EscalationState
 from escalations.models.flood import Flood
 from escalations.models.journal import JournalEntry, Outcome
+from escalations.models.proposal import LimitProposal, ProposalState
 
-__all__ = ["Decision", "Escalation", "EscalationState", "Flood", "JournalEntry", "Outcome"]
+__all__ = [
+    "Decision",
+    "Escalation",
+    "EscalationState",
+    "Flood",
+    "JournalEntry",
+    "LimitProposal",
+    "Outcome",
+    "ProposalState",
+]

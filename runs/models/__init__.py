@@ -2,6 +2,7 @@
 
 from runs.models.control import Control, ControlKind, ControlReceipt, ScopeKind
 from runs.models.definition import Definition
+from runs.models.limit import Limit, LimitEdition
 from runs.models.question import Question, QuestionKind, QuestionState, Verb
 from runs.models.record import Body, Event
 from runs.models.run import Hold, Run, RunState, Team
@@ -22,6 +23,8 @@ __all__ = [
     "Definition",
     "Event",
     "Hold",
+    "Limit",
+    "LimitEdition",
     "Question",
     "QuestionKind",
     "QuestionState",

@@ -1,0 +1,120 @@
+"""One limit with all rows that hold or will hold, its version, and what moved since somebody read it. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Q
+
+from escalations.audit.record import Subject
+from escalations.changes import Change, changes
+from escalations.expected import Refusal, clock
+from runs.limits.kinds import LimitScope
+from runs.limits.rows import Row
+from runs.models import Limit, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A limit: its number, the rows that hold or will hold in order of time, as values and as they are kept."""
+
+    line: int
+    rows: tuple[Row, ...]
+    limits: tuple[Limit, ...]
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the limit does, because its rows are never edited."""
+        return ",".join(str(row.id) for row in self.rows)
+
+
+class Moved(Refusal):
+    """The limit is not what was shown any more; `differences` says in what."""
+
+    def __init__(self, found: Line, *, seen: str) -> None:
+        were = list(Limit.objects.filter(pk__in=[int(number) for number in seen.split(",") if number]))
+        before = sorted((limit.row for limit in were if limit.line == found.line), key=lambda row: row.since)
+        self.found = found
+        self.differences: list[Change] = _differences(before, found.rows)
+        super().__init__(f"Limit {found.line} {_by_whom(were)}. {self._said()}Nothing was done.")
+
+    def _said(self) -> str:
+        told = [
+            f"{one['field']} {one.get('before', 'none')} → {one.get('after', 'none')}"
+            for one in self.differences[:4]
+        ]
+        return f"In force is other than you read: {', '.join(told)}. " if told else ""
+
+
+def _differences(before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
+    """What was shown began in the past, what holds now perhaps later: that alone is no difference worth telling."""
+    found = changes(terms(before), terms(after))
+    return [one for one in found if one["field"] != "from"] or found
+
+
+def _by_whom(were: Sequence[Limit]) -> str:
+    ended = sorted(
+        (one for one in were if one.ended_at is not None), key=lambda one: one.ended_at or one.set_at
+    )
+    if not ended or ended[-1].ended_at is None:
+        return "has changed since you read it"
+    return f"was changed by {ended[-1].ended_by} at {clock(ended[-1].ended_at)}, after you read it"
+
+
+def version_of(seen: str) -> str:
+    """A version as it came back from a form: numbers alone, or nothing."""
+    parts = seen.split(",")
+    return ",".join(parts) if all(p.isascii() and p.isdecimal() and len(p) < 19 for p in parts) else ""
+
+
+def line_of(line: int, at: datetime) -> Line | None:
+    """The limit of that number; None when there is none. Its rows may all be over."""
+    limits = list(
+        Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line)).order_by("valid_from", "pk")
+    )
+    if not limits:
+        return None
+    kept = [one for one in limits if not one.over(at) and one.valid_from != one.valid_until]
+    return Line(line=line, rows=tuple(one.row for one in kept), limits=tuple(kept))
+
+
+def about(line: int) -> Subject:
+    """The subject of an entry about a limit that may not exist."""
+    limit = Limit.objects.filter(pk=line).first()
+    if limit is None:
+        return Subject(target=f"limit {line}")
+    row = limit.row
+    target = f"limit {line}: {row.what} of {row.scope_words}"
+    if row.scope_kind is LimitScope.WORKFLOW:
+        return Subject(target=target, workflow=row.scope)
+    if row.scope_kind is LimitScope.TEAM:
+        return Subject(target=target, team=row.scope)
+    if row.scope_kind is LimitScope.RUN:
+        run = Run.objects.select_related("team").filter(pk=int(row.scope)).first()
+        if run:
+            return Subject(target=target, run_id=run.pk, workflow=run.workflow, team=run.team.name)
+    return Subject(target=target)
+
+
+def terms(rows: Sequence[Row]) -> dict[str, Any]:
+    """What a limit says, for before and after: the first row plainly, those planned after it by number."""
+    if not rows:
+        return {}
+    first, *planned = rows
+    found = _terms(first)
+    for number, row in enumerate(planned, start=1):
+        found |= {f"then {number}: {name}": value for name, value in _terms(row).items()}
+    return found
+
+
+def _terms(row: Row) -> dict[str, Any]:
+    return {
+        "what": f"{row.what} of {row.scope_words}",
+        "value": row.amount,
+        "mode": row.mode.value,
+        "from": row.since.isoformat(timespec="seconds"),
+        "until": row.until.isoformat(timespec="seconds") if row.until else "no end",
+    }

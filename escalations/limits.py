@@ -1,0 +1,326 @@
+"""Setting, changing and ending limits, agreeing to what one admin may not allow alone: admins' acts.
+
+What a change allows is `runs.limits.increasing`; what comes of it is `limit_changes`. Lowering needs the database and
+nothing else: no reason, no second admin, no definition of a workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from escalations import limit_changes
+from escalations.audit.record import Subject, append
+from escalations.audit.refused import Given, Named, recorded
+from escalations.changes import changes
+from escalations.expected import IllegalMove, Invalid, NotThere
+from escalations.limit_changes import NOTHING, Plan, Wish, plan_of
+from escalations.limit_lines import Line, Moved, about, line_of, terms, version_of
+from escalations.models import LimitProposal, ProposalState
+from escalations.roles import Act, Actor, allowed, name_of, require
+from escalations.texts import cut_text, given_text
+from runs import registry
+from runs.canonical import plain
+from runs.engine import limits as in_force
+from runs.engine.record import now
+from runs.limits import written
+from runs.limits.increasing import Increase
+from runs.limits.kinds import LimitScope
+from runs.limits.names import names_of
+from runs.limits.rows import Row
+from runs.models import Limit, Run, Team
+
+MOST_EXPIRED = 50  # proposals that are closed in one turn
+_CHANGED_BY_FORM = ("value", "mode", "since", "until", "then")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The limit is as it was asked for. `more` says what agents may do now that they might not before."""
+
+    line: int
+    more: tuple[Increase, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """Nothing has changed yet: another admin must agree."""
+
+    line: int
+    proposal: LimitProposal
+    more: tuple[Increase, ...]
+
+
+def _on_new(given: Given) -> Named:
+    words = (str(given["given"].get(name, "")) for name in ("what", "scope_kind", "scope"))
+    what, scope_kind, scope = words
+    return Act.SET_LIMIT, Subject(target=f"limit {what} of {scope_kind} {scope}".strip())
+
+
+def _on_line(act: Act) -> Callable[[Given], Named]:
+    return lambda given: (act, about(given["line"]))
+
+
+def _on_proposal(act: Act) -> Callable[[Given], Named]:
+    def named(given: Given) -> Named:
+        found = LimitProposal.objects.filter(pk=given["proposal_id"]).first()
+        return act, about(found.line_id) if found else Subject(target=f"proposal {given['proposal_id']}")
+
+    return named
+
+
+@recorded(_on_new)
+@transaction.atomic(durable=True)
+def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "") -> Done:
+    """Begin a limit, from what somebody wrote (`runs.limits.written.new_limit` names the fields). It can only lower.
+
+    Raises NotAllowed, Invalid with every wrong field, IllegalMove when there is such a limit at that time.
+    """
+    require(actor, Act.SET_LIMIT)
+    reason = given_text("reason", reason)
+    in_force.lock()
+    moment = now()
+    row = _read(lambda: written.new_limit(plain(dict(given)), at=moment))
+    _must_exist(row)
+    _must_be_alone(row)
+    made = limit_changes.begin(row, None, by=name_of(actor), reason=reason)
+    details = {"limit": made.pk, "changes": changes({}, terms([row]))}
+    append(actor=actor, act=Act.SET_LIMIT, subject=about(made.pk), reason=reason, details=details)
+    return Done(line=made.pk, more=())
+
+
+@recorded(_on_line(Act.CHANGE_LIMIT))
+@transaction.atomic(durable=True)
+def change(
+    *, actor: Actor, line: int, seen: str, given: Mapping[str, str], reason: str = ""
+) -> Done | Proposed:
+    """Give a limit another value, mode or time. `seen` is the version that was shown (`limit_lines.Line.version`).
+
+    Lowering is done at once. What allows more needs a reason, above the settings' amount another admin too: then it is
+    proposed. With an end, what was planned goes on after it unless `then` is NOTHING.
+    Raises NotAllowed, NotThere, Moved (somebody was first), Invalid with every wrong field.
+    """
+    require(actor, Act.CHANGE_LIMIT)
+    in_force.lock()
+    moment = now()
+    found = _current(line, seen, moment)
+    return _do(actor, found, wish(found, given, moment), reason, moment)
+
+
+@recorded(_on_line(Act.END_LIMIT))
+@transaction.atomic(durable=True)
+def end(*, actor: Actor, line: int, seen: str, reason: str = "") -> Done | Proposed:
+    """End a limit now, with everything that was planned for it. As `change`, it may have to be proposed.
+
+    Raises NotAllowed, NotThere, Moved, Invalid without a reason where one is needed.
+    """
+    require(actor, Act.END_LIMIT)
+    in_force.lock()
+    moment = now()
+    return _do(actor, _current(line, seen, moment), Wish(act=Act.END_LIMIT, new=None), reason, moment)
+
+
+@recorded(_on_proposal(Act.AGREE_LIMIT))
+@transaction.atomic(durable=True)
+def agree(*, actor: Actor, proposal_id: int, digest: str, reason: str = "") -> Done:
+    """Let happen what another admin proposed, exactly as it was shown.
+
+    Raises NotAllowed, NotThere, IllegalMove (closed, expired, one's own, past), Moved (the limit has changed).
+    """
+    require(actor, Act.AGREE_LIMIT)
+    reason = given_text("reason", reason)
+    in_force.lock()
+    moment = now()
+    proposal = _open_proposal(proposal_id, moment)
+    _must_be_anothers(proposal, actor)
+    if digest != proposal.digest or digest != limit_changes.sealed(proposal):
+        raise IllegalMove("This is not the proposal that was shown. Nothing was done.")
+    found = _current(proposal.line_id, proposal.seen, moment)
+    plan = plan_of(found, limit_changes.wish_of(proposal, found, moment), moment)
+    limit_changes.close(proposal, ProposalState.AGREED, actor, moment)
+    by, agreed_by = name_of(proposal.by), name_of(actor)
+    limit_changes.perform(plan, moment, by=by, agreed_by=agreed_by, reason=proposal.reason)
+    asked = {"proposal": proposal.pk, "proposed_by": by, "proposed_because": proposal.reason}
+    append(
+        actor=actor,
+        act=Act.AGREE_LIMIT,
+        subject=about(found.line),
+        reason=reason,
+        details=plan.details | asked,
+    )
+    return Done(line=found.line, more=plan.more)
+
+
+@recorded(_on_proposal(Act.DECLINE_LIMIT))
+@transaction.atomic(durable=True)
+def decline(*, actor: Actor, proposal_id: int, reason: str = "") -> LimitProposal:
+    """Close a proposal without doing it; whoever proposed it may take it back so. Needs no reason.
+
+    Raises NotAllowed, NotThere, IllegalMove when it is closed.
+    """
+    require(actor, Act.DECLINE_LIMIT)
+    reason = cut_text(reason)
+    in_force.lock()
+    moment = now()
+    proposal = _open_proposal(proposal_id, moment)
+    limit_changes.close(proposal, ProposalState.DECLINED, actor, moment)
+    details = {"proposal": proposal.pk, "proposed_by": name_of(proposal.by)}
+    append(
+        actor=actor, act=Act.DECLINE_LIMIT, subject=about(proposal.line_id), reason=reason, details=details
+    )
+    return proposal
+
+
+@transaction.atomic(durable=True)
+def expire() -> int:
+    """Close proposals that nobody agreed to in time, each with an entry; returns how many. Called by the clock."""
+    late = LimitProposal.objects.select_related("by").filter(state=ProposalState.OPEN, expires_at__lte=now())
+    if not late.exists():
+        return 0
+    in_force.lock()
+    closed = list(late.order_by("expires_at")[:MOST_EXPIRED])
+    for proposal in closed:
+        limit_changes.close(proposal, ProposalState.EXPIRED, None, now())
+    for proposal in closed:
+        details = {"proposal": proposal.pk, "proposed_by": name_of(proposal.by)}
+        append(actor=None, act=EXPIRED, subject=about(proposal.line_id), details=details)
+    return len(closed)
+
+
+EXPIRED = "limit proposal expired"
+
+
+def wish(found: Line, given: Mapping[str, str], at: datetime) -> Wish:
+    """A change as it was written. Raises Invalid with every wrong field."""
+    kept = {name: str(plain(str(given.get(name, "")))) for name in _CHANGED_BY_FORM}
+    new = _read(lambda: written.changed(found.rows[0], kept, at=at))
+    then_as_before = kept["then"] != NOTHING
+    return Wish(act=Act.CHANGE_LIMIT, new=new, then_as_before=then_as_before, written=kept)
+
+
+def _do(actor: Actor, found: Line, wished: Wish, reason: str, at: datetime) -> Done | Proposed:
+    plan = plan_of(found, wished, at)
+    if plan.changes_nothing(at):
+        raise Invalid([("value", "Nothing was changed.")])
+    if not plan.more:
+        reason = cut_text(reason)
+    else:
+        reason = given_text("reason", reason, required=f"Say why: it allows more ({plan.more[0].says}).")
+    if plan.needs_another:
+        return _propose(actor, plan, wished, reason, at)
+    limit_changes.perform(plan, at, by=name_of(actor), agreed_by="", reason=reason)
+    append(actor=actor, act=wished.act, subject=about(found.line), reason=reason, details=plan.details)
+    return Done(line=found.line, more=plan.more)
+
+
+def _propose(actor: Actor, plan: Plan, wished: Wish, reason: str, at: datetime) -> Proposed:
+    assert isinstance(actor, User), "the role table lets only signed-in people change limits"
+    line = plan.found.line
+    standing = LimitProposal.objects.filter(line=line, state=ProposalState.OPEN)
+    standing.filter(expires_at__lte=at).update(state=ProposalState.EXPIRED, closed_at=at)
+    other = standing.select_related("by").first()
+    if other is not None:
+        who = "You have" if other.by == actor else f"{name_of(other.by)} has"
+        raise IllegalMove(
+            f"{who} proposed another change of this limit: it must be agreed to or declined first."
+        )
+    proposal = LimitProposal(
+        line_id=line,
+        seen=plan.found.version,
+        after=wished.written,
+        increases=[one.says for one in plan.more],
+        reason=reason,
+        by=actor,
+        expires_at=at + timedelta(hours=settings.LIMITS_PROPOSAL_HOURS),
+    )
+    proposal.digest = limit_changes.sealed(proposal)
+    proposal.save()
+    asked = {"proposal": proposal.pk, "expires": proposal.expires_at.isoformat(timespec="seconds")}
+    append(
+        actor=actor, act=Act.PROPOSE_LIMIT, subject=about(line), reason=reason, details=plan.details | asked
+    )
+    return Proposed(line=line, proposal=proposal, more=plan.more)
+
+
+def _current(line: int, seen: str, at: datetime) -> Line:
+    """The limit's open rows, if they are those that were shown. Raises NotThere, Moved, IllegalMove."""
+    found = line_of(line, at)
+    if found is None:
+        raise NotThere(f"There is no limit {line}.")
+    if found.version != version_of(seen):
+        raise Moved(found, seen=version_of(seen))
+    if not found.rows:
+        raise IllegalMove(f"Limit {line} is over already.")
+    return found
+
+
+def _open_proposal(proposal_id: int, at: datetime) -> LimitProposal:
+    rows = LimitProposal.objects.select_related("by", "closed_by")
+    proposal = rows.filter(pk=proposal_id).first()
+    if proposal is None:
+        raise NotThere(f"There is no proposal {proposal_id}.")
+    if proposal.state != ProposalState.OPEN:
+        by = f" by {name_of(proposal.closed_by)}" if proposal.closed_by else ""
+        raise IllegalMove(f"This proposal was {proposal.state}{by} already.")
+    if proposal.expires_at <= at:
+        raise IllegalMove("This proposal has expired: propose it again.")
+    return proposal
+
+
+def _must_be_anothers(proposal: LimitProposal, actor: Actor) -> None:
+    """Two admins, both of them admins now."""
+    if proposal.by == actor:
+        raise IllegalMove("You proposed this yourself: another admin must agree.")
+    if not allowed(proposal.by, Act.CHANGE_LIMIT):
+        raise IllegalMove(f"{name_of(proposal.by)}, who proposed this, may not change limits any more.")
+
+
+def _read(make: Callable[[], Row]) -> Row:
+    try:
+        return make()
+    except written.Wrong as why:
+        raise Invalid(why.errors) from why
+
+
+def _must_be_alone(row: Row) -> None:
+    """One limit a scope, kind, window and mode: a second one would only hide the first."""
+    same = Limit.objects.filter(
+        kind=row.kind, window=row.window, mode=row.mode, scope_kind=row.scope_kind, scope=row.scope
+    )
+    for limit in same:
+        other = limit.row
+        if other.since == other.until:
+            continue
+        if (other.until is None or row.since < other.until) and (
+            row.until is None or other.since < row.until
+        ):
+            raise IllegalMove(
+                f"There is such a limit: {limit} (number {limit.line}, set by {limit.set_by}). Change that one."
+            )
+
+
+def _must_exist(row: Row) -> None:
+    """A limit on what does not exist would limit nothing, and look as if it did. Raises Invalid."""
+    scope_kind, scope = row.scope_kind, row.scope
+    if scope_kind is LimitScope.ORGANISATION or _is_known(scope_kind, scope):
+        return
+    there = "run under way with the number" if scope_kind is LimitScope.RUN else f"{scope_kind.value} called"
+    raise Invalid([("scope", f"There is no {there} {scope!r}.")])
+
+
+def _is_known(scope_kind: LimitScope, scope: str) -> bool:
+    if scope_kind is LimitScope.RUN:
+        return Run.objects.filter(pk=int(scope), finished_at__isnull=True).exists()
+    installed = names_of((one for one, _ in registry.versions()), settings.MODEL_PRICES)
+    if scope in installed[scope_kind]:
+        return True
+    if scope_kind is LimitScope.WORKFLOW:
+        return Run.objects.filter(workflow=scope).exists()
+    if scope_kind is LimitScope.TEAM:
+        return Team.objects.filter(name=scope).exists()
+    return scope_kind is LimitScope.PROVIDER and scope in {one.name for one in settings.MODEL_PROVIDERS}

@@ -1,0 +1,60 @@
+"""A change of a limit that waits for a second admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+
+class ProposalState(models.TextChoices):
+    OPEN = "open", "open"  # another admin may agree or decline, until it expires
+    AGREED = "agreed", "agreed"  # done
+    DECLINED = "declined", "declined"
+    OVERTAKEN = "overtaken", "overtaken"  # the limit was changed otherwise meanwhile
+    EXPIRED = "expired", "expired"  # nobody agreed in time
+
+
+class LimitProposal(models.Model):
+    """What one admin wants of a limit and may not allow alone. Nothing of it holds before it is agreed to.
+
+    `line` is the limit's first row, `seen` the numbers of the rows that were open when it was proposed: with others it
+    cannot be agreed to any more. `after` is what was written, null to end the limit. `digest` is made of all that.
+    """
+
+    line = models.ForeignKey("runs.Limit", on_delete=models.PROTECT, related_name="proposals")
+    seen = models.CharField(max_length=200)
+    after: models.JSONField[Any, Any] = models.JSONField(null=True)
+    increases: models.JSONField[Any, Any] = models.JSONField(default=list, help_text="a clause each")
+    digest = models.CharField(max_length=64)
+    reason = models.TextField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=ProposalState, default=ProposalState.OPEN)
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=ProposalState.values), name="proposal_state_known"),
+            models.CheckConstraint(
+                condition=~Q(state=ProposalState.AGREED)
+                | (Q(closed_by__isnull=False) & ~Q(closed_by=F("by"))),
+                name="proposal_agreed_by_another",
+            ),
+            models.UniqueConstraint(
+                fields=["line"], condition=Q(state=ProposalState.OPEN), name="proposal_one_open_a_limit"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="open"), name="proposal_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"proposal {self.pk} {self.state}"

@@ -1,0 +1,65 @@
+"""Limits as they stand in the database, for whoever asks often. Decides nothing and writes nothing.
+
+A process keeps the book it has read and asks for the edition alone, one row by its key; it reads anew when that has
+changed. What must hold exactly is checked again by whoever reserves, in its own transaction.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connection
+from django.db.models import F, Q
+
+from runs.engine.record import now
+from runs.limits.applying import Book
+from runs.models import Limit, LimitEdition
+
+_book: Book | None = None
+# Whoever changes limits holds this row until its transaction is over.
+_LOCK = """
+    INSERT INTO runs_limitedition AS edition (id, number) VALUES (1, 0)
+    ON CONFLICT (id) DO UPDATE SET number = edition.number RETURNING number
+"""
+
+
+def lock() -> int:
+    """Wait until nobody else changes limits; the edition. In the one lock order it stands where budgets stand."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK)
+        row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def edition() -> int:
+    """The number of the last change of any limit; 0 before the first. One query."""
+    return LimitEdition.objects.filter(pk=1).values_list("number", flat=True).first() or 0
+
+
+def current() -> Book:
+    """Every limit that holds or will hold, as this process last read them or as they are now. One query while nothing
+    has changed, else two."""
+    global _book
+    number, known = edition(), _book
+    if known is None or known.edition != number:
+        _book = known = book(number)
+    return known
+
+
+def book(number: int = 0, at: datetime | None = None) -> Book:
+    """Every limit that holds or will hold, read now. One query."""
+    moment = at or now()
+    return Book((limit.row for limit in open_rows(moment)), edition=number)
+
+
+def open_rows(at: datetime) -> list[Limit]:
+    """The rows that hold or will hold, in order of lines and time. One query."""
+    later = Q(valid_until__isnull=True) | (Q(valid_until__gt=F("valid_from")) & Q(valid_until__gt=at))
+    return sorted(Limit.objects.filter(later), key=lambda limit: (limit.line, limit.valid_from))
+
+
+def in_force(at: datetime) -> Book:
+    """What held at that moment, past or present, as people had set it then. One query."""
+    rows = Limit.objects.filter(Q(valid_until__isnull=True) | Q(valid_until__gt=at), valid_from__lte=at)
+    return Book(limit.row for limit in rows)
