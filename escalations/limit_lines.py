@@ -16,6 +16,8 @@ from runs.limits.kinds import LimitScope
 from runs.limits.rows import Row
 from runs.models import Limit, Run
 
+NO_END = "no end"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
@@ -35,10 +37,10 @@ class Moved(Refusal):
     """The limit is not what was shown any more; `differences` says in what."""
 
     def __init__(self, found: Line, *, seen: str) -> None:
-        were = list(Limit.objects.filter(pk__in=[int(number) for number in seen.split(",") if number]))
-        before = sorted((limit.row for limit in were if limit.line == found.line), key=lambda row: row.since)
+        rows = Limit.objects.filter(pk__in=[int(number) for number in seen.split(",") if number])
+        were = [limit for limit in rows if limit.line == found.line]
         self.found = found
-        self.differences: list[Change] = _differences(before, found.rows)
+        self.differences = _differences(were, found.rows)
         super().__init__(f"Limit {found.line} {_by_whom(were)}. {self._said()}Nothing was done.")
 
     def _said(self) -> str:
@@ -49,10 +51,15 @@ class Moved(Refusal):
         return f"In force is other than you read: {', '.join(told)}. " if told else ""
 
 
-def _differences(before: Sequence[Row], after: Sequence[Row]) -> list[Change]:
-    """What was shown began in the past, what holds now perhaps later: that alone is no difference worth telling."""
-    found = changes(terms(before), terms(after))
-    return [one for one in found if one["field"] != "from"] or found
+def _differences(were: Sequence[Limit], after: Sequence[Row]) -> list[Change]:
+    """What was shown has ended by now, and what holds began later: the change itself, no difference worth telling."""
+    before = terms(sorted((limit.row for limit in were), key=lambda row: row.since))
+    now = terms(after)
+    for name in {"from", *(("until",) if any(limit.ended_at for limit in were) else ())}:
+        before.pop(name, None)
+        if name == "from" or now.get(name) == NO_END:
+            now.pop(name, None)
+    return changes(before, now)
 
 
 def _by_whom(were: Sequence[Limit]) -> str:
@@ -116,5 +123,5 @@ def _terms(row: Row) -> dict[str, Any]:
         "value": row.amount,
         "mode": row.mode.value,
         "from": row.since.isoformat(timespec="seconds"),
-        "until": row.until.isoformat(timespec="seconds") if row.until else "no end",
+        "until": row.until.isoformat(timespec="seconds") if row.until else NO_END,
     }

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from django.db import connection
 from django.db.models import F, Q
+from django.db.models.functions import Now
 
-from runs.engine.record import now
 from runs.limits.applying import Book
 from runs.models import Limit, LimitEdition
 
@@ -47,16 +47,17 @@ def current() -> Book:
     return known
 
 
-def book(number: int = 0, at: datetime | None = None) -> Book:
+def book(number: int = 0) -> Book:
     """Every limit that holds or will hold, read now. One query."""
-    moment = at or now()
-    return Book((limit.row for limit in open_rows(moment)), edition=number)
+    return Book((limit.row for limit in open_rows()), edition=number)
 
 
-def open_rows(at: datetime) -> list[Limit]:
-    """The rows that hold or will hold, in order of lines and time. One query."""
-    later = Q(valid_until__isnull=True) | (Q(valid_until__gt=F("valid_from")) & Q(valid_until__gt=at))
-    return sorted(Limit.objects.filter(later), key=lambda limit: (limit.line, limit.valid_from))
+def open_rows(at: datetime | None = None) -> list[Limit]:
+    """The rows that hold or will hold at that moment, or now, in order of lines and time. One query."""
+    moment = Now() if at is None else at
+    later = Q(valid_until__gt=F("valid_from")) & Q(valid_until__gt=moment)
+    rows = Limit.objects.filter(Q(valid_until__isnull=True) | later)
+    return sorted(rows, key=lambda limit: (limit.line, limit.valid_from))
 
 
 def in_force(at: datetime) -> Book:
