@@ -4,7 +4,7 @@ who he is, and nothing is journalled. The caller holds the edition's row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -68,10 +68,11 @@ class Plan:
         return _course(self.found.rows, at) == _course(self.rows.after, at)
 
 
-def plan_of(found: Line, wish: Wish, at: datetime) -> Plan:
-    """What comes of a wish now. One query, over the limits that hold beside it."""
+def plan_of(found: Line, wish: Wish, at: datetime, known: Iterable[Limit] | None = None) -> Plan:
+    """What comes of a wish now. `known`: every open row, if it has been read already; else one query."""
     rows = replaced(found.rows, wish.new, at=at, then_as_before=wish.then_as_before)
-    more = increases(found.rows, rows.after, at=at, beside=_beside(found, at))
+    beside = _beside(found, in_force.open_rows(at) if known is None else known)
+    more = increases(found.rows, rows.after, at=at, beside=beside)
     return Plan(found=found, rows=rows, more=more)
 
 
@@ -161,8 +162,10 @@ def _not_past(since: str, at: datetime) -> str:
     return since if moment > at else ""
 
 
-def _beside(found: Line, at: datetime) -> tuple[Row, ...]:
+def _beside(found: Line, known: Iterable[Limit]) -> tuple[Row, ...]:
     """Every other limit of the same kind and window that holds or will hold."""
+    if not found.rows:
+        return ()
     same = (found.rows[0].kind, found.rows[0].window)
-    others = (limit.row for limit in in_force.open_rows(at) if limit.line != found.line)
+    others = (limit.row for limit in known if limit.line != found.line)
     return tuple(row for row in others if (row.kind, row.window) == same)

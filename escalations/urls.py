@@ -3,7 +3,7 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from escalations.views import acts, controls, frame, inbox, interventions, people, search, starts
+from escalations.views import acts, controls, frame, inbox, interventions, limits, people, search, starts
 
 urlpatterns = [
     path("sign-in", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
@@ -39,6 +39,18 @@ urlpatterns = [
     path("controls/<int:control_id>/release", controls.release, name="release"),
     path("controls/<int:control_id>/resume", controls.resume_all, name="resume-all"),
     path("controls/runs/<int:run_id>/resume", controls.resume, name="resume"),
+    # Limits
+    path("limits/", limits.page, name="limits"),
+    path("limits/list", limits.listed, name="limits-list"),
+    path("limits/proposals", limits.proposals, name="limits-proposals"),
+    path("limits/new", limits.new, name="limit-new"),
+    path("limits/set", limits.set_limit, name="limit-set"),
+    path("limits/<int:line>", limits.page, name="limit"),
+    path("limits/<int:line>/asks", limits.asks, name="limit-asks"),
+    path("limits/<int:line>/change", limits.change, name="limit-change"),
+    path("limits/<int:line>/end", limits.end, name="limit-end"),
+    path("limits/proposals/<int:proposal_id>/agree", limits.agree, name="limit-agree"),
+    path("limits/proposals/<int:proposal_id>/decline", limits.decline, name="limit-decline"),
     # Interventions
     path("interventions/", interventions.page, name="interventions"),
     path("interventions/list", interventions.listed, name="interventions-list"),

@@ -76,6 +76,18 @@ PAGES: dict[str, May] = {
     "release": PEOPLE,
     "resume-all": PEOPLE,
     "resume": PEOPLE,
+    # Limits, and the acts on them
+    "limits": PEOPLE,
+    "limits-list": PEOPLE,
+    "limits-proposals": PEOPLE,
+    "limit-new": PEOPLE,
+    "limit-set": PEOPLE,
+    "limit": PEOPLE,
+    "limit-asks": PEOPLE,
+    "limit-change": PEOPLE,
+    "limit-end": PEOPLE,
+    "limit-agree": PEOPLE,
+    "limit-decline": PEOPLE,
     # Interventions
     "interventions": PEOPLE,
     "interventions-list": PEOPLE,

@@ -1,7 +1,8 @@
 // The live socket: keeps the last number heard, replays what was missed, says how late the page is. Entries of the
 // journal are taken in order and without a gap. What comes rendered with an entry is put in its place; for the rest,
 // and for whatever came without, components listen to the events that are sent on <body> and fetch themselves anew:
-// live:journal, live:places, live:inbox (the card), live:queue, live:controls, live:held, live:runs, live:run.
+// live:journal, live:places, live:inbox (the card), live:queue, live:controls, live:held, live:limits, live:runs,
+// live:run.
 (() => {
   "use strict";
   const badge = document.getElementById("live");
@@ -9,6 +10,7 @@
 
   const STALE = 15_000;
   const CONTROLS = /^(engage|release) (pause|stop)$|^resume$/;
+  const LIMITS = /\blimit\b/;
   const body = document.body;
   const word = badge.querySelector("b");
   const time = badge.querySelector("span");
@@ -45,7 +47,7 @@
     }
   }
   function everything() {
-    send("live:journal", "live:places", "live:inbox", "live:queue", "live:controls", "live:held", "live:runs", "live:run");
+    send("live:journal", "live:places", "live:inbox", "live:queue", "live:controls", "live:held", "live:limits", "live:runs", "live:run");
   }
 
   // A component as it was rendered for everybody with these roles; false when it is not on this page.
@@ -68,6 +70,7 @@
     const control = CONTROLS.test(message.act);
     if (message.escalation !== null) send("live:inbox");
     if (control) send("live:controls", "live:inbox");
+    if (LIMITS.test(message.act)) send("live:limits");
     const parts = message.parts;
     // Empty: what this entry changed comes with a later one that is on its way already.
     if (parts && !Object.keys(parts).length) return pending(message.escalation !== null, control);

@@ -1,0 +1,238 @@
+"""The limits page and its forms. Every rule is in `escalations.limits`; what is shown comes from `limits_table`.
+
+The forms are plain: each answers with a redirect, or with the page again: what was typed kept, what was refused said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from escalations import limits, limits_table
+from escalations.expected import Invalid, NotThere, Refusal
+from escalations.limit_changes import Plan, Wish, plan_of
+from escalations.limit_lines import Line, Moved
+from escalations.limits import Proposed
+from escalations.limits_table import Wanted
+from escalations.models import LimitProposal
+from escalations.roles import Act
+from escalations.views.actors import actor_of
+from runs.limits import written
+from runs.models import Limit
+
+_PLACE = ("team", "workflow", "agent", "tool", "model")
+_FIELDS = ("what", "scope_kind", "scope", "value", "mode", "since", "until", "then", "reason")
+
+
+@require_safe
+def page(request: HttpRequest, line: int | None = None) -> HttpResponse:
+    """Every limit; one of them in full with its form and history; what applies at a place.
+
+    A limit is found by the number of any of its rows.
+    """
+    first = Limit.objects.filter(pk=line).values_list("first", flat=True).first() if line else None
+    return redirect("limit", line=first) if first else _page(request, line=line)
+
+
+@require_safe
+def new(request: HttpRequest) -> HttpResponse:
+    """The page with the form of a new limit."""
+    return _page(request, making=True)
+
+
+@require_safe
+def listed(request: HttpRequest) -> HttpResponse:
+    """The table alone."""
+    proposals = limits_table.open_proposals(timezone.now())
+    return render(request, "escalations/_limits.html", _table_context(request, proposals))
+
+
+@require_safe
+def proposals(request: HttpRequest) -> HttpResponse:
+    """What waits for a second admin, alone."""
+    waiting = limits_table.open_proposals(timezone.now())
+    return render(request, "escalations/_limit_proposals.html", {"proposals": waiting})
+
+
+@require_safe
+def asks(request: HttpRequest, line: int) -> HttpResponse:
+    """What a change would ask for, alone."""
+    at = timezone.now()
+    found = limits_table.line_of(limits_table.history(line), line, at)
+    if not found.rows:
+        raise Http404(f"There is no limit {line} that holds.")
+    context = _asks_context(found, request.GET, at, limits_table.rows_now())
+    return render(request, "escalations/_limit_asks.html", context | {"line": found})
+
+
+@require_POST
+def set_limit(request: HttpRequest) -> HttpResponse:
+    given, reason = request.POST.dict(), request.POST.get("reason", "")
+
+    def act() -> tuple[int, str]:
+        done = limits.set_limit(actor=actor_of(request), given=given, reason=reason)
+        return done.line, "The limit is set."
+
+    return _act(request, act, making=True)
+
+
+@require_POST
+def change(request: HttpRequest, line: int) -> HttpResponse:
+    given = request.POST
+
+    def act() -> tuple[int, str]:
+        done = limits.change(
+            actor=actor_of(request),
+            line=line,
+            seen=given.get("seen", ""),
+            given=given.dict(),
+            reason=given.get("reason", ""),
+        )
+        return line, _said(done, "The limit is changed.")
+
+    return _act(request, act, line=line)
+
+
+@require_POST
+def end(request: HttpRequest, line: int) -> HttpResponse:
+    given = request.POST
+
+    def act() -> tuple[int, str]:
+        seen, reason = given.get("seen", ""), given.get("reason", "")
+        done = limits.end(actor=actor_of(request), line=line, seen=seen, reason=reason)
+        return line, _said(done, "The limit is over.")
+
+    return _act(request, act, line=line)
+
+
+@require_POST
+def agree(request: HttpRequest, proposal_id: int) -> HttpResponse:
+    given = request.POST
+
+    def act() -> tuple[int, str]:
+        digest, reason = given.get("digest", ""), given.get("reason", "")
+        done = limits.agree(actor=actor_of(request), proposal_id=proposal_id, digest=digest, reason=reason)
+        return done.line, "You agreed: the limit is changed."
+
+    return _act(request, act)
+
+
+@require_POST
+def decline(request: HttpRequest, proposal_id: int) -> HttpResponse:
+    def act() -> tuple[int, str]:
+        reason = request.POST.get("reason", "")
+        proposal = limits.decline(actor=actor_of(request), proposal_id=proposal_id, reason=reason)
+        return proposal.line_id, "Declined: the limit stays as it is."
+
+    return _act(request, act)
+
+
+def _said(done: limits.Done | Proposed, words: str) -> str:
+    if isinstance(done, Proposed):
+        return "Proposed: another admin must agree. Until then the limit stays as it is."
+    return words
+
+
+def _act(
+    request: HttpRequest, act: Callable[[], tuple[int, str]], *, line: int | None = None, making: bool = False
+) -> HttpResponse:
+    try:
+        number, said = act()
+    except NotThere as why:
+        raise Http404(why.sentence) from why
+    except Refusal as refusal:
+        return _page(request, line=line, making=making, refusal=refusal)
+    messages.success(request, said, extra_tags="hand" if said.startswith("Proposed") else "sound")
+    return redirect("limit", line=number)
+
+
+def _page(
+    request: HttpRequest, *, line: int | None = None, making: bool = False, refusal: Refusal | None = None
+) -> HttpResponse:
+    at = timezone.now()
+    waiting = limits_table.open_proposals(at)
+    context = _table_context(request, waiting)
+    context |= {
+        "place": "limits",
+        "proposals": waiting,
+        "choices": limits_table.choices(),
+        "making": making,
+        "refusal": refusal,
+        "errors": dict(refusal.errors) if isinstance(refusal, Invalid) else {},
+        "differences": refusal.differences if isinstance(refusal, Moved) else [],
+        "typed": _typed(request),
+        "now": at,
+    }
+    context |= _applies_context(request, context["limits"], at)
+    if line is not None:
+        context |= _line_context(request, line, at, context["limits"])
+    return render(request, "escalations/limits.html", context, status=refusal.status if refusal else 200)
+
+
+def _table_context(request: HttpRequest, waiting: list[LimitProposal]) -> dict[str, Any]:
+    given = request.GET
+    wanted = Wanted(
+        scope_kind=given.get("by_scope", "")[:20],
+        what=given.get("by_what", "")[:40],
+        by=given.get("by", "")[:20],
+        text=given.get("text", "").strip()[:100],
+    )
+    rows = limits_table.rows_now()
+    narrowed = {name: given[name] for name in ("by_scope", "by_what", "by", "text") if given.get(name)}
+    return {
+        "limits": rows,
+        "table": limits_table.table(rows, waiting, wanted),
+        "wanted": wanted,
+        "narrowed": narrowed,
+        "words_of": {name: words for name, words, _ in limits_table.choices().whats},
+    }
+
+
+def _applies_context(request: HttpRequest, rows: list[Limit], at: datetime) -> dict[str, Any]:
+    given = request.GET.dict()
+    where = limits_table.place(given)
+    applied = limits_table.effective(rows, where, at)
+    return {
+        "where": {name: getattr(where, name) for name in _PLACE},
+        "asked_where": any(given.get(name) for name in _PLACE),
+        "applied": [(one, limits_table.because(one)) for one in applied],
+    }
+
+
+def _line_context(request: HttpRequest, line: int, at: datetime, known: list[Limit]) -> dict[str, Any]:
+    """One limit: its history, and for what holds the form with what it would ask for."""
+    rows = limits_table.history(line)
+    if not rows:
+        raise Http404(f"There is no limit {line}.")
+    found = limits_table.line_of(rows, line, at)
+    context: dict[str, Any] = {"line": found, "history": rows, "newest": rows[0]}
+    if not found.rows:
+        return context
+    first = found.rows[0]
+    given = _typed(request) or written.as_written(first)
+    ends = plan_of(found, Wish(act=Act.END_LIMIT, new=None), at, known)
+    context |= {"first": first, "form": given, "end_asks": limits_table.asks(ends, at)}
+    return context | (_asks_context(found, given, at, known) if _typed(request) else {})
+
+
+def _asks_context(found: Line, given: Mapping[str, str], at: datetime, known: list[Limit]) -> dict[str, Any]:
+    """What the change would ask for; what cannot be read is said where it was written."""
+    try:
+        plan: Plan = plan_of(found, limits.wish(found, given, at), at, known)
+    except Invalid as wrong:
+        return {"plan": None, "unread": wrong.errors}
+    tone, sentence = limits_table.asks(plan, at)
+    return {"plan": plan, "tone": tone, "asks": sentence}
+
+
+def _typed(request: HttpRequest) -> dict[str, str]:
+    """What came with a form, of a POST or of a GET that only asks; empty for a page that was just opened."""
+    given = request.POST if request.method == "POST" else request.GET
+    return {name: given.get(name, "") for name in _FIELDS} if "value" in given else {}
