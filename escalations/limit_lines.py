@@ -13,10 +13,8 @@ from escalations.audit.record import Subject
 from escalations.changes import Change, changes
 from escalations.expected import Refusal, clock
 from runs.limits.kinds import LimitScope
-from runs.limits.rows import Row
+from runs.limits.rows import NO_END, Row, moment_words
 from runs.models import Limit, Run
-
-NO_END = "no end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,21 +105,20 @@ def about(line: int) -> Subject:
 
 
 def terms(rows: Sequence[Row]) -> dict[str, Any]:
-    """What a limit says, for before and after: the first row plainly, those planned after it by number."""
+    """What a limit says, for before and after: what holds first by field, what is planned after it in a line each."""
     if not rows:
         return {}
     first, *planned = rows
-    found = _terms(first)
-    for number, row in enumerate(planned, start=1):
-        found |= {f"then {number}: {name}": value for name, value in _terms(row).items()}
-    return found
-
-
-def _terms(row: Row) -> dict[str, Any]:
-    return {
-        "what": f"{row.what} of {row.scope_words}",
-        "value": row.amount,
-        "mode": row.mode.value,
-        "from": row.since.isoformat(timespec="seconds"),
-        "until": row.until.isoformat(timespec="seconds") if row.until else NO_END,
+    found = {
+        "what": f"{first.what} of {first.scope_words}",
+        "value": first.amount,
+        "mode": first.mode.value,
+        "from": moment_words(first.since),
+        "until": moment_words(first.until),
     }
+    for number, row in enumerate(planned):
+        found[f"then {number + 1}" if number else "then"] = (
+            f"{row.amount}, {row.mode.value}, from {moment_words(row.since)}"
+            + (f" until {moment_words(row.until)}" if row.until else "")
+        )
+    return found

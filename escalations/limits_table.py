@@ -73,9 +73,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The groups from wide to narrow; how many rows are shown, match, and are there."""
+    """The groups from wide to narrow; how many rows are shown, match, are there, and are people's."""
 
     groups: tuple[Group, ...]
+    people: int
     shown: int
     matching: int
     total: int
@@ -113,6 +114,7 @@ def table(limits: Iterable[Limit], proposals: Iterable[LimitProposal], wanted: W
         groups=tuple(
             Group(scope_kind=kind, scope=name, rows=tuple(rows)) for (kind, name), rows in groups.items()
         ),
+        people=len(lines),
         shown=min(MOST, len(matching)),
         matching=len(matching),
         total=len(every),

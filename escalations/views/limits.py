@@ -213,6 +213,7 @@ def _line_context(request: HttpRequest, line: int, at: datetime, known: list[Lim
         raise Http404(f"There is no limit {line}.")
     found = limits_table.line_of(rows, line, at)
     context: dict[str, Any] = {"line": found, "history": rows, "newest": rows[0]}
+    context["holding"] = next((one.pk for one in found.limits if one.valid_from <= at), None)
     if not found.rows:
         return context
     first = found.rows[0]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runs.limits.kinds import TABLE, LimitKind, LimitScope, Mode, Window
-from runs.limits.rows import Row
+from runs.limits.rows import Row, moment_words
 from runs.limits.units import shown
 
 # The value up to which one admin may allow alone; None: any value, and none at all.
@@ -30,13 +30,16 @@ class Increase:
     since: datetime
     until: datetime | None
     to: int | None
+    later: bool = False  # whether it begins only after the change
 
     @property
     def says(self) -> str:
-        """One clause: what goes from what to what."""
+        """One clause: what goes from what to what, and for how long."""
         allowed = "no limit" if self.to is None else shown(TABLE[self.row.kind].unit, self.to)
         verb = {Mode.ENFORCE: "", Mode.WARN: " before anybody is warned", Mode.OBSERVE: " before it is noted"}
-        return f"{self.row.what}{verb[self.row.mode]}: from {self.row.amount} to {allowed}"
+        begins = f", from {moment_words(self.since)} on" if self.later else ""
+        ends = f", until {moment_words(self.until)}" if self.until else ""
+        return f"{self.row.what}{verb[self.row.mode]}: from {self.row.amount} to {allowed}{begins}{ends}"
 
     def above(self, alone: Alone) -> bool:
         """Whether one admin may not allow it alone. Only what was enforced counts."""
@@ -70,7 +73,7 @@ def _unmatched(row: Row, rivals: Iterable[Row], at: datetime) -> list[Increase]:
             continue
         if found and found[-1].until == since and found[-1].to == to:
             since = found.pop().since
-        found.append(Increase(row=row, since=since, until=until, to=to))
+        found.append(Increase(row=row, since=since, until=until, to=to, later=since > at))
     return found
 
 

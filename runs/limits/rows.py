@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from runs.limits.kinds import TABLE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.units import shown
+
+NO_END = "no end"
+
+
+def moment_words(moment: datetime | None) -> str:
+    """A moment to the second in UTC, as sentences about limits say it; None is without end."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else NO_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
