@@ -13,7 +13,6 @@ from escalations.limit_changes import Plan
 from escalations.limit_lines import Line
 from escalations.models import LimitProposal, ProposalState
 from runs import registry
-from runs.definitions import Workflow
 from runs.engine import limits as in_force
 from runs.limits import fixed
 from runs.limits.applying import Applied, applies
@@ -167,14 +166,20 @@ def effective(limits: Iterable[Limit], to: Where, at: datetime) -> list[Applied]
 
 
 def place(given: Mapping[str, str]) -> Where:
-    """The place that a form names; a workflow's team goes with it."""
+    """The place that a form names; a workflow's team goes with it, whatever else was chosen there."""
     named = {
         name: given.get(name, "").strip()[:150] for name in ("team", "workflow", "agent", "tool", "model")
     }
     found = registry.newest(named["workflow"]) if named["workflow"] else None
-    if isinstance(found, Workflow) and not named["team"]:
+    if found:
         named["team"] = found.team
-    return Where(**named)
+    return Where(
+        team=named["team"],
+        workflow=named["workflow"],
+        agent=named["agent"],
+        tool=named["tool"],
+        model=named["model"],
+    )
 
 
 def because(applied: Applied) -> str:

@@ -62,7 +62,7 @@ DROP FUNCTION limit_edition_grows();
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0014_size"),
+        ("runs", "0015_kept_by_triggers"),
     ]
 
     operations = [

@@ -13,17 +13,18 @@ from django.contrib.auth.models import User
 from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 
-from escalations import claims, controls, decisions, starts
+from escalations import claims, controls, decisions, limits, starts
 from escalations.audit import chain, export
 from escalations.audit.filters import Filters
 from escalations.expected import IllegalMove, Refusal
-from escalations.models import Decision, Escalation, JournalEntry
+from escalations.models import Decision, Escalation, JournalEntry, LimitProposal
 from escalations.roles import Act
 from runs.engine import answers, holds, sweep
-from runs.models import Control, Question, Run
+from runs.models import Control, Limit, Question, Run
 from tests import factories
 from tests.deploys import flows as deploys
 from tests.factories import at_once, journal, shown
+from tests.limits import setting
 from tests.runs import flows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,6 +53,8 @@ def state_of_the_world() -> dict[str, Any]:
         "escalations": list(Escalation.objects.order_by("pk").values()),
         "decisions": Decision.objects.count(),
         "controls": list(Control.objects.order_by("pk").values("pk", "released_at", "released_by")),
+        "limits": list(Limit.objects.order_by("pk").values()),
+        "proposals": list(LimitProposal.objects.order_by("pk").values()),
     }
 
 
@@ -88,6 +91,32 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
             actor=actor, workflow="writing", raw_input=order, start_key="audited"
         ),
         Act.EXPORT: lambda: export.export(actor=actor, filters=Filters()),
+        **_on_limits(actor),
+    }
+
+
+def _on_limits(actor: User) -> dict[Act, Callable[[], Any]]:
+    other = factories.person("second", "admin")
+    lowered, over, raised, agreed, declined = (
+        setting.made(actor, what=what, mode=mode)
+        for what, mode in (
+            ("turns/run", "enforce"),
+            ("turns/run", "warn"),
+            ("model_calls/run", "enforce"),
+            ("tool_calls/run", "enforce"),
+            ("retries/run", "enforce"),
+        )
+    )
+    mine, theirs = (
+        setting.change(other, number, "why", value="9000").proposal for number in (agreed, declined)
+    )
+    return {
+        Act.SET_LIMIT: lambda: setting.made(actor, what="cost/day", value="$5"),
+        Act.CHANGE_LIMIT: lambda: setting.change(actor, lowered, value="3"),
+        Act.END_LIMIT: lambda: limits.end(actor=actor, line=over, seen=setting.seen(over), reason="why"),
+        Act.PROPOSE_LIMIT: lambda: setting.change(actor, raised, "why", value="9000"),
+        Act.AGREE_LIMIT: lambda: limits.agree(actor=actor, proposal_id=mine.pk, digest=mine.digest),
+        Act.DECLINE_LIMIT: lambda: limits.decline(actor=actor, proposal_id=theirs.pk),
     }
 
 

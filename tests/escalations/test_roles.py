@@ -11,18 +11,19 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection
 
 import escalations
-from escalations import claims, controls, decisions, roles, starts
+from escalations import claims, controls, decisions, limits, roles, starts
 from escalations.audit import export
 from escalations.audit.filters import Filters
 from escalations.expected import NotAllowed
-from escalations.models import Decision, Escalation
+from escalations.models import Decision, Escalation, LimitProposal
 from escalations.roles import TABLE, Act, Actor, Role, System
-from runs.models import Control, Run
+from runs.models import Control, Limit, Run
 from runs.recorded.toolsets import Toolsets
 from runs.recorded.trace import read
 from tests import factories
 from tests.deploys import flows as deploys
 from tests.factories import approval, journal, shown
+from tests.limits import setting
 from tests.recorded import traces
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,6 +132,42 @@ def _export() -> Attempt:
     return lambda actor: list(export.export(actor=actor, filters=Filters()))
 
 
+def _limit(**given: str) -> int:
+    return setting.made(factories.person("setter", "admin"), **given)
+
+
+def _set_limit() -> Attempt:
+    return lambda actor: limits.set_limit(actor=actor, given=setting.TURNS)
+
+
+def _change_limit() -> Attempt:
+    number = _limit()
+    given, seen = {"value": "3", "mode": "enforce"}, setting.seen(number)
+    return lambda actor: limits.change(actor=actor, line=number, seen=seen, given=given)
+
+
+def _end_limit() -> Attempt:
+    number = _limit(mode="warn")
+    seen = setting.seen(number)
+    return lambda actor: limits.end(actor=actor, line=number, seen=seen, reason="too loud")
+
+
+def _proposed() -> LimitProposal:
+    number = _limit()
+    setting.change(User.objects.get(username="setter"), number, "why", value="9000")
+    return LimitProposal.objects.get()
+
+
+def _agree() -> Attempt:
+    proposal = _proposed()
+    return lambda actor: limits.agree(actor=actor, proposal_id=proposal.pk, digest=proposal.digest)
+
+
+def _decline() -> Attempt:
+    proposal = _proposed()
+    return lambda actor: limits.decline(actor=actor, proposal_id=proposal.pk)
+
+
 ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "decisions.approve": (Act.APPROVE, _approve),
     "decisions.edit": (Act.EDIT, _edit),
@@ -149,6 +186,11 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "starts.start_run": (Act.START, _start),
     "starts.take_in_recording": (Act.START, _take_in),
     "audit.export.export": (Act.EXPORT, _export),
+    "limits.set_limit": (Act.SET_LIMIT, _set_limit),
+    "limits.change": (Act.CHANGE_LIMIT, _change_limit),
+    "limits.end": (Act.END_LIMIT, _end_limit),
+    "limits.agree": (Act.AGREE_LIMIT, _agree),
+    "limits.decline": (Act.DECLINE_LIMIT, _decline),
 }
 
 ACTORS: dict[str, tuple[Callable[[], Actor], frozenset[Role]]] = {
@@ -208,6 +250,8 @@ def _world() -> list[object]:
         list(Control.objects.order_by("pk").values("pk", "released_at")),
         list(Run.objects.order_by("pk").values("pk", "state", "hold", "event_seq")),
         Decision.objects.count(),
+        list(Limit.objects.order_by("pk").values("pk", "valid_until", "ended_by")),
+        list(LimitProposal.objects.order_by("pk").values("pk", "state")),
     ]
 
 
