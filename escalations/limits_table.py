@@ -16,7 +16,7 @@ from runs import registry
 from runs.engine import limits as in_force
 from runs.limits import fixed
 from runs.limits.applying import Applied, applies
-from runs.limits.kinds import KEYS, PLACE, TABLE, LimitScope, Mode, key, says
+from runs.limits.kinds import ASKED, KEYS, PLACE, TABLE, LimitScope, Mode, key, says
 from runs.limits.names import names_of
 from runs.limits.rows import Row, Where
 from runs.limits.units import EXAMPLES, shown
@@ -213,6 +213,11 @@ def asks(plan: Plan, at: datetime) -> tuple[str, str]:
         f"It allows more ({told}) than one admin may allow alone ({amount}): it asks for a reason, and another admin "
         f"must agree within {hours} hours. Until then everything stays as it is."
     )
+
+
+def not_asked() -> tuple[str, ...]:
+    """What people can limit and no guard asks about yet. The page says so: an enforced limit would be believed."""
+    return tuple(says(*what) for what in KEYS.values() if what not in ASKED)
 
 
 def choices() -> Choices:

@@ -164,6 +164,7 @@ def _page(
         "proposals": waiting,
         "choices": limits_table.choices(),
         "making": making,
+        "not_asked": limits_table.not_asked(),
         "refusal": refusal,
         "errors": dict(refusal.errors) if isinstance(refusal, Invalid) else {},
         "differences": refusal.differences if isinstance(refusal, Moved) else [],

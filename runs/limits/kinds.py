@@ -163,3 +163,6 @@ def key(kind: LimitKind, window: Window) -> str:
 KEYS: Mapping[str, tuple[LimitKind, Window]] = {
     key(kind, window): (kind, window) for kind in SETTABLE for window in TABLE[kind].windows
 }
+# What some guard asks before it lets something happen. Whoever builds such a guard adds its kinds and windows here:
+# until then the page says that a limit of that kind is kept and shown, and stops nothing.
+ASKED: frozenset[tuple[LimitKind, Window]] = frozenset()
