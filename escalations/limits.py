@@ -18,7 +18,7 @@ from escalations import limit_changes
 from escalations.audit.record import Subject, append
 from escalations.audit.refused import Given, Named, recorded
 from escalations.changes import changes
-from escalations.expected import IllegalMove, Invalid, NotThere
+from escalations.expected import IllegalMove, Invalid, NotAllowed, NotThere
 from escalations.limit_changes import NOTHING, Plan, Wish, plan_of
 from escalations.limit_lines import Line, Moved, about, line_of, terms, version_of
 from escalations.models import LimitProposal, ProposalState
@@ -209,6 +209,8 @@ def _do(actor: Actor, found: Line, wished: Wish, reason: str, at: datetime) -> D
         raise Invalid([("value", "Nothing was changed.")])
     if not plan.more:
         reason = cut_text(reason)
+    elif not isinstance(actor, User):
+        raise NotAllowed(f"{name_of(actor)} may only lower limits: {plan.more[0].says} is for an admin.")
     else:
         reason = given_text("reason", reason, required=f"Say why: it allows more ({plan.more[0].says}).")
     if plan.needs_another:

@@ -76,9 +76,10 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.RELEASE_STOP: _ACTING,
     Act.RESUME: _ACTING,
     Act.START: _ACTING | {Role.SYSTEM},
-    # Whether a change of a limit needs a reason or a second admin is `runs.limits.increasing`.
-    Act.SET_LIMIT: frozenset({Role.ADMIN}),
-    Act.CHANGE_LIMIT: frozenset({Role.ADMIN}),
+    # Whether a change of a limit needs a reason or a second admin is `runs.limits.increasing`; the command line only
+    # lowers.
+    Act.SET_LIMIT: frozenset({Role.ADMIN, Role.SYSTEM}),
+    Act.CHANGE_LIMIT: frozenset({Role.ADMIN, Role.SYSTEM}),
     Act.END_LIMIT: frozenset({Role.ADMIN}),
     Act.PROPOSE_LIMIT: frozenset({Role.ADMIN}),
     Act.AGREE_LIMIT: frozenset({Role.ADMIN}),
