@@ -15,12 +15,14 @@ that its own scope covers: there `value` is the smallest cap and `holding` has e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from runs.limits.kinds import PLACE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.rows import Row, Where
+
+What = tuple[LimitKind, Window]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +50,9 @@ class Applied:
         return says(self.kind, self.window)
 
 
-def applies(limits: Iterable[Row], *, to: Where, at: datetime) -> dict[tuple[LimitKind, Window], Applied]:
+def applies(limits: Iterable[Row], *, to: Where, at: datetime) -> dict[What, Applied]:
     """Every kind and window that some limit covers at that place and time, in the table's order."""
-    found: dict[tuple[LimitKind, Window], list[Row]] = {}
+    found: dict[What, list[Row]] = {}
     for row in limits:
         if row.holds(at) and row.covers(to):
             found.setdefault((row.kind, row.window), []).append(row)
@@ -75,38 +77,49 @@ class Book:
     Immutable once made; `edition` is the number of the last change that is in it.
     """
 
-    __slots__ = ("_by_scope", "edition", "rows")
+    __slots__ = ("_by_what", "edition", "rows")
 
     def __init__(self, rows: Iterable[Row], *, edition: int = 0) -> None:
         self.rows = tuple(rows)
         self.edition = edition
-        by_scope: dict[tuple[LimitScope, str], list[Row]] = {}
-        for row in self.rows:
-            by_scope.setdefault((row.scope_kind, row.scope), []).append(row)
-        self._by_scope: Mapping[tuple[LimitScope, str], list[Row]] = by_scope
+        # By kind and window, then by scope: the widest first, as caps are asked.
+        self._by_what: dict[What, dict[LimitScope, dict[str, list[Row]]]] = {}
+        for row in sorted(self.rows, key=lambda row: (row.scope_kind.specific, row.value, row.id)):
+            scopes = self._by_what.setdefault((row.kind, row.window), {})
+            scopes.setdefault(row.scope_kind, {}).setdefault(row.scope, []).append(row)
 
     def covering(self, to: Where) -> list[Row]:
         """Those that cover the place at any time."""
-        keys = [(LimitScope.ORGANISATION, "")]
-        keys += [(scope, to.name(scope)) for scope in LimitScope if scope is not LimitScope.ORGANISATION]
-        near = (row for key in keys for row in self._by_scope.get(key, ()))
-        return [row for row in near if row.covers(to)]
+        return [row for what in self._by_what for row in self._near(what, to)]
 
-    def applies(self, *, to: Where, at: datetime) -> dict[tuple[LimitKind, Window], Applied]:
+    def _near(self, what: What, to: Where) -> list[Row]:
+        """Those of that kind and window that cover the place at any time, the widest first."""
+        found: list[Row] = []
+        for scope_kind, names in self._by_what.get(what, {}).items():
+            name = "" if scope_kind is LimitScope.ORGANISATION else to.name(scope_kind)
+            rows = names.get(name) if name or scope_kind is LimitScope.ORGANISATION else None
+            if rows:
+                found += [row for row in rows if not row.within or row.within == to.workflow]
+        return found
+
+    def applies(self, *, to: Where, at: datetime) -> dict[What, Applied]:
         """As `applies`, over this book."""
         return applies(self.covering(to), to=to, at=at)
 
     def caps(self, kind: LimitKind, window: Window, *, to: Where, at: datetime) -> tuple[Row, ...]:
         """Every enforced limit of that kind and window there, the widest scope first: the order to reserve in."""
-        near = (row for row in self.covering(to) if (row.kind, row.window) == (kind, window))
-        held = [row for row in near if row.mode is Mode.ENFORCE and row.holds(at)]
-        return tuple(sorted(held, key=lambda row: (row.scope_kind.specific, row.value, row.id)))
+        return tuple(
+            row for row in self._near((kind, window), to) if row.mode is Mode.ENFORCE and row.holds(at)
+        )
 
     def bound(
         self, kind: LimitKind, window: Window, *, to: Where, at: datetime, fixed: Iterable[Row] = ()
     ) -> Row | None:
         """The enforced limit that decides there, those of the definition (`runs.limits.fixed`) among them."""
-        rows = (*self.covering(to), *(row for row in fixed if row.covers(to)))
-        same = (row for row in rows if (row.kind, row.window) == (kind, window))
-        held = [row for row in same if row.mode is Mode.ENFORCE and row.holds(at)]
+        what = (kind, window)
+        rows = (
+            *self._near(what, to),
+            *(row for row in fixed if (row.kind, row.window) == what and row.covers(to)),
+        )
+        held = [row for row in rows if row.mode is Mode.ENFORCE and row.holds(at)]
         return min(held, key=lambda row: row.strictness, default=None)

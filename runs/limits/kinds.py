@@ -52,7 +52,7 @@ class Mode(enum.StrEnum):
 
     @property
     def strength(self) -> int:
-        return list(Mode).index(self)
+        return _STRENGTH[self]
 
 
 class LimitScope(enum.StrEnum):
@@ -69,9 +69,11 @@ class LimitScope(enum.StrEnum):
 
     @property
     def specific(self) -> int:
-        return list(LimitScope).index(self)
+        return _SPECIFIC[self]
 
 
+_STRENGTH = {mode: n for n, mode in enumerate(Mode)}
+_SPECIFIC = {scope: n for n, scope in enumerate(LimitScope)}
 S, W = LimitScope, Window
 _EVERY = tuple(LimitScope)
 _PLACES = (S.ORGANISATION, S.TEAM, S.WORKFLOW, S.RUN)
