@@ -126,6 +126,7 @@ def sealed(proposal: LimitProposal) -> str:
             "line": proposal.line_id,
             "seen": proposal.seen,
             "after": proposal.after,
+            "increases": proposal.increases,
             "reason": proposal.reason,
             "by": proposal.by_id,
         }

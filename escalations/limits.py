@@ -130,7 +130,8 @@ def end(*, actor: Actor, line: int, seen: str, reason: str = "") -> Done | Propo
 def agree(*, actor: Actor, proposal_id: int, digest: str, reason: str = "") -> Done:
     """Let happen what another admin proposed, exactly as it was shown.
 
-    Raises NotAllowed, NotThere, IllegalMove (closed, expired, one's own, past), Moved (the limit has changed).
+    Raises NotAllowed, NotThere, Moved (the limit has changed), IllegalMove (closed, expired, one's own, past, or it would
+    allow other than was shown).
     """
     require(actor, Act.AGREE_LIMIT)
     reason = given_text("reason", reason)
@@ -142,6 +143,7 @@ def agree(*, actor: Actor, proposal_id: int, digest: str, reason: str = "") -> D
         raise IllegalMove("This is not the proposal that was shown. Nothing was done.")
     found = _current(proposal.line_id, proposal.seen, moment)
     plan = plan_of(found, limit_changes.wish_of(proposal, found, moment), moment)
+    _must_allow_what_was_shown(proposal, plan)
     limit_changes.close(proposal, ProposalState.AGREED, actor, moment)
     by, agreed_by = name_of(proposal.by), name_of(actor)
     limit_changes.perform(plan, moment, by=by, agreed_by=agreed_by, reason=proposal.reason)
@@ -280,6 +282,17 @@ def _must_be_anothers(proposal: LimitProposal, actor: Actor) -> None:
         raise IllegalMove("You proposed this yourself: another admin must agree.")
     if not allowed(proposal.by, Act.CHANGE_LIMIT):
         raise IllegalMove(f"{name_of(proposal.by)}, who proposed this, may not change limits any more.")
+
+
+def _must_allow_what_was_shown(proposal: LimitProposal, plan: Plan) -> None:
+    """Other limits may have come or gone since it was proposed."""
+    now_allows = [one.says for one in plan.more]
+    if now_allows != proposal.increases:
+        told = "; ".join(now_allows) or "nothing more"
+        raise IllegalMove(
+            f"It would now allow {told}, and was shown to allow {'; '.join(proposal.increases)}: decline it and "
+            "propose it again. Nothing was done."
+        )
 
 
 def _read(make: Callable[[], Row]) -> Row:

@@ -24,7 +24,7 @@ from runs.models import Limit
 
 MOST = 400  # rows of the table; beyond, it must be narrowed
 MOST_HISTORY = 100
-PEOPLE, DEFINITIONS = "people", "definitions"
+PEOPLE, DEFINITIONS, OVER = "people", "definitions", "over"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Wanted:
         return (
             self.scope_kind in ("", row.scope_kind.value)
             and self.what in ("", key(row.kind, row.window))
-            and (not self.by or (self.by == DEFINITIONS) == bool(row.origin))
+            and (self.by not in (PEOPLE, DEFINITIONS, OVER) or (self.by == DEFINITIONS) == bool(row.origin))
             and all(word in words for word in self.text.lower().split())
         )
 
@@ -227,6 +227,17 @@ def choices() -> Choices:
         whats=tuple((name, says(*what), EXAMPLES[TABLE[what[0]].unit]) for name, what in KEYS.items()),
         names={scope.value: sorted(found) for scope, found in names.items() if found},
     )
+
+
+def rows_over(open_now: Iterable[Limit], at: datetime) -> list[Limit]:
+    """The last row of every limit that is over, the newest ones of them. One query."""
+    there = {limit.line for limit in open_now}
+    ended = Limit.objects.filter(valid_until__lte=at).order_by("-valid_until", "-pk")[: MOST * 2]
+    last: dict[int, Limit] = {}
+    for limit in ended:
+        if limit.line not in there:
+            last.setdefault(limit.line, limit)
+    return list(last.values())[:MOST]
 
 
 def rows_now() -> list[Limit]:

@@ -186,13 +186,14 @@ def _table_context(request: HttpRequest, waiting: list[LimitProposal]) -> dict[s
         text=given.get("text", "").strip()[:100],
     )
     rows = limits_table.rows_now()
+    over = wanted.by == limits_table.OVER
+    shown = limits_table.rows_over(rows, timezone.now()) if over else rows
     narrowed = {name: given[name] for name in ("by_scope", "by_what", "by", "text") if given.get(name)}
     return {
         "limits": rows,
-        "table": limits_table.table(rows, waiting, wanted),
+        "table": limits_table.table(shown, waiting, wanted),
         "wanted": wanted,
         "narrowed": narrowed,
-        "words_of": {name: words for name, words, _ in limits_table.choices().whats},
     }
 
 

@@ -161,12 +161,12 @@ def _since(given: Mapping[str, str], errors: Errors, at: datetime) -> datetime:
 
 
 def _moment(given: Mapping[str, str], name: str, errors: Errors) -> datetime | None:
-    """A day and an hour; without a zone they are UTC."""
+    """A day and an hour, to the second as forms have them; without a zone they are UTC."""
     text = given.get(name, "").strip()
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text).replace(microsecond=0)
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         errors.append((name, "Write a day and an hour in UTC, such as 2026-12-01 08:00."))

@@ -20,6 +20,7 @@ from escalations.limits import Done, Proposed
 from escalations.models import LimitProposal
 from runs.engine import limits as in_force
 from runs.engine.record import now
+from runs.limits import written
 from runs.limits.kinds import LimitKind, Window
 from runs.limits.rows import Where
 from runs.models import Limit
@@ -130,7 +131,7 @@ def test_ending_what_only_warns_asks_for_a_reason_alone(ines: User) -> None:
 
 def test_a_raise_for_a_while_goes_back_by_itself_and_prolonging_it_asks_again(ines: User) -> None:
     number = made(ines)
-    until = timezone.now() + timedelta(hours=2)
+    until = (timezone.now() + timedelta(hours=2)).replace(microsecond=0)
     change(ines, number, "backlog", value="20", until=until.isoformat())
     assert says(number) == [(20, "enforce"), (12, "enforce")]
     assert line(number).rows[0].until == line(number).rows[1].since == until
@@ -251,6 +252,34 @@ def test_a_proposal_that_was_altered_or_is_not_what_was_shown_is_not_agreed_to(
     )
     with pytest.raises(IllegalMove, match="not the proposal that was shown"):
         limits.agree(actor=aisha, proposal_id=proposal.pk, digest=proposal.digest)
+
+
+def test_what_would_allow_other_than_was_shown_is_not_agreed_to(ines: User, aisha: User) -> None:
+    number, wide = made(ines), made(ines, scope_kind="organisation", scope="", value="60", mode="enforce")
+    proposed = ends(ines, number, "the organisation's is enough")
+    assert isinstance(proposed, Proposed)
+    assert proposed.proposal.increases == ["turns a run: from 12 to 60"]
+    other = ends(ines, wide, "nobody needs it")
+    assert isinstance(other, Proposed)
+    limits.agree(actor=aisha, proposal_id=other.proposal.pk, digest=other.proposal.digest)
+    with pytest.raises(IllegalMove, match="would now allow turns a run: from 12 to no limit"):
+        limits.agree(actor=aisha, proposal_id=proposed.proposal.pk, digest=proposed.proposal.digest)
+    assert says(number) == [(12, "enforce")]
+
+
+def test_of_two_who_set_the_same_limit_at_once_one_does(ines: User, aisha: User) -> None:
+    results = at_once(*(partial(made, actor, value=value) for actor, value in ((ines, "5"), (aisha, "6"))))
+    assert sum(isinstance(one, int) for one in results) == 1
+    assert sum(isinstance(one, IllegalMove) for one in results) == 1
+    assert Limit.objects.count() == 1
+
+
+def test_a_change_sent_as_its_form_was_changes_nothing(ines: User) -> None:
+    number = made(ines)
+    change(ines, number, "backlog", value="20", until=(timezone.now() + timedelta(hours=2)).isoformat())
+    first = line(number).rows[0]
+    with pytest.raises(Invalid, match="Nothing was changed"):
+        limits.change(actor=ines, line=number, seen=seen(number), given=written.as_written(first))
 
 
 def test_whoever_proposed_must_still_be_an_admin(ines: User, aisha: User) -> None:

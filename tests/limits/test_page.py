@@ -223,3 +223,14 @@ def test_the_table_is_narrowed_by_scope_kind_origin_and_words(ines: User) -> Non
     assert "turns a run" not in found("by=definitions")
     assert "refund_desk" in found("text=REFUND turns")
     assert "No limit is like that." in found("text=nothing+like+it")
+
+
+def test_limits_that_are_over_are_found_with_their_history(ines: User) -> None:
+    number = made(ines, mode="warn")
+    client = signed_in(ines)
+    client.post(f"/limits/{number}/end", {"seen": seen(number), "reason": "too loud at night"})
+    assert f"/limits/{number}#limit" not in read(client.get("/limits/")).links()
+    assert f"/limits/{number}#limit" in read(client.get("/limits/?by=over")).links()
+    page = read(client.get(f"/limits/{number}"))
+    assert "Ended by Ines Okafor: “too loud at night”" in page.text
+    assert f"/limits/{number}/change" not in page.forms
