@@ -130,8 +130,8 @@ def end(*, actor: Actor, line: int, seen: str, reason: str = "") -> Done | Propo
 def agree(*, actor: Actor, proposal_id: int, digest: str, reason: str = "") -> Done:
     """Let happen what another admin proposed, exactly as it was shown.
 
-    Raises NotAllowed, NotThere, Moved (the limit has changed), IllegalMove (closed, expired, one's own, past, or it would
-    allow other than was shown).
+    Raises NotAllowed, NotThere, Moved (the limit has changed), IllegalMove (closed, expired, one's own, past, or it
+    would allow other than was shown).
     """
     require(actor, Act.AGREE_LIMIT)
     reason = given_text("reason", reason)
