@@ -25,6 +25,7 @@ from runs.models import Question, Run, RunState, Worker
 from runs.models.run import ACTIVE
 
 LOOK_SECONDS = 0.01
+FINAL_LOOK_SECONDS = 0.1  # what is measured ends by the settlements' own clock: looking often would only slow it
 PATIENCE_SECONDS = 120.0
 
 
@@ -32,13 +33,19 @@ class Stalled(Exception):
     """Something that a benchmark waited for did not come."""
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
+def until(
+    true: Callable[[], bool],
+    what: str,
+    seconds: float = PATIENCE_SECONDS,
+    *,
+    look_seconds: float = LOOK_SECONDS,
+) -> None:
     """Poll until it is true. Raises Stalled."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
             raise Stalled(f"not within {seconds:.0f} s: {what}")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(look_seconds)
 
 
 def wait_for_workers(count: int) -> None:
@@ -113,7 +120,7 @@ def until_final(run_ids: Sequence[int], seconds: float = PATIENCE_SECONDS) -> in
             slept.update(fresh)
         return not states
 
-    until(all_final, f"{len(run_ids)} runs are final", seconds)
+    until(all_final, f"{len(run_ids)} runs are final", seconds, look_seconds=FINAL_LOOK_SECONDS)
     bad = runs.exclude(state=RunState.DONE).values_list("pk", "state", "ending")[:3]
     if bad:
         raise Stalled(f"runs did not end well: {list(bad)}")
