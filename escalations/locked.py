@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection
-
 from escalations.expected import AlreadyDecided, Changed, IllegalMove, NotThere, clock
 from escalations.models import Decision, Escalation, EscalationState
 from escalations.roles import Actor, name_of
 from runs.engine.questions import shown_digest
-from runs.engine.record import now
+from runs.engine.record import at_once, now
 from runs.models import Question
 
 WAS = {
@@ -32,8 +30,7 @@ _LOCK = """
 
 def with_run(escalation_id: int) -> tuple[Escalation, Question]:
     """The escalation and its question, fresh: run row locked first, then the escalation. Raises NotThere."""
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK, {"id": escalation_id})
+    at_once(_LOCK, {"id": escalation_id})
     rows = Escalation.objects.select_related("question__step", "run__team", "team", "taken_by", "edited_by")
     escalation = rows.filter(pk=escalation_id).first()
     if escalation is None:

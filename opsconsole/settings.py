@@ -165,6 +165,9 @@ DATABASES: dict[str, dict[str, Any]] = {
             "connect_timeout": 5,
             "application_name": "opsconsole",
             # A process that stands still inside a transaction would keep its run's row for as long as it stands.
+            # What a connection asks for a third time is planned no more: a third of a person's act and of a claim.
+            "server_side_binding": True,
+            "prepare_threshold": 2,
             "options": f"-c idle_in_transaction_session_timeout={RUNS_LEASE_SECONDS}s",
             **_database.options,
         },

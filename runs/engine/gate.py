@@ -15,6 +15,8 @@ from datetime import datetime
 from django.conf import settings
 from django.db import OperationalError, connection
 
+from runs.engine.record import at_once
+
 GATE = 7_050_201  # advisory lock ids of this project: 70502xx
 _STALE_TRIES = 20
 
@@ -62,14 +64,13 @@ def exclusive() -> None:
 
 
 def _locked_within(milliseconds: int) -> bool:
-    with connection.cursor() as cursor:
-        try:
-            cursor.execute(_CLOSE, {"gate": GATE, "wait": f"{milliseconds}ms"})
-        except OperationalError as error:
-            if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
-                raise
-            cursor.execute(_GIVE_UP)
-            return False
+    try:
+        at_once(_CLOSE, {"gate": GATE, "wait": f"{milliseconds}ms"})
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
+            raise
+        at_once(_GIVE_UP, {})
+        return False
     return True
 
 

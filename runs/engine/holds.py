@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
 from runs import live
 from runs.engine import gate
-from runs.engine.record import announce_run, event, now, wake_run
+from runs.engine.record import announce_run, at_once, event, now, wake_run
 from runs.models import (
     Control,
     ControlKind,
@@ -63,9 +63,7 @@ def engage(kind: str, scope_kind: str, scope: str = "", *, reason: str = "", by:
     """
     gate.exclusive()
     given = {"kind": kind, "scope_kind": scope_kind, "scope": scope, "reason": reason, "by": by}
-    with connection.cursor() as cursor:
-        cursor.execute(_ENGAGE, given)
-        new = cursor.fetchone()
+    new = at_once(_ENGAGE, given)
     if new is None:
         return engaged().get(kind=kind, scope_kind=scope_kind, scope=scope), False
     control = Control(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db import connection, transaction
+from psycopg import ClientCursor
 
 from runs import live
 from runs.models import Attempt, AttemptState, Event, Run, RunState, Step, StepState
@@ -28,6 +30,17 @@ def lock_run(run_id: int, *, skip_locked: bool = False) -> Run | None:
     """The run, its row locked for this transaction; None when it is gone or (skip_locked) somebody has it."""
     rows = Run.objects.select_for_update(no_key=True, skip_locked=skip_locked)
     return rows.filter(pk=run_id).first()
+
+
+def at_once(statements: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Several statements in one message to the server; the first one's row, if it gives one.
+
+    The values are bound here: the server binds those of one statement only. Raises what Django's cursor raises.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, ClientCursor(connection.connection) as cursor:
+        cursor.execute(statements.encode(), values)
+        return cursor.fetchone() if cursor.description else None
 
 
 def event(run: Run, kind: str, *, step: Step | None = None, **data: Any) -> None:
