@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import F
 
 from runs import registry
-from runs.engine import failpoints, gate, holds, straight, suspects
+from runs.engine import failpoints, gate, holds, straight, suspects, taken_up
 from runs.engine.choose import claim_next, denied_before, quarantine
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, end_run
@@ -26,7 +26,7 @@ def claim(run_id: int, *, worker: str) -> Next:
     A worker that holds the lease already claims what else of the run can go on meanwhile, under the same fence.
     """
     try:
-        claimed = straight.begin(run_id, worker) or _claim(run_id, worker)
+        claimed = straight.begin(run_id, worker) or taken_up.take_up(run_id, worker) or _claim(run_id, worker)
     except (InterfaceError, OperationalError):
         raise  # nothing is wrong with the run: whoever looks next goes on
     except Exception as error:

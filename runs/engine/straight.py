@@ -22,9 +22,9 @@ from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
 from runs.engine.runtime import current
+from runs.engine.taken_up import ATTEMPT_FIELDS, NOT_PLAIN, RUN_FIELDS, STEP_FIELDS
 from runs.models import Attempt, Body, Run, RunState, Step
 
-_RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
 _RUN_COLUMNS = ", ".join(f"run.{field.column}" for field in Run._meta.concrete_fields)
 # By name: while newer code has given the table more columns, older code still runs beside it.
 _FIRST = f"""
@@ -32,15 +32,9 @@ _FIRST = f"""
     WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
       AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
 """
-# What an attempt is performed with. The other columns are fetched when somebody asks for them.
-_STEP_FIELDS = ["id", "run_id", "seq", "node", "state", "input_id", "fence"]
-_ATTEMPT_FIELDS = [
-    *("id", "step_id", "number", "agent", "by", "state", "fence", "worker", "note", "history_id"),
-]
 _BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
 _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 KEPT_BYTES = 4096  # an output larger than this is fetched again when a later rule looks at it
-_NOT_PLAIN = "OC001"  # raised by runs_hand_on: the step is settled, or its attempt is over
 
 
 def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
@@ -52,7 +46,7 @@ def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
     if fresh is None:
         return None
     *values, content = fresh
-    run = Run.from_db(None, _RUN_FIELDS, values)
+    run = Run.from_db(None, RUN_FIELDS, values)
     workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
         return None
@@ -162,7 +156,7 @@ def _recorded(
     try:
         row = lanes.row(_HAND_ON, values, before_commit="mid_settle")
     except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", "") != _NOT_PLAIN:
+        if getattr(error.__cause__, "sqlstate", "") != NOT_PLAIN:
             raise
         return None
     failpoints.hit("after_commit_before_wake")
@@ -186,12 +180,12 @@ def _claimed(
     past: tuple[routing.Visited, ...],
 ) -> Claimed:
     step = Step.from_db(
-        None, _STEP_FIELDS, [step_id, run.pk, seq, node.name, "running", given.digest, run.fence]
+        None, STEP_FIELDS, [step_id, run.pk, seq, node.name, "running", given.digest, run.fence]
     )
     step.run, step.input = run, given
     attempt = Attempt.from_db(
         None,
-        _ATTEMPT_FIELDS,
+        ATTEMPT_FIELDS,
         [attempt_id, step_id, 1, _agent(node), "", "running", run.fence, worker, "", None],
     )
     attempt.step = step

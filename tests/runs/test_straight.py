@@ -215,7 +215,7 @@ def test_whoever_waits_at_the_gate_meets_the_stop_that_closed_it(act: str, runti
     with transaction.atomic():
         gate.exclusive()
         thread.start()
-        while not _somebody_waits_at_the_gate():
+        while not somebody_waits_at_the_gate():
             assert thread.is_alive()
         holds.engage("stop", "everything", by="Ines")
     thread.join()
@@ -224,7 +224,7 @@ def test_whoever_waits_at_the_gate_meets_the_stop_that_closed_it(act: str, runti
     assert Event.objects.filter(run=claimed.run, kind="step done").count() == 0
 
 
-def _somebody_waits_at_the_gate() -> bool:
+def somebody_waits_at_the_gate() -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted",

@@ -1,0 +1,153 @@
+"""The straight way of a run that a person has answered: its one waiting step goes on, by one read and one SQL function.
+Decides nothing that is not plain: a denial, a person's own value, a lost worker, steps side by side go the long way
+(`choose`).
+
+The function is in runs/migrations/0018_take_up.py; it checks all that may have changed since the read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError
+
+from runs import registry
+from runs.definitions import Agent, Orchestrated, Pipeline, Workflow
+from runs.engine import holds, lanes
+from runs.engine.claimed import Claimed
+from runs.engine.record import tell_run
+from runs.engine.runtime import current
+from runs.models import Attempt, AttemptState, Body, QuestionKind, QuestionState, Run, RunState, Step, Verb
+
+NOT_PLAIN = "OC001"  # raised by the functions of the straight way: what was read has changed
+_GO_ON = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN)  # the attempt that asked goes on
+RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
+# What an attempt is performed with. The other columns are fetched when somebody asks for them.
+STEP_FIELDS = ["id", "run_id", "seq", "node", "state", "input_id", "fence"]
+ATTEMPT_FIELDS = ["id", "step_id", "number", "agent", "by", "state", "fence", "worker", "note", "history_id"]
+_QUESTION_FIELDS = ["kind", "state", "verb", "answer_text"]
+
+
+def _of(table: str, columns: list[str]) -> str:
+    return ", ".join(f"{table}.{column}" for column in columns)
+
+
+_WAITED = f"""
+    SELECT {_of("run", RUN_FIELDS)}, {_of("step", STEP_FIELDS)}, {_of("attempt", ATTEMPT_FIELDS)},
+        {_of("question", _QUESTION_FIELDS)}, input.content, given.content
+    FROM runs_run run
+    JOIN runs_step step ON step.run_id = run.id AND step.state = 'waiting'
+        AND step.state NOT IN ('done', 'failed', 'ended')
+    JOIN LATERAL (SELECT * FROM runs_attempt WHERE step_id = step.id ORDER BY number DESC LIMIT 1) attempt ON true
+    JOIN LATERAL (SELECT * FROM runs_question WHERE step_id = step.id ORDER BY id DESC LIMIT 1) question ON true
+    JOIN runs_body input ON input.digest = run.input_id
+    JOIN runs_body given ON given.digest = step.input_id
+    WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
+    LIMIT 1
+"""
+_TAKE_UP = "SELECT * FROM runs_take_up(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waited:
+    """A run that waited for a person, as it was read."""
+
+    run: Run
+    step: Step
+    attempt: Attempt
+    question: dict[str, Any]
+
+
+def take_up(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
+    """Take the lease of a run whose one waiting step was answered, and claim that step; None when it is not so plain.
+
+    Raises OperationalError or InterfaceError when the database cannot be reached.
+    """
+    if current().leaving:
+        return None
+    row = lanes.row(_WAITED, [run_id])
+    if row is None:
+        return None
+    waited = _read(row)
+    run = waited.run
+    workflow = registry.workflow(run.workflow, run.version, run.definition)
+    if workflow is None or not _plain(workflow, waited):
+        return None
+    anew = waited.question["kind"] not in _GO_ON
+    attempt = _new(waited, workflow) if anew else waited.attempt
+    taken = _taken(waited, attempt, worker, anew=anew)
+    return None if taken is None else (_claimed(waited, attempt, workflow, worker, taken),)
+
+
+def _read(row: tuple[Any, ...]) -> _Waited:
+    values = list(row)
+
+    def next_of(fields: list[str]) -> list[Any]:
+        taken, values[: len(fields)] = values[: len(fields)], []
+        return taken
+
+    run = Run.from_db(None, RUN_FIELDS, next_of(RUN_FIELDS))
+    step = Step.from_db(None, STEP_FIELDS, next_of(STEP_FIELDS))
+    attempt = Attempt.from_db(None, ATTEMPT_FIELDS, next_of(ATTEMPT_FIELDS))
+    question = dict(zip(_QUESTION_FIELDS, next_of(_QUESTION_FIELDS), strict=True))
+    run.input = Body(digest=run.input_id, content=values[0])
+    step.run, step.input, attempt.step = run, Body(digest=step.input_id, content=values[1]), step
+    return _Waited(run=run, step=step, attempt=attempt, question=question)
+
+
+def _plain(workflow: Workflow, waited: _Waited) -> bool:
+    question, attempt = waited.question, waited.attempt
+    if not isinstance(workflow.pattern, (Pipeline, Orchestrated)) or not workflow.has(waited.step.node):
+        return False
+    if question["state"] != QuestionState.ANSWERED or question["verb"] == Verb.REJECT:
+        return False
+    if question["kind"] in _GO_ON:
+        return attempt.state == AttemptState.ASKED and not attempt.by
+    return not (question["kind"] == QuestionKind.CONTRACT and question["verb"] == Verb.APPROVE)
+
+
+def _new(waited: _Waited, workflow: Workflow) -> Attempt:
+    work = workflow.node(waited.step.node).work
+    attempt = Attempt(
+        step=waited.step,
+        number=waited.attempt.number + 1,
+        agent=work.name if isinstance(work, Agent) else "",
+        note=waited.question["answer_text"],
+    )
+    attempt._state.adding = False
+    return attempt
+
+
+def _taken(waited: _Waited, attempt: Attempt, worker: str, *, anew: bool) -> tuple[Any, ...] | None:
+    run = waited.run
+    known = None if anew else attempt.pk
+    values = [run.pk, run.fence, worker, holds.lease(), waited.step.pk, known]
+    try:
+        return lanes.row(_TAKE_UP, [*values, attempt.number, attempt.agent, attempt.note])
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", "") != NOT_PLAIN:
+            raise
+        return None
+
+
+def _claimed(
+    waited: _Waited, attempt: Attempt, workflow: Workflow, worker: str, taken: tuple[Any, ...]
+) -> Claimed:
+    run, step = waited.run, waited.step
+    run.fence, attempt.pk, run.event_seq, left = taken
+    run.state, run.lease_owner = RunState.RUNNING, worker
+    step.state, step.fence = "running", run.fence
+    attempt.state, attempt.fence, attempt.worker = AttemptState.RUNNING, run.fence, worker
+    tell_run(run)
+    return Claimed(
+        run=run,
+        workflow=workflow,
+        node=workflow.node(step.node),
+        step=step,
+        attempt=attempt,
+        fence=run.fence,
+        worker=worker,
+        seconds_left=left,
+        past=() if isinstance(workflow.pattern, Pipeline) else None,
+    )
