@@ -7,6 +7,8 @@ PYTHONS := python3.11 python3 python3.12 python3.13 python3.14
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VENV := .venv/bin
 TESTS ?= tests
+# Processes that share the tests, each with servers of its own; 0: the process itself.
+WORKERS ?= 2
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,12 +33,12 @@ setup-dev:
 run: setup ## Run the whole console here; PORT=8000 and DATA_DIR=.data can be set
 	@exec $(VENV)/python manage.py up
 
-test: setup-dev ## Run every test on servers of its own; TESTS=path for some
-	$(VENV)/python -m pytest $(TESTS) --cov --cov-report=term $(PYTEST_ARGS)
+test: setup-dev ## Run every test on servers of its own; TESTS=path for some, WORKERS=1 for fewer processes
+	$(VENV)/python -m pytest $(TESTS) -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
 
 # The model's examples are many: SOAK_MODEL=2000 makes fewer of them.
 soak: setup-dev ## Run the faults in full counts, for about an hour; TESTS=path for some
-	$(VENV)/python -m pytest $(TESTS) --soak $(PYTEST_ARGS)
+	$(VENV)/python -m pytest $(TESTS) -n $(WORKERS) --soak $(PYTEST_ARGS)
 
 lint: setup-dev ## Check style, types, arrows between modules, templates, migrations and deployment
 	$(VENV)/ruff check .

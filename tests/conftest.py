@@ -1,19 +1,22 @@
 """Starts a PostgreSQL and a Valkey of their own for the test session, before Django's settings load.
 
+When several processes share the tests (`-n 2`), each of them starts its own; who hands the tests out starts none.
 With DATABASE_URL and REDIS_URL set, those servers are used instead (the tests then make and drop a
-database named test_…). Holds no factories: those live in `factories.py`.
+database named test_…), by one process. Holds no factories: those live in `factories.py`.
 """
 
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from opsconsole import environment
+from tests import shares
 
 if TYPE_CHECKING:
     from tests.faults.console import Console
@@ -26,13 +29,15 @@ os.environ.setdefault("OPSCONSOLE_LOG_LEVEL", "WARNING")
 
 _SUMMARIES = environment.data_dir() / "soak"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_servers_given = environment.servers_given()
 _own_folder = Path(tempfile.mkdtemp(prefix="opsconsole-tests-"))
 _own_folder.chmod(0o711)  # as root, the database runs under another account
 (_own_folder / "static").mkdir()  # whitenoise warns of a missing folder
 os.environ["DATA_DIR"] = str(_own_folder)
 _lease: "lease.Lease | None" = None
+_hands_out = "PYTEST_XDIST_WORKER" not in os.environ and shares.told_to_share(sys.argv)
 
-if not environment.servers_given():
+if not _servers_given and not _hands_out:
     from opsconsole.embedded import lease
 
     # The keeper ends the servers when this process is gone, however it went.
@@ -52,8 +57,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "soak: takes minutes; left out unless --soak is given")
+    if config.getoption("numprocesses", None):
+        _hand_out()
     if config.getoption("--soak"):
         os.environ[counts.SOAK] = "1"
+
+
+def _hand_out() -> None:
+    """The processes that share the tests begin where this one began: without Django, without an address."""
+    if _servers_given:
+        raise pytest.UsageError("Servers of your own are used by one process: say -n 0 (make test WORKERS=0).")
+    for name in ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "DATA_DIR"):
+        os.environ.pop(name, None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,12 +77,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [item for item in items if _belongs_to_soak(item, counted=soak) != soak]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: shares.place_of(item.nodeid))
 
 
 def _belongs_to_soak(item: pytest.Item, *, counted: bool) -> bool:
     if item.get_closest_marker("soak"):
         return True
     return counted and getattr(getattr(item, "module", None), "counts", None) is counts
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> shares.ByShare:
+    return shares.ByShare(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What was measured goes to whoever handed the tests out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = figures.rows()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    figures.take(getattr(node, "workeroutput", {}).get("figures", ""))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -82,6 +115,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_report_header() -> str:
+    if _hands_out:
+        return "servers: real PostgreSQL and Valkey, for each process its own"
     where = f"started under {_own_folder}" if _lease else "from DATABASE_URL and REDIS_URL"
     return f"servers: real PostgreSQL and Valkey ({where})"
 
@@ -105,17 +140,15 @@ def django_db_setup(django_db_setup: None) -> Iterator[None]:
 def _flush_past_the_journal() -> None:
     """The journal's TRUNCATE trigger stays on in tests; only Django's flush between tests goes past it.
 
-    SET LOCAL counts for that one transaction on that one connection.
+    What Django itself keeps about the models stays, so that nothing has to make it again after every test.
     """
-    from django.db.backends.base.operations import BaseDatabaseOperations
+    from django.core.management.commands import flush
     from django.db.backends.postgresql.operations import DatabaseOperations
 
-    plain = DatabaseOperations.execute_sql_flush
+    from tests import emptied
 
-    def execute_sql_flush(self: BaseDatabaseOperations, sql_list: Iterable[str]) -> None:
-        plain(self, ["SET LOCAL session_replication_role = replica", *sql_list])
-
-    DatabaseOperations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+    DatabaseOperations.sql_flush = emptied.statements  # type: ignore[method-assign]
+    flush.emit_post_migrate_signal = lambda *_: None
 
 
 @pytest.fixture(scope="session")

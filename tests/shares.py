@@ -1,0 +1,54 @@
+"""Which tests are run by one process, one after the other, when several processes share them (`make test`).
+
+What starts processes, hurts them or is timed stands in one share, so that no two of these are ever timed against each
+other and expensive fixtures are made once; every other file is a share of its own. Runs nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdist.scheduler import LoadScopeScheduling
+
+TIMED = "timed"
+# By the beginnings of their paths; the longest shares come first, short ones fill what is left at the end.
+_LONG = (
+    (TIMED, ("tests/faults/", "tests/deploys/", "tests/bench/", "tests/setup/")),
+    ("model", ("tests/model/",)),
+    ("browser", ("tests/browser/",)),
+)
+_SHARES = tuple(name for name, _ in _LONG)
+
+
+def share_of(test: str) -> str:
+    """The share of a test, given as tests/folder/test_file.py::name."""
+    file = test.split("::", 1)[0]
+    for name, beginnings in _LONG:
+        if file.startswith(beginnings):
+            return name
+    return file
+
+
+def place_of(test: str) -> tuple[int, str]:
+    """Sorts tests by their shares."""
+    share = share_of(test)
+    return (_SHARES.index(share) if share in _SHARES else len(_SHARES)), share
+
+
+class ByShare(LoadScopeScheduling):  # type: ignore[misc]  # not typed
+    """Gives the next share to whoever is nearly done with one, in the order of the collection."""
+
+    def __init__(self, config: Any, log: Any = None) -> None:
+        config.option.loadscopereorder = False  # it would begin with the share of the most tests
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return share_of(nodeid)
+
+
+def told_to_share(arguments: Sequence[str]) -> bool:
+    """Whether a command line of pytest asks for several processes: `-n 2`, `-n2`, `--numprocesses=2`."""
+    words = " ".join(arguments).replace("--numprocesses", "-n").replace("=", " ").split()
+    asked = [one[2:] or next(iter(words[place + 1 :]), "0") for place, one in enumerate(words) if one[:2] == "-n"]
+    return bool(asked) and asked[-1] != "0"
