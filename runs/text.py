@@ -7,6 +7,7 @@ stacked so high that they cover other lines.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ _CONTROLS = (
 )
 # fmt: on
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cn", "Co", "Cs"})
+# Long texts are looked at as a whole first: nearly all of them hide nothing.
+PLAIN = re.compile("[\t\n\x20-\x7e\xa0-\xac\xae-\u024f\u2010-\u2027\u2030-\u205e\u20a0-\u20bf]+")
 _PLAIN_SPACES = frozenset(" \u00a0\u202f\t\n")  # the two no-break ones stand in French figures
 
 
@@ -136,6 +139,9 @@ def _named(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _pieces(text: str) -> Iterator[Piece]:
+    if PLAIN.fullmatch(text):
+        yield Piece(text=text)
+        return
     for name, group in groupby(_named(text), key=lambda pair: pair[1]):
         chars = [char for char, _ in group]
         if not name:

@@ -66,7 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def _hand_out() -> None:
     """The processes that share the tests begin where this one began: without Django, without an address."""
     if _servers_given:
-        raise pytest.UsageError("Servers of your own are used by one process: say -n 0 (make test WORKERS=0).")
+        raise pytest.UsageError(
+            "Servers of your own are used by one process: say -n 0 (make test WORKERS=0)."
+        )
     for name in ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "DATA_DIR"):
         os.environ.pop(name, None)
 

@@ -18,12 +18,14 @@ _LONG = (
     ("model", ("tests/model/",)),
     ("browser", ("tests/browser/",)),
 )
-_SHARES = tuple(name for name, _ in _LONG)
+_EACH_ALONE = ("tests/model/test_model.py",)  # its shards are shares of their own
 
 
 def share_of(test: str) -> str:
     """The share of a test, given as tests/folder/test_file.py::name."""
     file = test.split("::", 1)[0]
+    if file in _EACH_ALONE:
+        return test
     for name, beginnings in _LONG:
         if file.startswith(beginnings):
             return name
@@ -33,7 +35,8 @@ def share_of(test: str) -> str:
 def place_of(test: str) -> tuple[int, str]:
     """Sorts tests by their shares."""
     share = share_of(test)
-    return (_SHARES.index(share) if share in _SHARES else len(_SHARES)), share
+    place = next((place for place, (_, begin) in enumerate(_LONG) if test.startswith(begin)), len(_LONG))
+    return place, share
 
 
 class ByShare(LoadScopeScheduling):  # type: ignore[misc]  # not typed
@@ -50,5 +53,7 @@ class ByShare(LoadScopeScheduling):  # type: ignore[misc]  # not typed
 def told_to_share(arguments: Sequence[str]) -> bool:
     """Whether a command line of pytest asks for several processes: `-n 2`, `-n2`, `--numprocesses=2`."""
     words = " ".join(arguments).replace("--numprocesses", "-n").replace("=", " ").split()
-    asked = [one[2:] or next(iter(words[place + 1 :]), "0") for place, one in enumerate(words) if one[:2] == "-n"]
+    asked = [
+        one[2:] or next(iter(words[place + 1 :]), "0") for place, one in enumerate(words) if one[:2] == "-n"
+    ]
     return bool(asked) and asked[-1] != "0"

@@ -11,15 +11,15 @@ from django.db import transaction
 
 from runs.engine import holds
 from runs.models import Control, Hold, Run
-from tests.faults import workflows
+from tests.faults import counts, workflows
 from tests.faults.acts import start
 from tests.faults.broker import Broker
 from tests.faults.fleet import Fleet, SinkProcess, until
 
-STOPS = 20
-BETWEEN_STOPS = 100  # effects that arrive before the next stop
+STOPS = counts.of(fast=8, soak=20)
+BETWEEN_STOPS = counts.of(fast=50, soak=100)  # effects that arrive before the next stop
 EFFECTS_A_RUN = 25
-RUNS = 84  # so there are at least 2,000 effects, and some are left after the last stop
+RUNS = STOPS * BETWEEN_STOPS // EFFECTS_A_RUN + 4  # so that some effects are left after the last stop
 RUNS_AT_ONCE = 20  # a few more than there are threads
 SEND_MS = (
     "20"  # how long the socket itself may take; a gate that is not held as long lets effects slip through

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runs.templatetags.console import as_text, body, outside, span
-from runs.text import LIMIT, hidden_names, name_of, shown
+from runs.text import LIMIT, PLAIN, hidden_names, name_of, shown
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,13 @@ from runs.text import LIMIT, hidden_names, name_of, shown
 )
 def test_what_cannot_be_seen_gets_a_name(text: str, labels: list[str]) -> None:
     assert hidden_names(text) == labels
+
+
+def test_what_is_called_plain_has_no_name_in_any_company() -> None:
+    """So that a text of nothing else need not be looked at character by character."""
+    plain = [char for char in map(chr, range(0x3000)) if PLAIN.fullmatch(char)]
+    assert len(plain) > 600
+    assert [char for char in plain if name_of(char) or unicodedata.combining(char)] == []
 
 
 @given(st.text())
