@@ -11,15 +11,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from opsconsole import environment
 from tests import shares
-
-if TYPE_CHECKING:
-    from tests.faults.console import Console
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "opsconsole.settings"
 os.environ["OPSCONSOLE_PLAIN_STATIC"] = "1"
@@ -151,20 +148,6 @@ def _flush_past_the_journal() -> None:
 
     DatabaseOperations.sql_flush = emptied.statements  # type: ignore[method-assign]
     flush.emit_post_migrate_signal = lambda *_: None
-
-
-@pytest.fixture(scope="session")
-def whole_console() -> "Iterator[Console]":
-    """A console to be hurt, for all tests of the session: each leaves it as it was. In a soak with default settings."""
-    from tests.faults.console import Console
-
-    fast = {"RUNS_LEASE_SECONDS": 5, "RUNS_SWEEP_SECONDS": 1, "RUNS_SILENT_SECONDS": 12}
-    console = Console(**({} if counts.soaking() else fast), RUNS_INTAKE_LIMIT=20_000)
-    try:
-        console.wait_ready()
-        yield console
-    finally:
-        console.end()
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 TIMED = "timed"
 # By the beginnings of their paths; the longest shares come first, short ones fill what is left at the end.
 _LONG = (
-    (TIMED, ("tests/faults/", "tests/deploys/", "tests/bench/", "tests/setup/")),
+    (TIMED, ("tests/faults/", "tests/deploys/", "tests/bench/", "tests/setup/", "tests/browser/")),
     ("model", ("tests/model/",)),
-    ("browser", ("tests/browser/",)),
 )
 _EACH_ALONE = ("tests/model/test_model.py",)  # its shards are shares of their own
 
@@ -32,11 +31,11 @@ def share_of(test: str) -> str:
     return file
 
 
-def place_of(test: str) -> tuple[int, str]:
-    """Sorts tests by their shares."""
-    share = share_of(test)
+def place_of(test: str) -> tuple[int, str, str]:
+    """Sorts tests by their shares, and in these by their folders: what a folder has made is ended with its tests."""
     place = next((place for place, (_, begin) in enumerate(_LONG) if test.startswith(begin)), len(_LONG))
-    return place, share
+    folder = test.split("::", 1)[0].rpartition("/")[0]
+    return place, share_of(test), folder
 
 
 class ByShare(LoadScopeScheduling):  # type: ignore[misc]  # not typed

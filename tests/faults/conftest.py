@@ -14,8 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from django.db import connection
 
-from tests.faults import healed, history, workflows  # noqa: F401  (registers the workflows here, too)
+from tests.faults import counts, healed, history, workflows  # noqa: F401  (registers the workflows here, too)
 from tests.faults.broker import Broker
+from tests.faults.console import Console
 from tests.faults.fleet import LEASE_SECONDS, Fleet, Nursery, SinkProcess
 
 
@@ -90,6 +91,18 @@ def fleet(_nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: P
     finally:
         fleet.end()
         history.unwatch()
+
+
+@pytest.fixture(scope="package")
+def whole_console() -> Iterator[Console]:
+    """A console to be hurt, for all tests of this folder: each leaves it as it was. In a soak with default settings."""
+    fast = {"RUNS_LEASE_SECONDS": 5, "RUNS_SWEEP_SECONDS": 1, "RUNS_SILENT_SECONDS": 12}
+    console = Console(**({} if counts.soaking() else fast), RUNS_INTAKE_LIMIT=20_000)
+    try:
+        console.wait_ready()
+        yield console
+    finally:
+        console.end()
 
 
 def _arrivals(fleet: Fleet) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from hypothesis.internal.conjecture.engine import ConjectureRunner
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django import Settings
 
+from runs import live
 from tests import factories
 from tests.faults import counts, history
 from tests.model import AFTER_CUT, LEASE, flows
@@ -39,7 +40,8 @@ def machine(
         Machine, "people", tuple(factories.person(name, "operator") for name in ("ada", "ben"))
     )
     history.watch()
-    yield Machine
+    with live.silent():  # nobody listens; a thread that sent hints would take turns with the examples
+        yield Machine
     history.unwatch()
 
 
