@@ -36,20 +36,25 @@ class Model:
         run.fence += not mine
         return self.choose(run, worker)
 
-    def choose(self, run: Any, worker: str) -> list[Any]:
+    def choose(
+        self, run: Any, worker: str, first: bool = False
+    ) -> list[Any]:  # first: what comes next, then the rest
         run.state, run.owner, run.lease, run.due = "running", worker, self.now + LEASE, self.now + LEASE
         self.claims, nodes = [], tuple("-")
         denied = any(q.state == "expired" or q.verb == "reject" for q in run.questions[-1:] if not q.step)
         if denied or run.deadline <= self.now:
             self.end(run, None, "ended" if denied else "failed")
         while nodes and run.state == "running":
-            for step in sorted(run.steps, key=lambda step: (step.state == "ready", step.losses)):
+            for step in (
+                () if first else sorted(run.steps, key=lambda step: (step.state == "ready", step.losses))
+            ):
                 self.take_up(run, step)
             then, nodes = after(run) if run.state == "running" else ("wait", ())
             self.drop(run if then == "node" else Thing(steps=[], questions=[]))
             run.steps += [Thing(node=node, task=then == "tasks", attempts=[], errors=[]) for node in nodes]
             if then in (*OVER, "nobody"):
                 self.ask(run, None, "error") if then == "nobody" else self.end(run, None, then)
+            nodes, first = (nodes or ("-",) if first else nodes), False
         self.rest(run)
         return [claim for claim in self.claims if claim.step in run.performed]
 
@@ -97,7 +102,7 @@ class Model:
         else:
             self.ask(run, step, what if how == "asked" or what == "contract" else "error")
         goes_on = run.state == "running" and not self.is_held(run)
-        return self.choose(run, claim.by) if goes_on else self.rest(run)
+        return self.choose(run, claim.by, run.flow == "crew") if goes_on else self.rest(run)
 
     def ask(self, run: Any, step: Any, kind: str) -> None:
         until = self.now + (TO_APPROVE if kind == "approval" else TO_ANSWER)

@@ -125,7 +125,7 @@ def as_nobody(folder: Path) -> Iterator[None]:
     if os.geteuid() != 0:
         yield
         return
-    for path in (folder, *folder.parents[:3]):
+    for path in (folder, *folder.parents[:4]):
         path.chmod(path.stat().st_mode | 0o011)
     os.chown(folder, 65534, 65534)
     os.seteuid(65534)
