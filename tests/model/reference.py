@@ -36,18 +36,14 @@ class Model:
         run.fence += not mine
         return self.choose(run, worker)
 
-    def choose(
-        self, run: Any, worker: str, first: bool = False
-    ) -> list[Any]:  # first: what comes next, then the rest
+    def choose(self, run: Any, worker: str, first: bool = False) -> list[Any]:  # whether it decides first
         run.state, run.owner, run.lease, run.due = "running", worker, self.now + LEASE, self.now + LEASE
         self.claims, nodes = [], tuple("-")
         denied = any(q.state == "expired" or q.verb == "reject" for q in run.questions[-1:] if not q.step)
         if denied or run.deadline <= self.now:
             self.end(run, None, "ended" if denied else "failed")
         while nodes and run.state == "running":
-            for step in (
-                () if first else sorted(run.steps, key=lambda step: (step.state == "ready", step.losses))
-            ):
+            for step in () if first else sorted(run.steps, key=lambda s: (s.state == "ready", s.losses)):
                 self.take_up(run, step)
             then, nodes = after(run) if run.state == "running" else ("wait", ())
             self.drop(run if then == "node" else Thing(steps=[], questions=[]))
