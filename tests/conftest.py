@@ -146,8 +146,8 @@ def _flush_past_the_journal() -> None:
 
     from tests import emptied
 
-    DatabaseOperations.sql_flush = emptied.statements  # type: ignore[method-assign]
-    flush.emit_post_migrate_signal = lambda *_: None
+    DatabaseOperations.sql_flush = emptied.statements  # type: ignore[assignment, method-assign]
+    flush.emit_post_migrate_signal = lambda *_: None  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
