@@ -38,7 +38,7 @@ def verdicts(
     some = [case for case in cases() if case in wanted] * counts.of(fast=1, soak=20, name="matrix")
     with django_db_blocker.unblock():
         yield _stormed(some, _nursery, _broker, tmp_path_factory.mktemp("matrix"))
-        call_command("flush", verbosity=0, interactive=False)
+        call_command("flush", verbosity=0, interactive=False, reset_sequences=False)
 
 
 def _stormed(some: list[Case], nursery: Nursery, broker: Broker, folder: Path) -> Verdicts:
