@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import connection
+
 from escalations.expected import AlreadyDecided, Changed, IllegalMove, NotThere, clock
 from escalations.models import Decision, Escalation, EscalationState
 from escalations.roles import Actor, name_of
 from runs.engine.questions import shown_digest
 from runs.engine.record import at_once, now
-from runs.models import Question
+from runs.engine.rows import Rows
+from runs.models import Question, Run, Step, Team
 
 WAS = {
     "approve": "approved",
@@ -27,16 +30,42 @@ _LOCK = """
     SELECT FROM escalations_escalation WHERE id = %(id)s FOR NO KEY UPDATE
 """
 
+# The people who hold it or have edited it are fetched when somebody asks for them, behind the same locks.
+_ESCALATION, _QUESTION, _RUN, _TEAM, _STEP = (
+    Rows(Escalation),
+    Rows(Question),
+    Rows(Run),
+    Rows(Team),
+    Rows(Step),
+)
+_READ = f"""
+    SELECT {_ESCALATION.columns("escalation")}, {_QUESTION.columns("question")}, {_RUN.columns("run")},
+        {_TEAM.columns("team")}, {_STEP.columns("step")}
+    FROM escalations_escalation escalation
+    JOIN runs_question question ON question.id = escalation.question_id
+    JOIN runs_run run ON run.id = escalation.run_id
+    JOIN runs_team team ON team.id = run.team_id
+    LEFT JOIN runs_step step ON step.id = question.step_id
+    WHERE escalation.id = %s
+"""
+
 
 def with_run(escalation_id: int) -> tuple[Escalation, Question]:
     """The escalation and its question, fresh: run row locked first, then the escalation. Raises NotThere."""
     at_once(_LOCK, {"id": escalation_id})
-    rows = Escalation.objects.select_related("question__step", "run__team", "team", "taken_by", "edited_by")
-    escalation = rows.filter(pk=escalation_id).first()
-    if escalation is None:
+    with connection.cursor() as cursor:
+        cursor.execute(_READ, [escalation_id])
+        row = cursor.fetchone()
+    if row is None:
         raise NotThere(f"There is no escalation E-{escalation_id}.")
-    question = escalation.question
-    question.run = escalation.run
+    values = iter(row)
+    escalation, question = _ESCALATION.next_of(values), _QUESTION.next_of(values)
+    run = _RUN.next_of(values)
+    run.team = _TEAM.next_of(values)
+    question.run, question.step = run, _STEP.next_or_none(values)
+    escalation.run, escalation.question = run, question
+    if escalation.team_id == run.team_id:
+        escalation.team = run.team
     return escalation, question
 
 

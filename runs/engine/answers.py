@@ -13,6 +13,7 @@ from runs.engine.record import announce_run, event, move_run, now, wake_run
 from runs.models import Question, QuestionState, Run, RunState
 from runs.signals import question_closed
 
+_DUE = ["state", "due_at", "event_seq"]
 _ANSWERED = ["state", "verb", "answer", "answer_digest", "answer_text", "answered_by", "answered_at"]
 
 
@@ -58,7 +59,7 @@ def _make_due(run: Run, moment: Any) -> None:
     if run.state != RunState.RUNNING:
         move_run(run, RunState.READY)
         run.due_at = moment
-    run.save()  # all of it: a migration has changed more
+    run.save(update_fields=_DUE)
     announce_run(run)
     wake_run(run)
     _call_workers(run.pk)

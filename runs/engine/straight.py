@@ -22,13 +22,12 @@ from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
 from runs.engine.runtime import current
-from runs.engine.taken_up import ATTEMPT_FIELDS, NOT_PLAIN, RUN_FIELDS, STEP_FIELDS
+from runs.engine.taken_up import ATTEMPT, NOT_PLAIN, RUN, STEP
 from runs.models import Attempt, Body, Run, RunState, Step
 
-_RUN_COLUMNS = ", ".join(f"run.{field.column}" for field in Run._meta.concrete_fields)
 # By name: while newer code has given the table more columns, older code still runs beside it.
 _FIRST = f"""
-    SELECT {_RUN_COLUMNS}, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
+    SELECT {RUN.columns("run")}, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
     WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
       AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
 """
@@ -46,7 +45,7 @@ def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
     if fresh is None:
         return None
     *values, content = fresh
-    run = Run.from_db(None, RUN_FIELDS, values)
+    run = RUN.next_of(iter(values))
     workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
         return None
@@ -180,12 +179,12 @@ def _claimed(
     past: tuple[routing.Visited, ...],
 ) -> Claimed:
     step = Step.from_db(
-        None, STEP_FIELDS, [step_id, run.pk, seq, node.name, "running", given.digest, run.fence]
+        None, STEP.names, [step_id, run.pk, seq, node.name, "running", given.digest, run.fence]
     )
     step.run, step.input = run, given
     attempt = Attempt.from_db(
         None,
-        ATTEMPT_FIELDS,
+        ATTEMPT.names,
         [attempt_id, step_id, 1, _agent(node), "", "running", run.fence, worker, "", None],
     )
     attempt.step = step

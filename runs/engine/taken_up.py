@@ -17,25 +17,33 @@ from runs.definitions import Agent, Orchestrated, Pipeline, Workflow
 from runs.engine import holds, lanes
 from runs.engine.claimed import Claimed
 from runs.engine.record import tell_run
+from runs.engine.rows import Rows
 from runs.engine.runtime import current
-from runs.models import Attempt, AttemptState, Body, QuestionKind, QuestionState, Run, RunState, Step, Verb
+from runs.models import (
+    Attempt,
+    AttemptState,
+    Body,
+    Question,
+    QuestionKind,
+    QuestionState,
+    Run,
+    RunState,
+    Step,
+    Verb,
+)
 
 NOT_PLAIN = "OC001"  # raised by the functions of the straight way: what was read has changed
 _GO_ON = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN)  # the attempt that asked goes on
-RUN_FIELDS = [field.attname for field in Run._meta.concrete_fields]
+RUN = Rows(Run)
 # What an attempt is performed with. The other columns are fetched when somebody asks for them.
-STEP_FIELDS = ["id", "run_id", "seq", "node", "state", "input_id", "fence"]
-ATTEMPT_FIELDS = ["id", "step_id", "number", "agent", "by", "state", "fence", "worker", "note", "history_id"]
-_QUESTION_FIELDS = ["kind", "state", "verb", "answer_text"]
-
-
-def _of(table: str, columns: list[str]) -> str:
-    return ", ".join(f"{table}.{column}" for column in columns)
-
-
+STEP = Rows(Step, "id", "run_id", "seq", "node", "state", "input_id", "fence")
+ATTEMPT = Rows(
+    Attempt, "id", "step_id", "number", "agent", "by", "state", "fence", "worker", "note", "history_id"
+)
+_QUESTION = Rows(Question, "id", "kind", "state", "verb", "answer_text")
 _WAITED = f"""
-    SELECT {_of("run", RUN_FIELDS)}, {_of("step", STEP_FIELDS)}, {_of("attempt", ATTEMPT_FIELDS)},
-        {_of("question", _QUESTION_FIELDS)}, input.content, given.content
+    SELECT {RUN.columns("run")}, {STEP.columns("step")}, {ATTEMPT.columns("attempt")},
+        {_QUESTION.columns("question")}, input.content, given.content
     FROM runs_run run
     JOIN runs_step step ON step.run_id = run.id AND step.state = 'waiting'
         AND step.state NOT IN ('done', 'failed', 'ended')
@@ -56,7 +64,7 @@ class _Waited:
     run: Run
     step: Step
     attempt: Attempt
-    question: dict[str, Any]
+    question: Question
 
 
 def take_up(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
@@ -74,25 +82,19 @@ def take_up(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
     workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None or not _plain(workflow, waited):
         return None
-    anew = waited.question["kind"] not in _GO_ON
+    anew = waited.question.kind not in _GO_ON
     attempt = _new(waited, workflow) if anew else waited.attempt
     taken = _taken(waited, attempt, worker, anew=anew)
     return None if taken is None else (_claimed(waited, attempt, workflow, worker, taken),)
 
 
 def _read(row: tuple[Any, ...]) -> _Waited:
-    values = list(row)
-
-    def next_of(fields: list[str]) -> list[Any]:
-        taken, values[: len(fields)] = values[: len(fields)], []
-        return taken
-
-    run = Run.from_db(None, RUN_FIELDS, next_of(RUN_FIELDS))
-    step = Step.from_db(None, STEP_FIELDS, next_of(STEP_FIELDS))
-    attempt = Attempt.from_db(None, ATTEMPT_FIELDS, next_of(ATTEMPT_FIELDS))
-    question = dict(zip(_QUESTION_FIELDS, next_of(_QUESTION_FIELDS), strict=True))
-    run.input = Body(digest=run.input_id, content=values[0])
-    step.run, step.input, attempt.step = run, Body(digest=step.input_id, content=values[1]), step
+    values = iter(row)
+    run, step, attempt = RUN.next_of(values), STEP.next_of(values), ATTEMPT.next_of(values)
+    question = _QUESTION.next_of(values)
+    run.input = Body(digest=run.input_id, content=next(values))
+    step.run, step.input = run, Body(digest=step.input_id, content=next(values))
+    attempt.step = step
     return _Waited(run=run, step=step, attempt=attempt, question=question)
 
 
@@ -100,11 +102,11 @@ def _plain(workflow: Workflow, waited: _Waited) -> bool:
     question, attempt = waited.question, waited.attempt
     if not isinstance(workflow.pattern, (Pipeline, Orchestrated)) or not workflow.has(waited.step.node):
         return False
-    if question["state"] != QuestionState.ANSWERED or question["verb"] == Verb.REJECT:
+    if question.state != QuestionState.ANSWERED or question.verb == Verb.REJECT:
         return False
-    if question["kind"] in _GO_ON:
+    if question.kind in _GO_ON:
         return attempt.state == AttemptState.ASKED and not attempt.by
-    return not (question["kind"] == QuestionKind.CONTRACT and question["verb"] == Verb.APPROVE)
+    return not (question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE)
 
 
 def _new(waited: _Waited, workflow: Workflow) -> Attempt:
@@ -113,7 +115,7 @@ def _new(waited: _Waited, workflow: Workflow) -> Attempt:
         step=waited.step,
         number=waited.attempt.number + 1,
         agent=work.name if isinstance(work, Agent) else "",
-        note=waited.question["answer_text"],
+        note=waited.question.answer_text,
     )
     attempt._state.adding = False
     return attempt
