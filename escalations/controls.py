@@ -59,9 +59,9 @@ def _about(kind: str, scope_kind: str, scope: str) -> Subject:
     if scope_kind == ScopeKind.WORKFLOW:
         return Subject(target=target, workflow=scope)
     if scope_kind == ScopeKind.RUN and scope.isdecimal() and len(scope) < 19:
-        run = Run.objects.select_related("team").filter(pk=int(scope)).first()
-        if run:
-            return Subject(target=target, run_id=run.pk, workflow=run.workflow, team=run.team.name)
+        found = Run.objects.filter(pk=int(scope)).values_list("workflow", "team__name").first()
+        if found:
+            return Subject(target=target, run_id=int(scope), workflow=found[0], team=found[1])
     return Subject(target=target)
 
 
