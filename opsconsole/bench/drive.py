@@ -25,7 +25,9 @@ from runs.models import Question, Run, RunState, Worker
 from runs.models.run import ACTIVE
 
 LOOK_SECONDS = 0.01
-FINAL_LOOK_SECONDS = 0.1  # what is measured ends by the settlements' own clock: looking often would only slow it
+FINAL_LOOK_SECONDS = (
+    0.1  # what is measured ends by the settlements' own clock: looking often would only slow it
+)
 PATIENCE_SECONDS = 120.0
 
 

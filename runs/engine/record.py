@@ -7,11 +7,17 @@ from typing import Any
 
 from django.db import connection, transaction
 from psycopg import ClientCursor
+from psycopg.types.json import Jsonb
 
 from runs import live
-from runs.models import Attempt, AttemptState, Event, Run, RunState, Step, StepState
+from runs.models import Attempt, AttemptState, Run, RunState, Step, StepState
 from runs.models.run import may_move
 from runs.models.step import ATTEMPT_MOVES, STEP_MOVES
+
+_EVENT = """
+    INSERT INTO runs_event (run_id, seq, at, kind, step_id, data)
+    VALUES (%s, %s, statement_timestamp(), %s, %s, %s)
+"""
 
 
 class IllegalMove(Exception):
@@ -46,7 +52,9 @@ def at_once(statements: str, values: Mapping[str, Any]) -> tuple[Any, ...] | Non
 def event(run: Run, kind: str, *, step: Step | None = None, **data: Any) -> None:
     """Append an event. The caller holds the run's row lock and saves the run afterwards (`event_seq`)."""
     run.event_seq += 1
-    Event.objects.create(run=run, seq=run.event_seq, kind=kind, step=step, data=data)
+    values: list[Any] = [run.pk, run.event_seq, kind, step.pk if step else None, Jsonb(data)]
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENT, values)
 
 
 def move_run(run: Run, state: RunState) -> None:
