@@ -332,18 +332,29 @@ def _after_doubt(claimed: Claimed, action: Action, call: Call, words: str) -> Ma
         case Happened():
             return _happened(claimed, call, saw)
         case DidNot():
-            permits.record(claimed, call, Result(state=CallState.FAILED, error=f"{LOOKED}; sent again"))
-            return _perform(claimed, sent)
+            return _sent_again(claimed, sent, call, f"{LOOKED}; sent again")
         case NotSure() if sent.tool.repeatable:
-            permits.record(
-                claimed, call, Result(state=CallState.FAILED, error="no outcome recorded; sent again")
-            )
-            return _perform(claimed, sent)
+            return _sent_again(claimed, sent, call, "no outcome recorded; sent again")
         case NotSure() if question is None and looking.worth_retrying(claimed, saw):
             raise RecoverableError(f"{sent.tool.name}: {saw.seen}") from saw.error
     if call.state == CallState.PERMITTED:
-        permits.record(claimed, call, Result(state=CallState.UNKNOWN, error="worker lost before the outcome"))
+        doubt = Result(state=CallState.UNKNOWN, error="worker lost before the outcome")
+        said = permits.record(claimed, call, doubt)
+        if said.state == CallState.DONE:
+            return _said_late(said)
     raise Park(askings.unknown(sent.data, sent.tool, call, saw, words))
+
+
+def _sent_again(claimed: Claimed, sent: Action, call: Call, why: str) -> Mapping[str, Any]:
+    """Send it again, unless the worker that had sent it has come back meanwhile and said how it ended."""
+    said = permits.record(claimed, call, Result(state=CallState.FAILED, error=why))
+    return _said_late(said) if said.state == CallState.DONE else _perform(claimed, sent)
+
+
+def _said_late(call: Call) -> Mapping[str, Any]:
+    assert call.response is not None, "what is done has a response"
+    answer: Mapping[str, Any] = bodies.load(call.response)
+    return answer
 
 
 def _happened(claimed: Claimed, call: Call, saw: Happened) -> Mapping[str, Any]:

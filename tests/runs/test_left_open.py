@@ -16,7 +16,7 @@ from escalations.models import JournalEntry
 from opsconsole.embedded import processes
 from runs import registry
 from runs.definitions import EffectGate, Join, Node, Pipeline, Plan, Rest, Results, Supervised, Task, Workflow
-from runs.engine import tools_called
+from runs.engine import looking, tools_called
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
 from runs.models import Call, Question, Run
@@ -61,8 +61,8 @@ def _tally(results: Results) -> Quick:
     return Quick()
 
 
-def _slow_node() -> Node:
-    tool = replace(flows.tool(), perform=SLOW.pay)
+def _slow_node(*, repeatable: bool = False) -> Node:
+    tool = replace(flows.tool(), perform=SLOW.pay, repeatable=repeatable)
     return Node(name="pay", work=flows.agent("payer", tool), takes=flows.Draft, gives=flows.Paid)
 
 
@@ -74,6 +74,9 @@ PAYING_SLOWLY = registry.register(
         goal=lambda draft: "pay",
         pattern=Pipeline(nodes=(_slow_node(),)),
     )
+)
+PAYING_SLOWLY_AGAIN = registry.register(
+    replace(PAYING_SLOWLY, name="paying_slowly_again", pattern=Pipeline(nodes=(_slow_node(repeatable=True),)))
 )
 FIRST_COUNTS = registry.register(
     Workflow(
@@ -185,6 +188,27 @@ def test_a_person_who_was_asked_need_not_answer_when_the_first_worker_comes_back
     assert JournalEntry.objects.get(act="escalation withdrawn").reason == tools_called.SAID_LATE
     run = advanced(run, runtime)
     assert (run.state, effect(run).state) == ("done", "done")
+
+
+@pytest.mark.parametrize("workflow", [PAYING_SLOWLY.name, PAYING_SLOWLY_AGAIN.name])
+def test_a_worker_that_says_how_it_ended_while_another_doubts_it_is_believed(
+    workflow: str, runtime: Runtime, at_work: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(workflow, text="a", plan="well", amount=9)
+    begun(run, at_work)
+    lost(run)
+    look = looking.look
+
+    def while_it_looks(*given: Any, **named: Any) -> looking.Happened | looking.DidNot | looking.NotSure:
+        SLOW.answer.set()
+        at_work[0].join(30)
+        return look(*given, **named)
+
+    monkeypatch.setattr(looking, "look", while_it_looks)
+    run = advanced(run, runtime)
+    assert run.state == "done"
+    assert (effect(run).state, effect(run).send) == ("done", 1)  # not sent again, and nobody was asked
+    assert not Question.objects.filter(run=run).exists()
 
 
 def test_an_effect_of_a_task_that_is_not_needed_any_more_is_unknown_and_the_run_goes_on(
