@@ -80,7 +80,7 @@ class Performed:
             yield f"{sent} were permitted, and the claim was {self.barred}"
         if self.happened and len(sent) != 1:
             yield f"{sent} were permitted, and in the middle of the first one it was {self.happened}"
-        for call in sent[:1] if self.happened == "overtaken" else ():
+        for call in sent[:1] if self.happened == "overtaken" and not self.died else ():
             if call.replayable == (call.kind == "model") or call.state == "permitted":
                 yield f"a late {call.kind} call is {call.state}, replayable: {call.replayable}"
         left = [call for call in sent if call.state == "permitted"]
