@@ -87,7 +87,7 @@ class _Choice:
 
     def made(self, settled: Step | None) -> Next:
         route_due = settled is None or self._moves_on(settled)
-        if settled is not None and route_due and isinstance(self.workflow.pattern, Supervised):
+        if route_due and isinstance(self.workflow.pattern, Supervised):
             self._route()  # first, so that a task that is not needed any more is not begun
             route_due = False
         going = not self._over()

@@ -36,9 +36,9 @@ class Model:
         run.fence += not mine
         return self.choose(run, worker)
 
-    def choose(self, run: Any, worker: str, first: bool = False) -> list[Any]:  # whether it decides first
+    def choose(self, run: Any, worker: str) -> list[Any]:
         run.state, run.owner, run.lease, run.due = "running", worker, self.now + LEASE, self.now + LEASE
-        self.claims, nodes = [], tuple("-")
+        self.claims, nodes, first = [], tuple("-"), run.flow == "crew"  # which decides before it takes up
         denied = any(q.state == "expired" or q.verb == "reject" for q in run.questions[-1:] if not q.step)
         if denied or run.deadline <= self.now:
             self.end(run, None, "ended" if denied else "failed")
@@ -98,7 +98,7 @@ class Model:
         else:
             self.ask(run, step, what if how == "asked" or what == "contract" else "error")
         goes_on = run.state == "running" and not self.is_held(run)
-        return self.choose(run, claim.by, run.flow == "crew") if goes_on else self.rest(run)
+        return self.choose(run, claim.by) if goes_on else self.rest(run)
 
     def ask(self, run: Any, step: Any, kind: str) -> None:
         left = min(TO_APPROVE, max(LEAST_TO_ANSWER, step.left)) if kind == "approval" else TO_ANSWER
