@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import BigIntegerField, QuerySet
 
 from escalations.audit import chain
 from escalations.audit.filters import Filters, entries
@@ -134,6 +134,8 @@ def _between(filters: Filters) -> tuple[int, int]:
 
 def one(seq: int) -> Entry | None:
     """The entry of that number. Two queries; the hashes are recomputed in Python."""
+    if seq > BigIntegerField.MAX_BIGINT:  # no column holds it: the server would not even be asked
+        return None
     rows = {entry.seq: entry for entry in JournalEntry.objects.filter(seq__in=(seq - 1, seq))}
     entry = rows.get(seq)
     if entry is None:

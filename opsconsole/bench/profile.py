@@ -165,7 +165,9 @@ def _plans(found: Sequence[Statement]) -> list[str]:
 def _plan(sql: str) -> str:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
-        cursor.execute("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + sql.replace("%", "%%"), [])
+        # Without its values (it was bound by the server) a statement can be planned, not executed.
+        how = "GENERIC_PLAN" if "$1" in sql else "ANALYZE, BUFFERS"
+        cursor.execute(f"EXPLAIN ({how}, COSTS OFF) {sql.replace('%', '%%')}", [])
         plan = "\n".join(row[0] for row in cursor.fetchall())
         transaction.set_rollback(True)
     return plan

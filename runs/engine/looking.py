@@ -18,8 +18,8 @@ from runs.canonical import tame, told
 from runs.definitions import NotKnown, Tool
 from runs.engine import permits
 from runs.engine.claimed import Claimed
-from runs.engine.permits import Result, Wanted
 from runs.engine.record import announce_run, event, lock_run
+from runs.engine.wanted import Result, Wanted
 from runs.errors import ErrorClass, classify
 from runs.models import Call, CallKind, CallState, Question, Run
 from runs.signals import effect_looked_at

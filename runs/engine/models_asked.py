@@ -16,8 +16,8 @@ from runs.canonical import digest, plain, told
 from runs.engine import permits
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import CutInFlight
-from runs.engine.permits import Result, Wanted
 from runs.engine.runtime import Flight
+from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, classify
 from runs.models import Call, CallKind, CallState
 

@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
 
 from runs import bodies
-from runs.agents.door import Usage
 from runs.canonical import plain
-from runs.engine import failpoints, gate, holds
+from runs.engine import calls, failpoints, gate, holds
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now
-from runs.errors import ErrorClass
+from runs.engine.wanted import Result, Wanted
 from runs.models import Call, CallKind, CallState, Hold, Question, QuestionState, Run, Step, Verb
 from runs.models.step import CALL_MOVES, SETTLED_STEPS
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A call that asks for its permit. `key` is stable over retries of the step."""
-
-    kind: CallKind
-    name: str
-    key: str
-    request: Any
-    effect: str = "none"
-    egress: bool = False
-    digest: str = ""
-    question_id: int | None = None
-    simulated: bool = False
-    model: str = ""
-    prompt_version: str = ""
-    parameters: dict[str, Any] | None = None
 
 
 def recorded(claimed: Claimed, key: str) -> Call | None:
@@ -56,15 +35,20 @@ def permit(claimed: Claimed, wanted: Wanted) -> Call:
     Raises Refused, or Unapproved (which no waiting will mend); then nothing is recorded or sent.
     """
     failpoints.hit("before_permit")
+    call = calls.permit(claimed, wanted) or _permit(claimed, wanted)
+    failpoints.hit("after_permit")
+    return call
+
+
+def _permit(claimed: Claimed, wanted: Wanted) -> Call:
+    """The same at length, which says what is in the way."""
     with transaction.atomic():
         gate.shared()
         run = lock_run(claimed.run.pk)
         _check(run, claimed)
         if wanted.question_id is not None:
             _check_approval(claimed, wanted, wanted.question_id)
-        call = _write(claimed, wanted)
-    failpoints.hit("after_permit")
-    return call
+        return _write(claimed, wanted)
 
 
 def _check(run: Run | None, claimed: Claimed) -> None:
@@ -125,23 +109,12 @@ def _write(claimed: Claimed, wanted: Wanted) -> Call:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """How a call ended. Usage is booked whatever else happens."""
-
-    state: CallState
-    response: Any = None
-    error: str = ""
-    error_class: ErrorClass | None = None
-    usage: Usage | None = None
-    cost_micros: int | None = None
-    model_returned: str = ""
-    latency_ms: int | None = None
-    handed_at: datetime | None = None  # by PostgreSQL's clock, while the gate was still held
-
-
 def record(claimed: Claimed, call: Call, result: Result) -> Call:
     """Record how a call ended. What it used is always booked; when the fence has moved on, it is not replayed."""
+    return calls.record(claimed, call, result) or _record(claimed, call, result)
+
+
+def _record(claimed: Claimed, call: Call, result: Result) -> Call:
     with transaction.atomic():
         run = lock_run(claimed.run.pk)
         fresh = Call.objects.select_for_update(no_key=True).get(pk=call.pk)

@@ -25,9 +25,9 @@ from runs.engine import answers, askings, failpoints, gate, looking, permits
 from runs.engine.claimed import Claimed
 from runs.engine.looking import DidNot, Happened, NotSure
 from runs.engine.outcomes import Park, Refused
-from runs.engine.permits import Result, Wanted
 from runs.engine.questions import Asking
 from runs.engine.record import now
+from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, ErrorClass, RecoverableError, broken, classify
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
 

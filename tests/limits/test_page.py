@@ -196,7 +196,7 @@ def test_the_page_asks_the_database_at_most_twelve_times(ines: User, count: int)
         with CaptureQueriesContext(connection) as asked:
             page = read(client.get(path))
         assert len(asked) <= 12, [one["sql"] for one in asked.captured_queries]
-        assert page.text.count("limits, from wide to narrow") == 1
+        assert page.text.count(", from wide to narrow") == 1
 
 
 def many(count: int) -> None:

@@ -9,6 +9,7 @@ from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Output, Refused
 from runs.engine.settle import settle
+from runs.engine.wanted import Wanted
 from runs.models import CallKind, Run, Step
 from tests.factories import started
 
@@ -47,7 +48,7 @@ def test_a_thread_that_was_given_up_and_comes_back_before_the_next_claim_changes
     assert isinstance(late, Nothing)
     assert Step.objects.get(pk=first.step.pk).state == "running"
     assert Run.objects.get(pk=run.pk).events.filter(kind="voided").count() == 1
-    wanted = permits.Wanted(kind=CallKind.MODEL, name="late", key="late", request={})
+    wanted = Wanted(kind=CallKind.MODEL, name="late", key="late", request={})
     with pytest.raises(Refused):
         permits.permit(first, wanted)
 
@@ -64,6 +65,6 @@ def test_only_what_is_held_here_is_given_back() -> None:
 def test_a_run_with_an_effect_that_may_be_on_its_way_is_kept_until_its_lease_ends() -> None:
     run = started()
     first = claimed(run.pk, "holder")
-    wanted = permits.Wanted(kind=CallKind.TOOL, name="send", key="send", request={}, effect="irreversible")
+    wanted = Wanted(kind=CallKind.TOOL, name="send", key="send", request={}, effect="irreversible")
     permits.permit(first, wanted)
     assert not heart.give_back("holder", run.pk, first.fence)

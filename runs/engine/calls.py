@@ -1,0 +1,101 @@
+"""The straight way of a call: its permit and its record, one SQL function each, committed by itself. Decides nothing
+that is not plain, and never says why: then `permits` does it at length.
+
+The functions are in runs/migrations/0019_calls.py. Both use the session of the caller: whoever hands an effect over
+holds the gate with it, and a second session would wait behind a stop that waits for the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+from psycopg.types.json import Jsonb
+
+from runs import bodies
+from runs.canonical import plain
+from runs.engine.claimed import Claimed
+from runs.engine.record import tell_run
+from runs.engine.wanted import Result, Wanted
+from runs.models import Call, CallState
+
+_PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 19)})"
+_RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 15)})"
+
+
+def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
+    """Allow one sending; None when something is in the way, or may be."""
+    request, parameters = bodies.of(wanted.request), plain(wanted.parameters or {})
+    call = Call(
+        run_id=claimed.run.pk,
+        step_id=claimed.step.pk,
+        attempt_id=claimed.attempt.pk,
+        kind=wanted.kind,
+        name=wanted.name,
+        key=wanted.key,
+        fence=claimed.fence,
+        request=request,
+        effect=wanted.effect,
+        egress=wanted.egress,
+        digest=wanted.digest,
+        question_id=wanted.question_id,
+        simulated=wanted.simulated,
+        model=wanted.model,
+        prompt_version=wanted.prompt_version,
+        parameters=parameters,
+    )
+    row = _row(
+        _PERMIT,
+        [
+            *(call.run_id, call.fence, claimed.worker, call.step_id, call.attempt_id),
+            *(str(call.kind), call.name, call.key, request.digest, request.content, request.size),
+            *(str(call.effect), call.egress, call.digest, call.question_id, call.simulated, call.model),
+            *(call.prompt_version, Jsonb(parameters)),
+        ],
+    )
+    if row is None:
+        return None
+    call.pk, call.send, call.permitted_at = row
+    call._state.adding = False
+    return call
+
+
+def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
+    """Record how a permitted call ended, and book what it used; None when the fence has moved on, or somebody has said
+    already how it ended."""
+    response = bodies.of(result.response) if result.state == CallState.DONE else None
+    body = (response.digest, response.content, response.size) if response else (None, None, None)
+    used = (result.usage.tokens_in, result.usage.tokens_out) if result.usage else (None, None)
+    call.error, call.error_class = plain(result.error), result.error_class or ""
+    call.model_returned = plain(result.model_returned)[:120]
+    row = _row(
+        _RECORD,
+        [
+            *(
+                call.run_id,
+                claimed.fence,
+                call.pk,
+                str(result.state),
+                *body,
+                call.error,
+                str(call.error_class),
+            ),
+            *(*used, result.cost_micros, call.model_returned, result.latency_ms, result.handed_at),
+        ],
+    )
+    if row is None:
+        return None
+    claimed.run.event_seq, call.finished_at = row
+    call.state, call.response, call.cost_micros = result.state, response, result.cost_micros
+    call.tokens_in, call.tokens_out = used
+    call.latency_ms, call.handed_at = result.latency_ms, result.handed_at or call.handed_at
+    tell_run(claimed.run)
+    return call
+
+
+def _row(sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        found: tuple[Any, ...] | None = cursor.fetchone()
+    return found

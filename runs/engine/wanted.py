@@ -1,0 +1,44 @@
+"""What a call asks its permit with, and how it ended: values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runs.agents.door import Usage
+from runs.errors import ErrorClass
+from runs.models import CallKind, CallState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A call that asks for its permit. `key` is stable over retries of the step."""
+
+    kind: CallKind
+    name: str
+    key: str
+    request: Any
+    effect: str = "none"
+    egress: bool = False
+    digest: str = ""
+    question_id: int | None = None
+    simulated: bool = False
+    model: str = ""
+    prompt_version: str = ""
+    parameters: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How a call ended. Usage is booked whatever else happens."""
+
+    state: CallState
+    response: Any = None
+    error: str = ""
+    error_class: ErrorClass | None = None
+    usage: Usage | None = None
+    cost_micros: int | None = None
+    model_returned: str = ""
+    latency_ms: int | None = None
+    handed_at: datetime | None = None  # by PostgreSQL's clock, while the gate was still held
