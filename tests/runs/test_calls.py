@@ -56,7 +56,7 @@ def wanted(**values: Any) -> Wanted:
 
 def kept(call: Call) -> dict[str, Any]:
     """Everything that is on record of a call but times and numbers of rows."""
-    row = Call.objects.filter(pk=call.pk).values().get()
+    row: dict[str, Any] = dict(Call.objects.filter(pk=call.pk).values().get())
     for name in ("id", "run_id", "step_id", "attempt_id", "permitted_at", "finished_at"):
         row.pop(name)
     events = Event.objects.filter(run_id=call.run_id, kind="call").values_list("data", flat=True)
