@@ -21,6 +21,7 @@ from django.test import override_settings
 from escalations import decisions
 from escalations import starts as starting
 from escalations.expected import AlreadyDecided
+from escalations.expected import AlreadyDecided
 from escalations.models import Escalation
 from opsconsole.embedded import processes
 from runs.definitions import Workflow
@@ -68,7 +69,6 @@ NOTHING_LATE = (
     "mid_settle",
 )  # nothing was claimed; the transaction is gone with its connection
 PATIENCE = 60.0  # seconds, for what takes a few on a quiet machine
-AT_ONCE = 150  # cases; with more of them everything takes so much longer
 PATIENT_GATE_MS = 20_000  # so that it is not for the time it took that a sender gives up
 SHORT_CALL, LONG_CALL = 5.0, 60.0  # seconds of a model call during which the heart beats four times
 
@@ -181,7 +181,6 @@ class Storm:
     def pass_over(self, some: Sequence[Case]) -> None:
         """Fails when a process that lives does not work. A failpoint that is not reached and a run that does not come
         to its end are no reason to stop: `wrong` says so."""
-        patience = PATIENCE * max(1.0, len(some) / AT_ONCE)
         self._hurt(
             [case for case in some if case.act]
         )  # first: what people answer is heard by every worker there is
@@ -190,11 +189,11 @@ class Storm:
             self._asked_again(one)
         for name in ("healthy-left", "healthy-right"):
             self.fleet.agents(name, RUNS_LEASE_SECONDS=LONG_LEASE)
-        processes.wait_until(self._at_rest, patience)
+        processes.wait_until(self._at_rest, PATIENCE)
         self._thaw()
         self._answer()
-        processes.wait_until(self._all_final, patience)
-        healed.heal(self.fleet, self.broker, seconds=patience)
+        processes.wait_until(self._all_final, PATIENCE)
+        healed.heal(self.fleet, self.broker, seconds=PATIENCE)
 
     # hurting
 
@@ -315,7 +314,9 @@ class Storm:
             question = Question.objects.filter(run_id=one.run_id, state="open").first()
             if question is not None:
                 verb = "respond" if one.case.happened else "approve"
-                with contextlib.suppress(Escalation.DoesNotExist):  # who came back late has just said so
+                with contextlib.suppress(
+                    Escalation.DoesNotExist, AlreadyDecided
+                ):  # who came back late has just said so
                     acts.answer(one.run, verb, text="I looked", by=self.marta)
                 self.broker.hint(one.run_id)
 
