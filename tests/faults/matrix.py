@@ -21,7 +21,6 @@ from django.test import override_settings
 from escalations import decisions
 from escalations import starts as starting
 from escalations.expected import AlreadyDecided
-from escalations.expected import AlreadyDecided
 from escalations.models import Escalation
 from opsconsole.embedded import processes
 from runs.definitions import Workflow
