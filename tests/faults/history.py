@@ -243,8 +243,11 @@ def _under_controls() -> Iterator[str]:
 def _began_under(control: Control) -> Iterator[str]:
     covered = _covered(control)
     for column in ("permitted_at", "handed_at"):
-        for call in Call.objects.filter(**covered, **_within(control, column)):
-            yield f"{call} of run {call.run_id}: {column} {getattr(call, column)} is under the {control}"
+        # What a person denied was never permitted: its row only says so, whenever the attempt comes to it.
+        sent = Call.objects.exclude(state="refused", handed_at__isnull=True)
+        for call in sent.filter(**covered, **_within(control, column)):
+            at = f"{call.state}, {column} {getattr(call, column)}"
+            yield f"{call} of run {call.run_id}: {at} is under the {control}"
     for event in Event.objects.filter(**covered, **_within(control, "at"), kind__in=CLAIMS):
         yield f"{event}: claimed at {event.at}, under the {control} of {control.engaged_at}"
 
