@@ -24,10 +24,9 @@ _PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 19)})"
 _RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 15)})"
 
 
-def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
-    """Allow one sending; None when something is in the way, or may be."""
-    request, parameters = bodies.of(wanted.request), plain(wanted.parameters or {})
-    call = Call(
+def unsent(claimed: Claimed, wanted: Wanted) -> Call:
+    """The row of a call as it would be permitted; neither it nor its request is stored yet."""
+    return Call(
         run_id=claimed.run.pk,
         step_id=claimed.step.pk,
         attempt_id=claimed.attempt.pk,
@@ -35,7 +34,7 @@ def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
         name=wanted.name,
         key=wanted.key,
         fence=claimed.fence,
-        request=request,
+        request=bodies.of(wanted.request),
         effect=wanted.effect,
         egress=wanted.egress,
         digest=wanted.digest,
@@ -43,15 +42,21 @@ def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
         simulated=wanted.simulated,
         model=wanted.model,
         prompt_version=wanted.prompt_version,
-        parameters=parameters,
+        parameters=plain(wanted.parameters or {}),
     )
+
+
+def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
+    """Allow one sending; None when something is in the way, or may be."""
+    call = unsent(claimed, wanted)
+    request = call.request
     row = _row(
         _PERMIT,
         [
             *(call.run_id, call.fence, claimed.worker, call.step_id, call.attempt_id),
             *(str(call.kind), call.name, call.key, request.digest, request.content, request.size),
             *(str(call.effect), call.egress, call.digest, call.question_id, call.simulated, call.model),
-            *(call.prompt_version, Jsonb(parameters)),
+            *(call.prompt_version, Jsonb(call.parameters)),
         ],
     )
     if row is None:

@@ -88,25 +88,10 @@ def _write(claimed: Claimed, wanted: Wanted) -> Call:
     last = (
         Call.objects.filter(step_id=claimed.step.pk, key=wanted.key).aggregate(last=Max("send"))["last"] or 0
     )
-    return Call.objects.create(
-        run_id=claimed.run.pk,
-        step_id=claimed.step.pk,
-        attempt_id=claimed.attempt.pk,
-        kind=wanted.kind,
-        name=wanted.name,
-        key=wanted.key,
-        send=last + 1,
-        fence=claimed.fence,
-        request=bodies.store(wanted.request),
-        effect=wanted.effect,
-        egress=wanted.egress,
-        digest=wanted.digest,
-        question_id=wanted.question_id,
-        simulated=wanted.simulated,
-        model=wanted.model,
-        prompt_version=wanted.prompt_version,
-        parameters=plain(wanted.parameters or {}),
-    )
+    call = calls.unsent(claimed, wanted)
+    call.request, call.send = bodies.store(wanted.request), last + 1
+    call.save(force_insert=True)
+    return call
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call:
