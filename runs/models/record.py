@@ -50,6 +50,9 @@ class Event(models.Model):
                 fields=["run", "seq"], condition=models.Q(kind__in=["held", "resumed"]), name="event_held"
             ),
             models.Index(fields=["run", "step"], condition=models.Q(kind="dropped"), name="event_dropped"),
+            models.Index(
+                fields=["run", "seq"], condition=models.Q(kind__in=["guard", "waits"]), name="event_guarded"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -102,11 +102,9 @@ class Critical:
         return [(step, cause, length) for (step, cause), length in ranked[:most] if length]
 
 
-def critical(
-    steps: Sequence[Worked], *, end: int, begin: int = 0, loose: Iterable[Spell] = ()
-) -> Critical:
-    """The critical path from `begin` to `end`, which is now for a run that goes on. `loose`: what held the whole run up,
-    or was asked about it."""
+def critical(steps: Sequence[Worked], *, end: int, begin: int = 0, loose: Iterable[Spell] = ()) -> Critical:
+    """The critical path from `begin` to `end`, which is now for a run that goes on. `loose`: what held the whole run
+    up, or was asked about it."""
     around = [_closed(spell, end) for spell in loose]
     walked = [one for one in _walked(steps, end) if one[2] > begin]
     pieces: list[Piece] = []
@@ -201,9 +199,7 @@ def _running_latest(steps: Iterable[Worked], end_of: Callable[[Worked], int]) ->
         yield latest
 
 
-def _pieces(
-    step: int | None, begin: int, end: int, spells: Iterable[Spell], rest: Cause
-) -> Iterator[Piece]:
+def _pieces(step: int | None, begin: int, end: int, spells: Iterable[Spell], rest: Cause) -> Iterator[Piece]:
     """That stretch of time cut where its cause changes."""
     if end <= begin:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,8 +17,13 @@ from runs.shown import course, timeline, words
 from runs.shown.added_up import added_up
 from runs.shown.counted import MOST
 from runs.shown.course import NOT_NEEDED, Course, Went
+from runs.shown.guarded import Guarded
+from runs.shown.marks import NONE, Marks
+from runs.shown.spans import Spans
 from runs.shown.stretch import Stretch, stretch
-from runs.shown.timeline import Asked, Called, Held, Timeline, Tried, Visited
+from runs.shown.timeline import Timeline
+from runs.shown.used import Used
+from runs.shown.visited import Asked, Called, Held, Tried, Visited
 
 EVENTS = 200  # a page
 MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox has all
@@ -45,6 +50,10 @@ class History:
     tries: Mapping[int, tuple[Tried, ...]]
     questions: Mapping[int, list[Question]]
     holds: tuple[Held, ...]
+    guarded: Guarded
+    used: Used
+    spans: Spans
+    edition: int
     waits: tuple[Waits, ...]
     all_waits: int
     migrated: bool = False
@@ -82,6 +91,10 @@ def history(run: Run, *, until: int | None = None, unfolded: int | None = None) 
         tries=_tries(ids),
         questions=_by((one for one in questions if one.step_id), "step_id"),
         holds=sums.holds,
+        guarded=sums.guarded,
+        used=sums.used,
+        spans=sums.spans,
+        edition=sums.edition,
         waits=tuple(
             Waits(question=one, at=label(one.step) if one.step else "") for one in waiting[:MOST_ASKED]
         ),
@@ -174,7 +187,7 @@ def label(step: Step) -> str:
     return f"{step.node}, task {step.place + 1}" if step.parent_id else step.node
 
 
-def waterfall(past: History, now: datetime) -> Timeline:
+def waterfall(past: History, now: datetime, marks: Marks = NONE) -> Timeline:
     """The timeline of a run, or of the stretch that is shown. Nodes nobody has come to yet stand below."""
     run, steps = past.run, past.shown.steps
     workflow = registry.workflow(run.workflow, run.version)
@@ -185,11 +198,12 @@ def waterfall(past: History, now: datetime) -> Timeline:
         begin=begun[0].started_at if begun and past.shown.cut else run.created_at,
         end=_last(ends) if part else run.finished_at,
         now=now,
-        visits=[_visited(past, step) for step in steps],
+        visits=[_visited(past, step, marks) for step in steps],
         ahead=course.ahead(workflow, past.went) if workflow and not run.final and not part else [],
         holds=past.holds,
         unfolded=past.unfolded,
         planned=0 if part else _not_begun(past),
+        remarks=() if part else past.guarded.about(None),
     )
 
 
@@ -266,8 +280,8 @@ def _by(rows: Iterable[Any], name: str) -> dict[int, list[Any]]:
     return found
 
 
-def _visited(past: History, step: Step) -> Visited:
-    tries = past.tries.get(step.pk, ())
+def _visited(past: History, step: Step, marks: Marks) -> Visited:
+    tries = tuple(_marked(one, marks) for one in past.tries.get(step.pk, ()))
     return Visited(
         id=step.pk,
         node=label(step),
@@ -279,7 +293,17 @@ def _visited(past: History, step: Step) -> Visited:
         tries=tries,
         questions=tuple(_asked(question) for question in past.questions.get(step.pk, ())),
         rest=past.shown.rest.get(step.pk, {}),
+        remarks=past.guarded.about(step.pk),
+        slow=marks.slow_steps.get(step.pk, ""),
+        on_path=step.pk in marks.on_path,
     )
+
+
+def _marked(tried: Tried, marks: Marks) -> Tried:
+    if not any(call.id in marks.slow_calls for call in tried.calls):
+        return tried
+    calls = tuple(replace(call, slow=marks.slow_calls.get(call.id, "")) for call in tried.calls)
+    return replace(tried, calls=calls)
 
 
 def _asked(question: Question) -> Asked:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from django.db.models import Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, JSONField, Max, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce
 
 from runs.canonical import plain
@@ -13,6 +14,7 @@ from runs.models import Hold, Run, RunState, Step, StepState
 from runs.models.run import ACTIVE
 from runs.models.step import SETTLED_STEPS
 from runs.shown import counted
+from runs.shown.guarded import WAITS, waits_of
 
 PAGE = 50
 LOOK = 50_000  # runs that one page looks through for a text, which no index knows
@@ -68,7 +70,7 @@ def number(text: str) -> int | None:
 
 def page(wanted: Wanted, size: int = PAGE) -> Page:
     """One query, two more for a text; no counting of what is not shown. Each run has `place`, the node it is at: of
-    several at once one that waits for a person, else the newest."""
+    several at once one that waits for a person, else the newest; and `waits_on` when it sleeps because of a guard."""
     if wanted.text:
         return _looked_for(wanted, size)
     return _page(_matching(wanted), size)
@@ -78,7 +80,10 @@ def _page(rows: QuerySet[Run], size: int) -> Page:
     begun = Step.objects.filter(run=OuterRef("pk")).exclude(state=StepState.READY).order_by("-seq")
     waiting = begun.filter(state=StepState.WAITING).exclude(state__in=SETTLED_STEPS)
     place = Coalesce(Subquery(waiting.values("node")[:1]), Subquery(begun.values("node")[:1]))
-    shown = list(rows.select_related("team").annotate(place=place)[: size + 1])
+    waits = Case(When(state=RunState.SLEEPING, then=RawSQL(WAITS, [])), output_field=JSONField())
+    shown = list(rows.select_related("team").annotate(place=place, waits=waits)[: size + 1])
+    for run in shown:
+        run.waits_on = waits_of(run.waits)  # type: ignore[attr-defined]  # annotated
     return Page(runs=tuple(shown[:size]), next=shown[size - 1].pk if len(shown) > size else None)
 
 

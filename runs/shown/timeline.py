@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from runs.shown.guarded import Told, Wait
+from runs.shown.visited import Asked, Called, Held, Tried, Visited
 
 MOST_ROWS = 240  # beyond this the list of events is the better place to look
 MOST_TASKS = 12  # of a plan; the rest is one row that counts them
+MOST_REMARKS = 6  # of guards about one step, or about the run itself; the events have all
+_MOST_OF_A_TASK = 2  # among many tasks
 URGENT = {"waiting": 0, "failed": 1, "running": 2, "sleeping": 3}  # what gets a row first
 _NARROWEST = 0.5  # percent; below that a bar could not be seen
 _TICKS = 5
@@ -21,73 +26,8 @@ _NICE = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Called:
-    """A model or tool call. `state` as in runs.models.CallState."""
-
-    id: int
-    name: str
-    kind: str
-    state: str
-    begin: datetime
-    end: datetime | None
-    cost_micros: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried:
-    """An attempt with its calls, oldest first. `words`: how it ended, where the state says too little."""
-
-    id: int
-    number: int
-    state: str
-    begin: datetime
-    end: datetime | None
-    calls: tuple[Called, ...] = ()
-    words: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A question: open from `begin`, closed at `end` by a person or by its deadline."""
-
-    id: int
-    state: str
-    verb: str
-    by: str
-    begin: datetime
-    end: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visited:
-    """A step with its attempts and questions, oldest first. `parent`: the step whose plan it is a task of; `begun`:
-    whether anybody has worked on it; `rest`: how many more tasks its plan has, by state, which are not given."""
-
-    id: int
-    node: str
-    state: str
-    begin: datetime
-    end: datetime | None
-    tries: tuple[Tried, ...] = ()
-    questions: tuple[Asked, ...] = ()
-    parent: int | None = None
-    begun: bool = True
-    rest: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """A stretch during which a control held the run."""
-
-    kind: str
-    by: str
-    begin: datetime
-    end: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """kind: step, call, bad, wait, held. x and width in percent."""
+    """kind: step, call, bad, wait, held, guard. x and width in percent."""
 
     kind: str
     x: float
@@ -100,7 +40,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line. `about` says what it is about: step, attempt, call, question, more, held, ahead; `id` which one.
+    """One line. `about` says what it is about: step, attempt, call, question, guard, more, held, ahead; `id` which one.
 
     `words` say its state where the name of that says too little.
     A "more" row stands for the tasks of step `id` that have no row; `folds` says that they can be folded again.
@@ -120,6 +60,10 @@ class Row:
     task: bool = False
     folds: bool = False
     words: str = ""
+    flags: tuple[float, ...] = ()  # where guards spoke
+    remark: Told | Wait | None = None
+    slow: str = ""
+    on_path: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,11 +98,12 @@ def timeline(
     holds: Sequence[Held] = (),
     unfolded: int | None = None,
     planned: int = 0,
+    remarks: Sequence[Told | Wait] = (),
 ) -> Timeline:
     """The waterfall of a run from `begin` to `end`, or to `now` while it goes on.
 
     Tasks stand under the step that planned them, at most MOST_TASKS of a plan; of step `unfolded` all of them.
-    `planned`: so many more steps nobody has begun, which are not given.
+    `planned`: so many more steps nobody has begun, which are not given. `remarks`: what guards said of no step.
     """
     known = {visit.id for visit in visits}
     tops = [visit for visit in visits if visit.parent not in known]
@@ -171,6 +116,7 @@ def timeline(
     shown = list(tree.rows(kept))[:MOST_ROWS]
     shown += tree.planned([visit for visit in tops if not visit.begun], planned)
     shown += [_hold_row(hold, scale) for hold in holds if hold.end is None or hold.end > begin]
+    shown += [row for _, row in _remark_rows(remarks, -1, scale)]
     shown += [Row(about="ahead", id=0, level=0, label=node, state="ahead") for node in ahead]
     return Timeline(
         rows=tuple(shown),
@@ -289,6 +235,7 @@ def _more_row(planner: int, level: int, rest: Mapping[str, int]) -> Row:
 def _step_row(visit: Visited, level: int, scale: _Scale) -> Row:
     calls = [call for attempt in visit.tries for call in attempt.calls]
     waits = [scale.bar("wait", asked.begin, asked.end) for asked in visit.questions]
+    waits += [scale.bar("guard", one.at, one.end) for one in visit.remarks if isinstance(one, Wait)]
     begun = [scale.bar("step", visit.begin, visit.end)] if visit.begun else []
     return Row(
         about="step",
@@ -302,6 +249,9 @@ def _step_row(visit: Visited, level: int, scale: _Scale) -> Row:
         cost_micros=_cost(calls),
         href_attempt=visit.tries[-1].id if visit.tries else None,
         task=visit.parent is not None,
+        flags=tuple(scale.x(one.at) for one in visit.remarks if isinstance(one, Told) and one.refused),
+        slow=visit.slow,
+        on_path=visit.on_path,
     )
 
 
@@ -322,12 +272,49 @@ def _below(visit: Visited, base: int, scale: _Scale) -> Iterator[Row]:
     for asked in visit.questions:
         row = _asked_row(asked, base + 1, scale)
         found.append((asked.end or scale.end, -1, row))  # what it allowed comes after it
+    found += [(at, 2, row) for at, row in _remark_rows(visit.remarks, base, scale)]
     return (row for _, _, row in sorted(found, key=lambda one: one[:2]))
 
 
 def _open(visit: Visited, base: int, scale: _Scale) -> Iterator[Row]:
-    """Of one task among many only the question that a person can answer now."""
-    return (_asked_row(asked, base + 1, scale) for asked in visit.questions if asked.end is None)
+    """Of one task among many only the question that a person can answer now, and what a guard refused."""
+    yield from (_asked_row(asked, base + 1, scale) for asked in visit.questions if asked.end is None)
+    weighty = [one for one in visit.remarks if _weighs(one)]
+    yield from (row for _, row in _remark_rows(weighty, base, scale, most=_MOST_OF_A_TASK))
+
+
+def _weighs(remark: Told | Wait) -> bool:
+    return remark.over is None if isinstance(remark, Wait) else remark.refused
+
+
+def _remark_rows(
+    remarks: Sequence[Told | Wait], base: int, scale: _Scale, most: int = MOST_REMARKS
+) -> Iterator[tuple[datetime, Row]]:
+    """What guards said, each with its moment: of many what they refused and what goes on, then the newest."""
+    first = sorted(remarks, key=lambda one: (_weighs(one), one.at, one.seq), reverse=True)[:most]
+    chosen = {one.seq for one in first}
+    for one in remarks:
+        if one.seq in chosen:
+            yield one.at, _remark_row(one, base + 1, scale)
+    if len(remarks) > most:
+        label = f"… and {len(remarks) - most} more remarks of guards, in the events"
+        yield remarks[-1].at, Row(about="more", id=0, level=base + 1, label=label, state="")
+
+
+def _remark_row(remark: Told | Wait, level: int, scale: _Scale) -> Row:
+    waits = isinstance(remark, Wait)
+    return Row(
+        about="guard",
+        id=remark.seq,
+        level=level,
+        label=remark.what,
+        state="waits" if waits else remark.mode.value,
+        bars=(scale.bar("guard", remark.at, remark.end),) if waits else (),
+        flags=() if waits else (scale.x(remark.at),),
+        seconds=scale.length(remark.at, remark.end) if waits else None,
+        at=None if waits else remark.at,
+        remark=remark,
+    )
 
 
 def _attempt_row(attempt: Tried, level: int, scale: _Scale) -> Row:
@@ -355,6 +342,7 @@ def _call_row(call: Called, level: int, scale: _Scale) -> Row:
         bars=(_call_bar(call, scale),),
         seconds=scale.length(call.begin, call.end),
         cost_micros=call.cost_micros,
+        slow=call.slow,
     )
 
 

@@ -17,7 +17,7 @@ from runs import registry
 from runs.canonical import plain
 from runs.models import Body, Event, Run, RunState, Team
 from runs.models.run import ACTIVE
-from runs.shown import counted, history, inspected, listing, versions, words
+from runs.shown import counted, history, inspected, limited, listing, versions, words
 from runs.shown.history import History
 from runs.shown.listing import Wanted, number
 
@@ -60,7 +60,7 @@ def moving(request: HttpRequest, run_id: int) -> HttpResponse:
     """What changes while a run goes on: drawing and timeline, with head and figures beside them."""
     context = _moving_context(request, _found(run_id)) | {"inspected": None}
     parts = [render_to_string("runs/_moving.html", context, request)]
-    for name in ("runs/_head.html", "runs/_figures.html"):
+    for name in ("runs/_head.html", "runs/_bounds.html", "runs/_figures.html"):
         parts.append(render_to_string(name, context | {"oob": True}, request))
     return HttpResponse("".join(parts))
 
@@ -121,7 +121,9 @@ def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     until, plan = number(request.GET.get("until", "")), number(request.GET.get("plan", ""))
     past = history.history(found, until=until, unfolded=plan)
     now = timezone.now()
-    drawn = history.waterfall(past, now)
+    waits_on = past.guarded.waiting if not found.final else ()
+    bound = limited.limited(past, now)
+    drawn = history.waterfall(past, now, bound.marks)
     asked = [one.question.step_id for one in past.waits if one.question.step_id]
     tasks = [row.id for row in drawn.rows if row.task]
     return {
@@ -131,6 +133,10 @@ def _moving_context(request: HttpRequest, found: Run) -> dict[str, Any]:
         "definition": registry.workflow(found.workflow, found.version),
         "course": history.taken(past),
         "timeline": drawn,
+        "chain": bound.chain,
+        "binding": bound.binding,
+        "waits_on": waits_on,
+        "waits_only_on": waits_on[0] if waits_on and found.state == RunState.SLEEPING else None,
         "stretch": history.between(past, drawn),
         "task_names": past.task_names([*tasks, *asked]),
         "unfolded": plan,

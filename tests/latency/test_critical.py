@@ -31,9 +31,7 @@ def worked(
     number: int, begin: int, end: int | None, *spells: Spell, parent: int | None = None, needed: bool = True
 ) -> Worked:
     """A step whose id is its number."""
-    return Worked(
-        id=number, number=number, begin=begin, end=end, parent=parent, needed=needed, spells=spells
-    )
+    return Worked(id=number, number=number, begin=begin, end=end, parent=parent, needed=needed, spells=spells)
 
 
 def told(path: Critical) -> list[Told]:
@@ -219,9 +217,7 @@ def histories(draw: st.DrawFn) -> tuple[list[Worked], list[Spell], int]:
         until = draw(st.none() | st.integers(begin, 7_000))
         parent = draw(st.none() | st.integers(1, number - 1)) if number > 1 else None
         spells = draw(st.lists(_spells(), max_size=4))
-        steps.append(
-            worked(number, begin, until, *spells, parent=parent, needed=draw(st.booleans()))
-        )
+        steps.append(worked(number, begin, until, *spells, parent=parent, needed=draw(st.booleans())))
     return steps, draw(st.lists(_spells(), max_size=3)), end
 
 

@@ -78,7 +78,8 @@ def test_the_turn_foretold_is_the_first_that_does_not_fit(
 ) -> None:
     cap = used + left
     told = forecast(used=used, cap=cap, uses=uses(*amounts, apart=apart), now=at(0))
-    assert told is not None and told.at is not None
+    assert told is not None
+    assert told.at is not None
     mean_times = sum(amounts)  # `turns` uses of the mean amount, times their number
     assert used * len(amounts) + told.turns * mean_times > cap * len(amounts)
     assert used * len(amounts) + (told.turns - 1) * mean_times <= cap * len(amounts)

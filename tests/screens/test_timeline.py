@@ -7,18 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runs.shown.timeline import (
-    MOST_ROWS,
-    MOST_TASKS,
-    Asked,
-    Called,
-    Held,
-    Row,
-    Timeline,
-    Tried,
-    Visited,
-    timeline,
-)
+from runs.shown.timeline import MOST_ROWS, MOST_TASKS, Row, Timeline, timeline
+from runs.shown.visited import Asked, Called, Held, Tried, Visited
 
 BEGIN = datetime(2026, 11, 21, 14, 18, tzinfo=UTC)
 

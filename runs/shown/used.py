@@ -1,0 +1,114 @@
+"""What one run has used up so far, by agent, model and tool, and its last uses. Reads only; knows no limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runs.limits.rows import Where
+from runs.models import CallKind, Run
+
+LAST = 12  # uses by which the present burn is told
+CALLED = """
+called AS MATERIALIZED (
+    SELECT id, step_id, attempt_id, kind, name, model, state, permitted_at, finished_at,
+        coalesce(tokens_in, 0) + coalesce(tokens_out, 0) AS tokens, coalesce(cost_micros, 0) AS cost
+    FROM runs_call WHERE run_id = %(run)s
+)"""
+USED = f"""
+SELECT 'used', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'agent', agent, 'sent', count(*),
+    'answered', count(*) FILTER (WHERE called.state = 'done'), 'tokens', sum(tokens), 'cost', sum(cost))::text
+FROM called LEFT JOIN runs_attempt AS attempt ON attempt.id = called.attempt_id
+WHERE called.state <> 'refused' GROUP BY kind, name, model, agent
+UNION ALL
+(SELECT 'use', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'at', coalesce(finished_at, permitted_at),
+    'tokens', tokens, 'cost', cost)::text
+FROM called WHERE kind <> 'look' AND state <> 'refused' ORDER BY id DESC LIMIT {LAST})
+UNION ALL
+SELECT 'edition', jsonb_build_object('number', coalesce((SELECT number FROM runs_limitedition WHERE id = 1), 0))::text
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """Calls of one kind by one agent to one model or tool."""
+
+    kind: CallKind
+    agent: str
+    model: str = ""
+    tool: str = ""
+    sent: int = 0
+    answered: int = 0
+    tokens: int = 0
+    cost_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """One of the last calls: by an agent to a model, or of a tool."""
+
+    kind: CallKind
+    name: str
+    model: str
+    at: datetime
+    tokens: int
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """`last` are the last calls, oldest first. Tokens and cost of the run are what was booked, late replies too."""
+
+    sums: tuple[Sum, ...] = ()
+    last: tuple[Spent, ...] = ()
+    tokens: int = 0
+    cost_micros: int = 0
+    retries: int = 0
+
+    def places(self, team: str, workflow: str, run: int) -> list[tuple[Where, Sum]]:
+        """Where each of the sums was used."""
+        return [
+            (
+                Where(team=team, workflow=workflow, run=run, agent=one.agent, model=one.model, tool=one.tool),
+                one,
+            )
+            for one in self.sums
+        ]
+
+
+def used(run: Run, sums: Iterable[Mapping[str, Any]], last: Iterable[Mapping[str, Any]]) -> Used:
+    """From rows of USED."""
+    return Used(
+        sums=tuple(_sum(row) for row in sums),
+        last=tuple(
+            Spent(
+                kind=CallKind(row["kind"]),
+                name=row["name"],
+                model=row["model"],
+                at=datetime.fromisoformat(row["at"]),
+                tokens=row["tokens"],
+                cost_micros=row["cost"],
+            )
+            for row in reversed(list(last))
+        ),
+        tokens=run.tokens_in + run.tokens_out,
+        cost_micros=run.cost_micros,
+        retries=run.retries,
+    )
+
+
+def _sum(row: Mapping[str, Any]) -> Sum:
+    """A model call is named after its agent, a tool call after its tool."""
+    of_model = row["kind"] == CallKind.MODEL
+    return Sum(
+        kind=CallKind(row["kind"]),
+        agent=row["name"] if of_model else row["agent"] or "",
+        model=row["model"],
+        tool="" if of_model else row["name"],
+        sent=row["sent"],
+        answered=row["answered"],
+        tokens=row["tokens"],
+        cost_micros=row["cost"],
+    )
