@@ -121,7 +121,8 @@ class Guarded:
 
     def about(self, step: int | None) -> tuple[Told | Wait, ...]:
         """What was said of one step, or of none, in order."""
-        found = [one for one in (*self.told, *self.waits) if one.step == step]
+        every: tuple[Told | Wait, ...] = (*self.told, *self.waits)
+        found = [one for one in every if one.step == step]
         return tuple(sorted(found, key=lambda one: one.seq))
 
     @property

@@ -302,17 +302,25 @@ def _remark_rows(
 
 
 def _remark_row(remark: Told | Wait, level: int, scale: _Scale) -> Row:
-    waits = isinstance(remark, Wait)
+    if isinstance(remark, Wait):
+        return Row(
+            about="guard",
+            id=remark.seq,
+            level=level,
+            label=remark.what,
+            state="waits",
+            bars=(scale.bar("guard", remark.at, remark.end),),
+            seconds=scale.length(remark.at, remark.end),
+            remark=remark,
+        )
     return Row(
         about="guard",
         id=remark.seq,
         level=level,
         label=remark.what,
-        state="waits" if waits else remark.mode.value,
-        bars=(scale.bar("guard", remark.at, remark.end),) if waits else (),
-        flags=() if waits else (scale.x(remark.at),),
-        seconds=scale.length(remark.at, remark.end) if waits else None,
-        at=None if waits else remark.at,
+        state=remark.mode.value,
+        flags=(scale.x(remark.at),),
+        at=remark.at,
         remark=remark,
     )
 
