@@ -104,7 +104,11 @@ class Wait:
 
     @property
     def what(self) -> str:
-        return f"waits for {_article(self.guard)}"
+        return f"{'waits' if self.over is None else 'waited'} for {_article(self.guard)}"
+
+    @property
+    def tone(self) -> str:
+        return "care" if self.over is None else "idle"
 
     @property
     def end(self) -> datetime | None:

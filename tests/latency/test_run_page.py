@@ -100,7 +100,7 @@ def test_a_run_that_waits_for_a_rate_says_until_when_and_why_at_its_head_and_in_
     speaking.goes_on(run, step)
     for where in (f"/runs/{run.pk}", "/runs/"):
         assert "waits for a rate until" not in read(operator.get(where)).text
-    assert "Waits for a rate" in page(operator, run).text  # its row stays in the timeline
+    assert "Waited for a rate" in page(operator, run).text  # its row stays in the timeline
 
 
 def test_another_steps_event_does_not_end_a_wait(operator: Client) -> None:
