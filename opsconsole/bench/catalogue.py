@@ -46,6 +46,13 @@ BENCHES = (
         env=_NOBODY_POLLS,
     ),
     Bench(name="solo", module="solo", says="ms a step of one run alone", agents=1),
+    Bench(
+        name="fanout",
+        module="fanout",
+        says="what a task costs in runs of 10, 50, 250 tasks and of 50 plans of 50",
+        agents=1,
+        seconds=1800.0,
+    ),
     Bench(name="resume", module="resume", says="decision submitted until the run's code starts again"),
     Bench(
         name="stop",

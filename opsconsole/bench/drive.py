@@ -155,6 +155,20 @@ def step_ms(run_ids: Sequence[int]) -> list[float]:
     return [float(row[0]) for row in rows]
 
 
+def settled_ms(run_ids: Sequence[int]) -> list[float]:
+    """From one settlement to the next of the same run, whichever steps they are of: side by side they overtake."""
+    rows = _rows(
+        """
+        SELECT extract(epoch FROM gap) * 1000 FROM (
+            SELECT finished_at - lag(finished_at) OVER (PARTITION BY run_id ORDER BY finished_at) AS gap
+            FROM runs_step WHERE run_id = ANY(%s)
+        ) AS gaps WHERE gap IS NOT NULL
+        """,
+        [list(run_ids)],
+    )
+    return [float(row[0]) for row in rows]
+
+
 def count(table: str) -> int:
     """Rows of a table, counted."""
     return int(_rows(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")[0][0])

@@ -20,6 +20,10 @@ from runs.definitions import (
     ErrorPolicy,
     Node,
     Pipeline,
+    Plan,
+    Results,
+    Supervised,
+    Task,
     Tool,
     Workflow,
 )
@@ -34,6 +38,24 @@ _ASK = Ask(deadline_seconds=7 * 24 * 3600.0)
 def hop(slip: Slip) -> Slip:
     """A step that does nothing."""
     return slip.model_copy(update={"hop": slip.hop + 1})
+
+
+def fan(slip: Slip) -> Plan:
+    """As many tasks as the slip's number says."""
+    return Plan(tasks=tuple(_task("piece", number, slip.hop) for number in range(slip.number)))
+
+
+def areas(slip: Slip) -> Plan:
+    """As many plans of as many tasks."""
+    return Plan(tasks=tuple(_task("area", slip.number, number) for number in range(slip.number)))
+
+
+def _task(worker: str, number: int, hop: int = 0) -> Task:
+    return Task(worker=worker, input=Slip(number=number, hop=hop).model_dump())
+
+
+def joined(results: Results) -> Slip:
+    return Slip(number=len(results.results))
 
 
 def ask_again(slip: Slip) -> Slip:
@@ -103,6 +125,24 @@ def _workflow(name: str, *nodes: Node) -> Workflow:
     )
 
 
+def _fan(name: str, *workers: Node, plan: Any, depth: int = 1) -> Workflow:
+    return registry.register(
+        Workflow(
+            name=name,
+            version=1,
+            team=TEAM,
+            goal=lambda slip: f"{name} {slip.number}",
+            pattern=Supervised(
+                supervisor=Node(name="plan", work=plan, takes=Slip, gives=Plan),
+                workers=workers,
+                then=(Node(name="join", work=joined, takes=Results, gives=Slip),),
+                most_tasks=1_000,
+                depth=depth,
+            ),
+        )
+    )
+
+
 _NOTER = _agent("bench_noter", "simulated/noter", _tool("note", Noting, _note, None))
 _PAYER = _agent(
     "bench_payer",
@@ -116,6 +156,9 @@ GUARDED = _workflow("bench_guarded", *(_node(f"note{n}", _NOTER) for n in range(
 SHORT = _workflow("bench_short", *(_node(f"hop{n}", hop) for n in range(1, PAGE_STEPS + 1)))
 ASKS = _workflow("bench_asks", _node("ask", ask_again, errors=ErrorPolicy(data=_ASK)))
 PAYS = _workflow("bench_pays", _node("pay", _PAYER))
+_PIECE = _node("piece", hop)
+FAN = _fan("bench_fan", _PIECE, plan=fan)
+NEST = _fan("bench_nest", Node(name="area", work=fan, takes=Slip, gives=Plan), _PIECE, plan=areas, depth=2)
 
 if "BENCH_DEAF" in os.environ:  # a worker that knows a real provider loads its client: only where it is asked
     CALLS = _workflow("bench_calls", _node("listen", _LISTENER))
