@@ -44,7 +44,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visited:
-    """A step: its node, and its output, which has met the node's contract; under rules it may be a `Later`.
+    """A step: its node, and its output, which has met the node's contract; it may be a `Later`.
 
     `outcome`: done, failed, ended, or GOING. `parent` is the id of the step whose plan it is a task of, `place` its
     number in that plan from 0.
@@ -127,8 +127,8 @@ def _chain(nodes: Sequence[str], given: Any, history: Sequence[Visited]) -> Rout
         return Wait()
     place = nodes.index(last.node) + 1
     if place == len(nodes):
-        return Finish(output=last.output)
-    return Go(visits=(Visit(node=nodes[place], input=last.output),))
+        return Finish(output=_output(last))
+    return Go(visits=(Visit(node=nodes[place], input=_output(last)),))
 
 
 def _played(history: Sequence[Visited]) -> Route:
@@ -266,15 +266,16 @@ class _Tree:
 
     def joined(self, plan: Visited) -> _Met | Go | Wait | Fail:
         """How far a settled plan is, and what it asks for."""
-        planned = plan.output["tasks"]
-        known = self.tasks.get(plan.id, ())
+        known = self.tasks.get(plan.id, ())  # all of the plan's, or none
         if not known:
-            return Go(visits=tuple(_task(plan, place, task) for place, task in enumerate(planned)))
+            return Go(
+                visits=tuple(_task(plan, place, task) for place, task in enumerate(_output(plan)["tasks"]))
+            )
         inner = [self._inner(task) for task in known]
         outcomes = [_outcome(task, far) for task, far in zip(known, inner, strict=True)]
-        verdict = verdict_of(self.pattern.join, len(planned), outcomes)
+        verdict = verdict_of(self.pattern.join, len(known), outcomes)
         if verdict == Joined.FAILED:
-            return Fail(reason=_short(self.pattern.join, len(planned), outcomes, plan))
+            return Fail(reason=_short(self.pattern.join, len(known), outcomes, plan))
         if verdict == Joined.DONE:
             return _Met(drop=self._open(plan))
         return self._further(known, inner)
@@ -321,7 +322,7 @@ class _Tree:
     def _results(self, plan: Visited) -> tuple[TaskResult, ...]:
         tasks = self.tasks.get(plan.id, ())
         return tuple(
-            self._result(planned, task) for planned, task in zip(plan.output["tasks"], tasks, strict=True)
+            self._result(planned, task) for planned, task in zip(_output(plan)["tasks"], tasks, strict=True)
         )
 
     def _result(self, planned: Mapping[str, Any], task: Visited) -> TaskResult:
@@ -331,7 +332,7 @@ class _Tree:
             worker=task.node,
             input=dict(planned["input"]),
             state=TaskState.ENDED if outcome == GOING else TaskState(outcome),
-            output=task.output if far is None and outcome == TaskState.DONE else None,
+            output=_output(task) if far is None and outcome == TaskState.DONE else None,
             results=self._results(task) if far is not None and task.id in self.tasks else (),
         )
 

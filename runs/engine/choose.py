@@ -11,8 +11,8 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
 from runs import bodies, registry, routing
 from runs.canonical import told
-from runs.definitions import Agent, Orchestrated, Pipeline, Recorded, Supervised, Workflow
-from runs.engine import askings, contracts, holds, questions, versions
+from runs.definitions import Agent, Orchestrated, Pipeline, Supervised, Workflow
+from runs.engine import askings, contracts, holds, planned, questions, versions
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
     Closing,
@@ -26,13 +26,13 @@ from runs.engine.endings import (
     rest,
     settle_step,
 )
+from runs.engine.past import past
 from runs.engine.record import event, move_attempt, move_run, move_step, now
 from runs.engine.runtime import current
 from runs.errors import ContractBroken
 from runs.models import (
     Attempt,
     AttemptState,
-    Body,
     Question,
     QuestionKind,
     QuestionState,
@@ -286,7 +286,7 @@ class _Choice:
         """Do what the definition says comes next. True when there is something new to take up."""
         if self.workflow.recorded and self.claims:
             return False  # every step is there already; only the last one's end is looked at
-        history = self._history()
+        history = past(self.workflow, self.run)
         self.past = tuple(history) if isinstance(self.workflow.pattern, Orchestrated) else None
         gone = {one.node for one in history if not self.workflow.has(one.node)}
         if gone:
@@ -319,42 +319,22 @@ class _Choice:
         self.claims = [one for one in self.claims if one.step.pk not in steps]
         self.performed = None
 
-    def _history(self) -> list[routing.Visited]:
-        rules = isinstance(self.workflow.pattern, Orchestrated)
-        steps = self.run.steps.order_by("seq")
-        if not rules:
-            steps = steps.select_related("output")
-        if isinstance(self.workflow.pattern, (Pipeline, Recorded)):
-            steps = steps.reverse()[:1]
-        known = versions.seen(self.workflow, self.run, steps) if self.run.migrated_seq else steps
-        return [
-            routing.Visited(
-                id=step.pk,
-                node=step.node,
-                output=_later(step) if rules else bodies.load(step.output) if step.output else None,
-                outcome=_outcome(step.state),
-                parent=step.parent_id,
-                place=step.place,
-            )
-            for step in known
-        ]
-
     def _visit(self, visits: Sequence[routing.Visit]) -> None:
         last = self.run.steps.aggregate(last=Max("seq"))["last"] or 0
+        if any(visit.parent for visit in visits):
+            planned.write(self.run, visits, last)
+            return
         for seq, visit in enumerate(visits, start=last + 1):
             step = Step.objects.create(
                 run=self.run,
                 seq=seq,
                 node=visit.node,
-                state=StepState.READY if visit.parent else StepState.RUNNING,
-                fence=0 if visit.parent else self.run.fence,
+                state=StepState.RUNNING,
+                fence=self.run.fence,
                 input=bodies.store(visit.input),
-                parent_id=visit.parent,
-                place=visit.place,
             )
             event(self.run, "step", step=step, node=step.node, seq=step.seq)
-            if not visit.parent:
-                self._attempt(step, 1, "")
+            self._attempt(step, 1, "")
 
 
 def _end_attempt(step: Step, error: str) -> None:
@@ -367,10 +347,6 @@ def _end_attempt(step: Step, error: str) -> None:
 
 def _changed(node: str) -> str:
     return f"its definition has changed under the same version: there is no node {node}"
-
-
-def _later(step: Step) -> routing.Later:
-    return routing.Later(lambda: bodies.load(Body.objects.get(pk=step.output_id)))
 
 
 def _outcome(state: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connection, transaction
@@ -17,6 +17,11 @@ from runs.models.step import ATTEMPT_MOVES, STEP_MOVES
 _EVENT = """
     INSERT INTO runs_event (run_id, seq, at, kind, step_id, data)
     VALUES (%s, %s, statement_timestamp(), %s, %s, %s)
+"""
+_EVENTS = """
+    INSERT INTO runs_event (run_id, seq, at, kind, step_id, data)
+    SELECT %s, %s + one.number, statement_timestamp(), %s, one.step, one.data
+    FROM unnest(%s::bigint[], %s::jsonb[]) WITH ORDINALITY AS one(step, data, number)
 """
 
 
@@ -55,6 +60,14 @@ def event(run: Run, kind: str, *, step: Step | None = None, **data: Any) -> None
     values: list[Any] = [run.pk, run.event_seq, kind, step.pk if step else None, Jsonb(data)]
     with connection.cursor() as cursor:
         cursor.execute(_EVENT, values)
+
+
+def events(run: Run, kind: str, told: Sequence[tuple[Step, dict[str, Any]]]) -> None:
+    """Append events of one kind of many steps, in this order. As for `event`, the caller saves the run afterwards."""
+    steps = [step.pk for step, _ in told]
+    with connection.cursor() as cursor:
+        cursor.execute(_EVENTS, [run.pk, run.event_seq, kind, steps, [Jsonb(data) for _, data in told]])
+    run.event_seq += len(told)
 
 
 def move_run(run: Run, state: RunState) -> None:

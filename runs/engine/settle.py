@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from runs import bodies
 from runs.canonical import plain
 from runs.definitions import Check
-from runs.engine import failpoints, gate, questions, straight
+from runs.engine import failpoints, fanned, gate, questions, straight
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
@@ -49,7 +49,11 @@ def settle(claimed: Claimed, outcome: Outcome) -> Next:
     When what comes next cannot be claimed, the outcome is recorded all the same: claiming says why, and asks.
     """
     try:
-        return straight.hand_on(claimed, outcome) or _settled(claimed, outcome)
+        return (
+            straight.hand_on(claimed, outcome)
+            or fanned.hand_on(claimed, outcome)
+            or _settled(claimed, outcome)
+        )
     except (InterfaceError, OperationalError):
         raise
     except Exception:

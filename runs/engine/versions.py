@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from runs import bodies, definition_digest, registry
 from runs.code_digest import SourceChanged
 from runs.definition_digest import SHORT
-from runs.definitions import Orchestrated, Supervised, Workflow
+from runs.definitions import Orchestrated, Workflow
 from runs.engine import answers
 from runs.engine.contracts import as_contract
 from runs.engine.endings import Nothing
@@ -208,15 +208,17 @@ def _go_on(question_id: int) -> bool:
 
 
 def seen(workflow: Workflow, run: Run, steps: QuerySet[Step]) -> list[Step]:
-    """The steps that routing may look at: of those that another version made, what this one can read.
-
-    A plan of another version is not looked at: its tasks were ended when the run was migrated to a plan of its own.
-    """
-    if isinstance(workflow.pattern, Supervised):
-        return list(steps.filter(seq__gt=run.migrated_seq))
+    """The steps that routing may look at: of those that another version made, what this one can read."""
     if not isinstance(workflow.pattern, Orchestrated):
         return list(steps)
     return [step for step in steps if step.seq > run.migrated_seq or readable(workflow, step)]
+
+
+def own(run: Run) -> QuerySet[Step]:
+    """Of a run with plans the steps that routing may look at. A plan of another version is not: its tasks were ended
+    when the run was migrated to a plan of its own.
+    """
+    return Step.objects.filter(run=run, seq__gt=run.migrated_seq)
 
 
 def readable(workflow: Workflow, step: Step) -> bool:

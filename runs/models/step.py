@@ -89,6 +89,11 @@ class Step(models.Model):
                 condition=~Q(state__in=["done", "failed", "ended"]),
                 name="step_unsettled",
             ),
+            models.Index(
+                fields=["run", "state", "seq"],
+                condition=Q(parent__isnull=False, state__in=["ready", "running", "sleeping", "waiting"]),
+                name="step_open_tasks",
+            ),
         ]
 
     def __str__(self) -> str:

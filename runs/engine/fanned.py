@@ -1,0 +1,136 @@
+"""The straight way of a task of a plan: its output is recorded and the next task begun by one SQL function. Decides
+nothing that is not plain: whatever moves a join, parks, fails or wakes goes the long way (`settle`, `choose`).
+
+The function is in runs/migrations/0027_fanout.py. What it looks at does not grow with the number of tasks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import DatabaseError
+
+from runs import bodies
+from runs.definitions import Agent, Rest, Supervised, Workflow
+from runs.engine import failpoints, holds, lanes
+from runs.engine.claimed import Claimed, Next
+from runs.engine.endings import Nothing
+from runs.engine.outcomes import Outcome, Output
+from runs.engine.record import tell_run
+from runs.engine.rows import Rows
+from runs.engine.runtime import current
+from runs.engine.taken_up import ATTEMPT, NOT_PLAIN
+from runs.models import Attempt, Body, Step
+
+_TASK_DONE = "SELECT * FROM runs_task_done(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_STEP = Rows(Step, "id", "run_id", "seq", "node", "state", "input_id", "parent_id", "place", "fence")
+
+
+def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
+    """Record a task's output and claim the next task of its run, in one statement; None when it is not so plain.
+
+    Raises OperationalError or InterfaceError when the database cannot be reached: nobody knows whether it is recorded.
+    """
+    pattern = claimed.workflow.pattern
+    if not isinstance(outcome, Output) or not isinstance(pattern, Supervised) or current().leaving:
+        return None
+    if claimed.step.parent_id is None or claimed.node.plans:
+        return None  # it says what comes next
+    row = _recorded(claimed, bodies.of(outcome.value), pattern)
+    if row is None:
+        return None
+    event_seq, left, *following = row
+    claimed.run.event_seq = event_seq
+    tell_run(claimed.run)
+    return Nothing(why="others") if following[0] is None else (_claimed(claimed, left, *following),)
+
+
+def _recorded(claimed: Claimed, output: Body, pattern: Supervised) -> tuple[Any, ...] | None:
+    need, share = _needed(pattern)
+    values = [
+        claimed.run.pk,
+        claimed.fence,
+        claimed.worker,
+        holds.lease(),
+        claimed.step.pk,
+        claimed.attempt.pk,
+        claimed.step.parent_id,
+        output.digest,
+        output.content,
+        output.size,
+        pattern.width,
+        need,
+        share,
+        [worker.name for worker in pattern.workers],
+        [worker.work.name if isinstance(worker.work, Agent) else "" for worker in pattern.workers],
+    ]
+    try:
+        row = lanes.row(_TASK_DONE, values, before_commit="mid_settle")
+    except DatabaseError as error:
+        if getattr(error.__cause__, "sqlstate", "") != NOT_PLAIN:
+            raise
+        return None
+    if row is not None:
+        failpoints.hit("after_commit_before_wake")
+    return row
+
+
+def _needed(pattern: Supervised) -> tuple[int | None, float | None]:
+    """How many done tasks of a plan end the others: a number or a share; neither where all settle first."""
+    join = pattern.join
+    if join.need is None or join.rest == Rest.WAIT:
+        return None, None
+    return (None, join.need) if isinstance(join.need, float) else (join.need, None)
+
+
+def _claimed(
+    before: Claimed,
+    left: float,
+    step_id: int,
+    seq: int,
+    name: str,
+    parent_id: int,
+    place: int,
+    input_id: str,
+    content: str,
+    attempt_id: int,
+    number: int,
+    note: str,
+) -> Claimed:
+    run, workflow, fence = before.run, before.workflow, before.fence
+    step = Step.from_db(
+        None, _STEP.names, [step_id, run.pk, seq, name, "running", input_id, parent_id, place, fence]
+    )
+    step.run, step.input = run, Body(digest=input_id, content=content)
+    attempt = Attempt.from_db(
+        None,
+        ATTEMPT.names,
+        [
+            attempt_id,
+            step_id,
+            number,
+            _agent(workflow, name),
+            "",
+            "running",
+            fence,
+            before.worker,
+            note,
+            None,
+        ],
+    )
+    attempt.step = step
+    return Claimed(
+        run=run,
+        workflow=workflow,
+        node=workflow.node(name),
+        step=step,
+        attempt=attempt,
+        fence=fence,
+        worker=before.worker,
+        seconds_left=left,
+    )
+
+
+def _agent(workflow: Workflow, name: str) -> str:
+    work = workflow.node(name).work
+    return work.name if isinstance(work, Agent) else ""
