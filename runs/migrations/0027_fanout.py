@@ -22,6 +22,7 @@ DECLARE
     siblings record;
     beside integer;
     odd boolean;
+    begins boolean;
     agent text;
     settled text;
     moment timestamptz;
@@ -47,9 +48,14 @@ BEGIN
         OR EXISTS (SELECT FROM runs_step s WHERE s.run_id = p_run AND s.parent_id IS NOT NULL AND s.state = 'waiting'
                 AND NOT EXISTS (SELECT FROM runs_question q WHERE q.step_id = s.id AND q.state = 'open'))
     THEN RETURN; END IF;
-    SELECT s.id, s.seq, s.node, s.parent_id, s.place, s.input_id, s.by AS stand_in, s.note INTO following FROM runs_step s
-        WHERE s.run_id = p_run AND s.parent_id IS NOT NULL AND s.state = 'ready' ORDER BY s.seq LIMIT 1;
-    IF following.id IS NULL THEN
+    -- In the order of the open tasks' index alone: any other would be walked from the run's first step.
+    SELECT s.id, s.run_id, s.state, s.seq, s.node, s.parent_id, s.place, s.input_id, s.by AS stand_in, s.note
+        INTO following FROM runs_step s
+        WHERE (s.run_id, s.state, s.seq) > (p_run, 'ready', 0) AND s.parent_id IS NOT NULL
+            AND s.state IN ('ready', 'running', 'sleeping', 'waiting')
+        ORDER BY s.run_id, s.state, s.seq LIMIT 1;
+    begins := coalesce(following.run_id = p_run AND following.state = 'ready', false);
+    IF NOT begins THEN
         IF beside = 0 THEN RETURN; END IF;  -- the run comes to rest
     ELSE
         agent := p_agents[array_position(p_nodes, following.node::text)];
@@ -79,7 +85,7 @@ BEGIN
     seconds_left := extract(epoch FROM run.deadline_at - moment);
     INSERT INTO runs_event (run_id, seq, at, kind, step_id, data) VALUES (p_run, runs_task_done.event_seq, moment,
         'step done', p_step, jsonb_build_object('node', settled, 'by', ''));
-    IF following.id IS NOT NULL THEN
+    IF begins THEN
         event_seq := run.event_seq + 2;
         step_id := following.id;
         seq := following.seq;
