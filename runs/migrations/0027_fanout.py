@@ -119,7 +119,7 @@ END $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0019_calls")]
+    dependencies = [("runs", "0029_guards_told")]
 
     operations = [
         migrations.AddIndex(
