@@ -29,6 +29,7 @@ from runs.definitions import (
     RepairStep,
     Supervised,
     Tool,
+    Verifies,
     Verify,
     Workflow,
 )
@@ -111,6 +112,8 @@ class _Definition:
             yield f"{where}: accept", self._code(node.accept, far=True)
         if node.isolated:
             yield f"{where}: isolated", node.seconds
+        if node.verifies:
+            yield f"{where}: verifies", self._verifies(node.verifies)
         yield f"{where}: errors", self._policies(node.errors)
         for agent in _agents(node):
             yield from self._agent(where, agent, 0)
@@ -136,6 +139,10 @@ class _Definition:
         contracts = [self._contract(one, told=True) for one in (delegate.takes, delegate.gives)]
         return [delegate.description, delegate.agent.name, *contracts]
 
+    def _verifies(self, verifies: Verifies) -> list[Any]:
+        back_to = verifies.back_to.name if verifies.back_to else None
+        return [list(verifies.nodes), list(verifies.sources), back_to]
+
     def _policies(self, errors: ErrorPolicy) -> list[Any]:
         return [[self._link(link) for link in links(chain)] for chain in errors.chains]
 
@@ -152,7 +159,8 @@ class _Definition:
 
 
 def _agents(node: Node) -> Iterator[Agent]:
-    for work in (node.work, *node.errors.stand_ins):
+    back_to = node.verifies.back_to if node.verifies else None
+    for work in (node.work, *node.errors.stand_ins, back_to):
         if isinstance(work, Agent):
             yield work
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from runs.claims import Claim, Claims, Quote, ToVerify, Verdict, Verdicts, a_person
 from runs.patterns import (
     END,
     Edge,
@@ -48,6 +49,8 @@ __all__ = [
     "Approval",
     "Ask",
     "Check",
+    "Claim",
+    "Claims",
     "Delegate",
     "Edge",
     "Effect",
@@ -63,6 +66,7 @@ __all__ = [
     "Pipeline",
     "Plan",
     "Policy",
+    "Quote",
     "Recorded",
     "RefusedOutput",
     "Repair",
@@ -74,11 +78,16 @@ __all__ = [
     "Task",
     "TaskResult",
     "TaskState",
+    "ToVerify",
     "Tool",
     "Trail",
+    "Verdict",
+    "Verdicts",
+    "Verifies",
     "Verify",
     "Way",
     "Workflow",
+    "a_person",
 ]
 
 Json = dict[str, Any]
@@ -225,6 +234,23 @@ class Agent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Verifies:
+    """What makes a node a verify step: it looks at what agents before it claimed, and none of them has a part in it.
+
+    `nodes`: those whose agents are checked. What they quote must stand in the inputs or tool results of their steps;
+    what an agent has said is no evidence, however many agents agree. `sources`: nodes whose work is a function that
+    reads records; their outputs may be quoted too, by the node's name.
+    `back_to`: the agent that a person may send claims back to; without one nobody can.
+    """
+
+    nodes: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    back_to: Agent | None = None
+    priority: int = 60  # of the card; 0..100, higher is sooner
+    deadline_seconds: float = 3600.0  # denied at expiry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One place in a workflow. `work` is an Agent, or a function from a `takes` to a `gives`.
 
@@ -233,6 +259,8 @@ class Node:
     computes is `isolated`: it runs in a child process that a stop kills, at most `seconds` long.
     `accept(given, output)` looks at an output that meets its contract and raises DataError or ReasoningError when
     it is wrong all the same (a total that does not add up, a quotation that does not occur).
+    With `verifies` it is a verify step: it takes Claims and gives the same contract with those that stand; its work
+    is a function or an agent from ToVerify to Verdicts, or `a_person`.
     """
 
     name: str
@@ -244,11 +272,14 @@ class Node:
     isolated: bool = False
     seconds: float = 300.0
     accept: Callable[[Any, Any], None] | None = None
+    verifies: Verifies | None = None
 
     @property
     def agents(self) -> tuple[Agent, ...]:
         """Every agent that may act at this node: its own, its policy's stand-ins, and whom those may ask."""
-        first = [work for work in (self.work, *self.errors.stand_ins) if isinstance(work, Agent)]
+        back_to = self.verifies.back_to if self.verifies else None
+        works = (self.work, *self.errors.stand_ins, back_to)
+        first = [work for work in works if isinstance(work, Agent)]
         return tuple(one for agent in first for one in agent.with_delegates)
 
     @property

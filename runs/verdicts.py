@@ -18,6 +18,7 @@ from runs.definitions import (
     End,
     ErrorPolicy,
     Fallback,
+    Node,
     Policy,
     Repair,
     RepairStep,
@@ -160,6 +161,19 @@ class StandIn:
     model: str = ""
     work: Agent | Callable[[Any], Any] | None = None
     refused: bool = False
+
+
+def back_to(agent: str) -> str:
+    """Who makes an attempt when a person sends claims back, as it is kept with the attempt."""
+    return f"claims:{agent}"
+
+
+def stand_in_at(node: Node, by: str) -> StandIn:
+    """Resolve who makes an attempt at a node; see `stand_in`. Raises LookupError."""
+    again = node.verifies.back_to if node.verifies else None
+    if again is not None and by == back_to(again.name):
+        return StandIn(work=again, refused=True)
+    return stand_in(node.errors, by)
 
 
 def stand_in(policy: ErrorPolicy, by: str) -> StandIn:

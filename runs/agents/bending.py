@@ -274,3 +274,17 @@ def with_prose(schema: Schema, value: Any, more: str) -> Any:
     most = int(leaf.schema.get("maxLength", 10**7))
     text = f"{leaf.value} {more}".strip()
     return value if len(text) > most and len(more) < 500 else put(value, leaf.path, text[:most])
+
+
+def with_claim(schema: Schema, value: Any, fact: str) -> Any:
+    """The value with one claim more, quoted from a source that another claim names; unchanged when it holds none."""
+    claims = value.get("claims") if isinstance(value, Mapping) else None
+    if not isinstance(claims, list) or "claims" not in _chosen(schema, schema, value).get("properties", {}):
+        return value
+    quotes = [quote for claim in claims for quote in claim.get("quotes", ())]
+    source = quotes[0]["source"] if quotes else "input"
+    like = claims[0] if claims else {}
+    return {
+        **value,
+        "claims": [*claims, {**like, "text": fact, "quotes": [{"source": source, "text": fact}]}],
+    }

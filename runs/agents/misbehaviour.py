@@ -37,6 +37,7 @@ class Misbehaviour(enum.StrEnum):
     BROKEN_OUTPUT = "broken_output"
     PLAUSIBLE_WRONG = "plausible_wrong"
     AGREED_INVENTION = "agreed_invention"
+    INVENTED_EVIDENCE = "invented_evidence"
     UNAVAILABLE = "unavailable"
     RATE_LIMITED = "rate_limited"
     SLOW = "slow"
@@ -61,6 +62,9 @@ _SENTENCES = {
         "Changes one amount, choice, date or yes/no of its output, without any one text; the contract still holds."
     ),
     Misbehaviour.AGREED_INVENTION: "States a fact that occurs nowhere; with the same seed other agents state it too.",
+    Misbehaviour.INVENTED_EVIDENCE: (
+        "Claims a fact more, with a quotation that its source does not hold; without claims it changes nothing."
+    ),
     Misbehaviour.UNAVAILABLE: "Its provider answers 503 every time.",
     Misbehaviour.RATE_LIMITED: "Its provider answers 429 with Retry-After every time.",
     Misbehaviour.SLOW: f"Answers well, about {SLOW_SECONDS:.0f} s late.",
@@ -334,6 +338,14 @@ def _agreed_invention(order: Ordered, request: ModelRequest, good: Callable[[], 
     return replace(reply, text=text, output=bending.with_prose(request.output_schema, reply.output, fact))
 
 
+def _invented_evidence(order: Ordered, request: ModelRequest, good: Callable[[], ModelReply]) -> ModelReply:
+    reply = good()
+    if reply.tool_calls:
+        return reply
+    fact = invention(order.seed)
+    return replace(reply, output=bending.with_claim(request.output_schema, reply.output, fact))
+
+
 _CHANGES: dict[Misbehaviour, Callable[[Ordered, ModelRequest, Callable[[], ModelReply]], ModelReply]] = {
     Misbehaviour.PING_PONG: _ping_pong,
     Misbehaviour.GROWING_CONTEXT: _growing,
@@ -342,4 +354,5 @@ _CHANGES: dict[Misbehaviour, Callable[[Ordered, ModelRequest, Callable[[], Model
     Misbehaviour.BROKEN_OUTPUT: _broken_output,
     Misbehaviour.PLAUSIBLE_WRONG: _plausible_wrong,
     Misbehaviour.AGREED_INVENTION: _agreed_invention,
+    Misbehaviour.INVENTED_EVIDENCE: _invented_evidence,
 }

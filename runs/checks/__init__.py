@@ -19,6 +19,7 @@ from runs.canonical import canonical, told
 from runs.checks.names import name_problems
 from runs.checks.patterns import Problem, is_contract, pattern_problems, policy_problems
 from runs.checks.shapes import shape_problems
+from runs.checks.verifying import unverified_text, verifying_problems
 from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
 from runs.errors import DataError, wrong_values
 from runs.signals import question_asked
@@ -84,7 +85,11 @@ def problems(workflow: Workflow) -> list[Problem]:
 
 def doubts(workflow: Workflow) -> list[Problem]:
     """What lets runs start and would still surprise their author; nothing of a definition that cannot work."""
-    return [] if problems(workflow) else [*_without_rules(workflow), *_odd_samples(workflow)]
+    return (
+        []
+        if problems(workflow)
+        else [*_without_rules(workflow), *_odd_samples(workflow), *unverified_text(workflow)]
+    )
 
 
 def _without_rules(workflow: Workflow) -> Iterator[Problem]:
@@ -148,6 +153,7 @@ def _problems(workflow: Workflow) -> Iterator[Problem]:
         yield from _node_problems(node)
         yield from policy_problems(node)
     yield from pattern_problems(workflow.pattern)
+    yield from verifying_problems(workflow)
 
 
 def _node_problems(node: Node) -> Iterator[Problem]:

@@ -58,6 +58,38 @@ def perform(claimed: Claimed, flight: Flight, agent: Agent, given: BaseModel) ->
         return failed(blamed.error, blamed=blamed.call, rejected=rejected, words=blamed.reply.text)
 
 
+def answer(
+    claimed: Claimed,
+    flight: Flight,
+    agent: Agent,
+    given: BaseModel,
+    gives: type[BaseModel],
+    accepted: Callable[[BaseModel], None],
+) -> Outcome:
+    """What an agent answers in the middle of a step, by a contract that is not the node's. Raises as `perform` does.
+
+    `accepted` raises ContractBroken for an answer that is not one to this question.
+    """
+    attempt = _Attempt(claimed=claimed, flight=flight, given=given, parked=[])
+    model = claimed.stand_in.model or agent.model
+    turns = _Turns(attempt=attempt, agent=agent, model=model, gives=gives)
+    turns.messages.append(Message(role="user", text=canonical(given)))
+    if claimed.attempt.note and not claimed.stand_in.refused:
+        turns.messages.append(Message(role="user", text=claimed.attempt.note))
+
+    def checked(value: Any) -> BaseModel:
+        found = contracts.as_contract(gives, value)
+        accepted(found)
+        return found
+
+    try:
+        return Output(value=turns.answer(checked))
+    except Park as park:
+        return Asked(asking=park.asking)
+    except _Blamed as blamed:
+        return failed(blamed.error, blamed=blamed.call, words=blamed.reply.text)
+
+
 def _parked(claimed: Claimed) -> list[Any]:
     """The agent's own messages when this attempt last parked."""
     stored = claimed.attempt.history

@@ -42,8 +42,9 @@ from runs.models import (
     StepState,
     Verb,
 )
+from runs.models.question import BACK_TO
 from runs.models.step import ATTEMPT_MOVES, SETTLED_STEPS
-from runs.verdicts import StandIn, stand_in
+from runs.verdicts import StandIn, back_to, stand_in_at
 
 POISON_AFTER = 3  # a step that lost its worker so often is not claimed again without a person
 SUSPECT_AFTER = 2  # from then on it is performed alone, so that its neighbours are not blamed for it
@@ -198,7 +199,7 @@ class _Choice:
 
     def _attempt(self, step: Step, number: int, note: str) -> None:
         """Make an attempt of a step that is taken."""
-        stand_in_ = stand_in(self.workflow.node(step.node).errors, step.by)
+        stand_in_ = stand_in_at(self.workflow.node(step.node), step.by)
         work = stand_in_.work or self.workflow.node(step.node).work
         agent = work.name if isinstance(work, Agent) else ""
         attempt = Attempt.objects.create(
@@ -221,7 +222,7 @@ class _Choice:
         attempt.fence, attempt.worker = self.run.fence, self.worker
         attempt.save()
         self._take(step)
-        self._claim(step, attempt, stand_in(self.workflow.node(step.node).errors, attempt.by))
+        self._claim(step, attempt, stand_in_at(self.workflow.node(step.node), attempt.by))
         event(self.run, "went on", step=step, number=attempt.number)
 
     def _take(self, step: Step) -> None:
@@ -257,10 +258,23 @@ class _Choice:
         if question.state != QuestionState.ANSWERED or question.verb == Verb.REJECT:
             end_step(self.closing, step, StepState.ENDED, question.answer_text or "denied", self.moment)
             return True
+        if question.kind == QuestionKind.CLAIMS:
+            return self._claims_answered(step, question)
         if question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE:
             return self._person_output(step, question)
         if self._room(step):
             step.losses, step.by = 0, ""  # a person begins anew: with the node's own work
+            self._new_attempt(step, note=question.answer_text)
+        return False
+
+    def _claims_answered(self, step: Step, question: Question) -> bool:
+        """The claims that a person lets stand are the step's output; or another agent makes them anew."""
+        if question.verb != Verb.RESPOND:
+            _close_attempt(step, AttemptState.DONE)
+            return self._person_output(step, question)
+        if self._room(step):
+            _refuse_claims(step, question)
+            step.losses, step.by = 0, back_to(str(question.action[BACK_TO]))
             self._new_attempt(step, note=question.answer_text)
         return False
 
@@ -343,6 +357,27 @@ def _end_attempt(step: Step, error: str) -> None:
         move_attempt(attempt, AttemptState.FAILED)
         attempt.error, attempt.error_class, attempt.finished_at = error, "unforeseen", now()
         attempt.save()
+
+
+def _refuse_claims(step: Step, question: Question) -> None:
+    """What the next attempt is told was wrong, with the claims as they were."""
+    attempt = _close_attempt(step, AttemptState.FAILED)
+    if attempt is not None:
+        attempt.error, attempt.error_class = question.action["error"], "data"
+        attempt.error_where = question.action["where"]
+        attempt.rejected_output = bodies.store({name: question.action[name] for name in ("value", "open")})
+        attempt.save()
+
+
+def _close_attempt(step: Step, state: AttemptState) -> Attempt | None:
+    """Close the attempt that asked a person; None when it is closed already."""
+    attempt = step.attempts.order_by("-number").first()
+    if attempt is None or attempt.state != AttemptState.ASKED:
+        return None
+    move_attempt(attempt, state)
+    attempt.finished_at = now()
+    attempt.save()
+    return attempt
 
 
 def _changed(node: str) -> str:

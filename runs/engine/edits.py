@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from runs import registry
 from runs.canonical import SPARE, canonical, plain, told
+from runs.claims import Claims
 from runs.definitions import Tool
-from runs.engine import contracts
+from runs.engine import contracts, verifying
 from runs.errors import StepError, wrong_values
 from runs.models import Question, QuestionKind
 
@@ -45,7 +46,30 @@ def check(question: Question, raw: Mapping[str, Any]) -> dict[str, Any]:
     if tool is not None:
         return {"tool": tool.name, "arguments": plain(checked), "sentence": plain(tool.sentence(checked))}
     _check_like_an_agents(question, checked)
-    return {**question.action, "value": plain(checked)}
+    return {**question.action, "value": plain(checked), **_still_open(question, checked)}
+
+
+def _still_open(question: Question, checked: BaseModel) -> dict[str, Any]:
+    """The claims of an edit that do not stand, for a question about claims.
+
+    Raises Broken for any other value of a verify step with such claims: nobody would be asked about them.
+    """
+    workflow = registry.workflow(question.run.workflow, question.run.version)
+    step = question.step
+    if workflow is None or step is None or not isinstance(checked, Claims):
+        return {}
+    node = workflow.node(step.node)
+    if node.verifies is None:
+        return {}
+    doubts = verifying.doubted(step, node, checked, question.action.get(verifying.OPEN, ()))
+    if question.kind == QuestionKind.CLAIMS:
+        return {verifying.OPEN: doubts}
+    if doubts:
+        first = doubts[0]
+        raise Broken(
+            [("claims", f"Claim {first['number'] + 1} does not stand: its evidence does not show it.")]
+        )
+    return {}
 
 
 def _check_like_an_agents(question: Question, checked: BaseModel) -> None:
@@ -112,7 +136,7 @@ def _contract(question: Question) -> tuple[type[BaseModel], Tool | None]:
             f"{run.workflow} v{run.version} is not installed: its contracts are not known here."
         )
     node = workflow.node(question.step.node)
-    if question.kind == QuestionKind.CONTRACT:
+    if question.kind in (QuestionKind.CONTRACT, QuestionKind.CLAIMS):
         return node.gives, None
     if question.kind == QuestionKind.APPROVAL:
         for tool in (tool for agent in node.agents for tool in agent.tools):

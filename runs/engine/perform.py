@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies
 from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
-from runs.engine import agent_turns, child, contracts, played
+from runs.engine import agent_turns, child, contracts, played, verifying
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Asked, Cut, CutInFlight, Lost, Outcome, Output, Park, Refused, failed
 from runs.engine.runtime import Flight
@@ -44,8 +44,10 @@ def _given(claimed: Claimed) -> BaseModel:
     if not claimed.stand_in.refused:
         return _input(claimed)
     before = claimed.step.attempts.select_related("rejected_output").filter(number__lt=claimed.attempt.number)
-    # Not its own earlier attempts: one that could not be made now is made again from the same.
-    failed = before.exclude(by=claimed.attempt.by).order_by("-number").first()
+    if claimed.node.verifies:  # the claims that a person sent back, also those of its own earlier attempt
+        failed = before.filter(rejected_output__isnull=False).order_by("-number").first()
+    else:  # not its own earlier attempts: one that could not be made now is made again from the same
+        failed = before.exclude(by=claimed.attempt.by).order_by("-number").first()
     return RefusedOutput(
         input=bodies.load(claimed.step.input),
         output=bodies.load(failed.rejected_output) if failed and failed.rejected_output else None,
@@ -63,6 +65,8 @@ def _input(claimed: Claimed) -> BaseModel:
 
 def _performed(claimed: Claimed, flight: Flight, given: BaseModel) -> Outcome:
     connection.close()  # nothing of the database is held while work goes on
+    if claimed.node.verifies:
+        return verifying.perform(claimed, flight, given)
     work = claimed.work
     if isinstance(work, Agent):
         return agent_turns.perform(claimed, flight, work, given)

@@ -30,6 +30,7 @@ class Asking:
     priority: int = 50
     deadline_seconds: float = 3600.0
     extra: dict[str, Any] = field(default_factory=dict)
+    found: tuple[dict[str, Any], ...] = ()  # what guards have found, each an event before the question
 
 
 def action_digest(action: dict[str, Any]) -> str:
@@ -80,5 +81,7 @@ def ask(run: Run, step: Step | None, asking: Asking) -> Question:
         simulated=run.simulated,
         expires_at=now() + timedelta(seconds=asking.deadline_seconds),
     )
+    for one in asking.found:
+        event(run, "guard", step=step, **one)
     event(run, "asked", step=step, question=question.pk, asks=asking.kind, reason=plain(asking.reason)[:500])
     return question

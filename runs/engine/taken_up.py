@@ -106,6 +106,8 @@ def _plain(workflow: Workflow, waited: _Waited) -> bool:
         return False
     if question.kind in _GO_ON:
         return attempt.state == AttemptState.ASKED and not attempt.by
+    if question.kind == QuestionKind.CLAIMS:
+        return False  # a person's own value, or another agent's attempt
     return not (question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE)
 
 

@@ -14,6 +14,7 @@ from runs.definitions import Effect
 class QuestionKind(models.TextChoices):
     APPROVAL = "approval", "Approval"  # an effect needs a person's agreement
     CONTRACT = "contract", "Contract broken"  # an output does not meet its contract
+    CLAIMS = "claims", "Claims to verify"  # a verify step found claims that do not stand
     ERROR = "error", "Error"  # the error policy, or nobody, foresaw it
     UNKNOWN = "unknown", "This may have happened"  # an effect's outcome is not known
     MISSING = "missing", "Definition missing"  # the version the run started with is gone
@@ -32,6 +33,8 @@ class Verb(models.TextChoices):
     RESPOND = "respond", "respond"
     LOOK = "look", "look again"  # the tool looks at what may have happened
     MIGRATE = "migrate", "migrate"  # go on with another version of the workflow
+    CONFIRM = "confirm", "confirm"  # claims stand though nothing shows it; those not confirmed are dropped
+    DROP = "drop", "drop"  # claims that do not stand are left out
 
 
 _UNKNOWN_FIRST = Case(
@@ -117,6 +120,13 @@ VERBS: dict[str, dict[str, str]] = {
         Verb.REJECT: "Reject and end the run",
         Verb.RESPOND: "Let the agent try again",
     },
+    QuestionKind.CLAIMS: {
+        Verb.DROP: "Drop the claims",
+        Verb.CONFIRM: "Confirm claims",
+        Verb.APPROVE: "Use the edited claims",
+        Verb.REJECT: "Reject and end the run",
+        Verb.RESPOND: "Send back",
+    },
     QuestionKind.ERROR: {
         Verb.APPROVE: "Try again",
         Verb.REJECT: "Reject and end the run",
@@ -145,12 +155,18 @@ def verbs_of(question: Question) -> dict[str, str]:
     """
     if question.step is None:
         return dict(VERBS[question.kind] if question.kind == QuestionKind.MISSING else _ABOUT_THE_RUN)
-    words = {
-        verb: word for verb, word in VERBS[question.kind].items() if verb != Verb.LOOK or can_look(question)
-    }
+    words = {verb: word for verb, word in VERBS[question.kind].items() if _can(question, verb)}
     if question.step.parent_id is None:
         return words
     return {verb: word.replace("end the run", "end the task") for verb, word in words.items()}
+
+
+def _can(question: Question, verb: str) -> bool:
+    if verb == Verb.LOOK:
+        return can_look(question)
+    if question.kind == QuestionKind.CLAIMS and verb == Verb.RESPOND:
+        return bool(question.action.get(BACK_TO))
+    return True
 
 
 def can_look(question: Question) -> bool:
@@ -159,4 +175,7 @@ def can_look(question: Question) -> bool:
 
 
 CAN_LOOK = "can_look"  # in the action of an unknown question; part of what is shown, not of what is approved
-EDITABLE = (QuestionKind.APPROVAL, QuestionKind.CONTRACT)
+BACK_TO = (
+    "back_to"  # in the action of a question about claims: the agent that they may be sent back to, or ""
+)
+EDITABLE = (QuestionKind.APPROVAL, QuestionKind.CONTRACT, QuestionKind.CLAIMS)

@@ -20,7 +20,7 @@ from runs.testing.faults import (
 )
 from runs.testing.replies import Reply, calls, fails, says
 from runs.testing.running import run_workflow
-from runs.testing.said import Answer, approve, edit, expire, look, reject, respond
+from runs.testing.said import Answer, approve, confirm, drop, edit, expire, look, reject, respond
 from runs.testing.trial import Trial, TrialCall, TrialEscalation, TrialEvent, TrialStep
 
 __all__ = [
@@ -43,6 +43,8 @@ __all__ = [
     "TrialStep",
     "approve",
     "calls",
+    "confirm",
+    "drop",
     "edit",
     "expire",
     "fails",

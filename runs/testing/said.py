@@ -11,6 +11,7 @@ from django.db import transaction
 
 from runs.engine import answers, edits
 from runs.engine.record import now
+from runs.engine.verifying import decided, open_numbers
 from runs.models import Question, QuestionKind, Verb
 from runs.models.question import EDITABLE, verbs_of
 from runs.testing.faults import CannotAnswer
@@ -54,6 +55,16 @@ def look(*, by: str = "Marta") -> Answer:
     return Answer(verb=Verb.LOOK, by=by)
 
 
+def drop(*, by: str = "Marta") -> Answer:
+    """Leave out the claims that do not stand, and go on with the others."""
+    return Answer(verb=Verb.DROP, by=by)
+
+
+def confirm(reason: str, *, by: str = "Marta") -> Answer:
+    """Let the claims stand though nothing shows them."""
+    return Answer(verb=Verb.CONFIRM, text=reason, by=by)
+
+
 def expire() -> Answer:
     """Nobody answers before the question's deadline, which denies it."""
     return Answer(verb="expire")
@@ -70,7 +81,7 @@ def give(question_id: int, said: Answer) -> None:
         question = answers.lock(question_id)
         _must_fit(question, said)
         verb = Verb.APPROVE if said.verb == "edit" else Verb(said.verb)
-        action = _action(question, said) if verb == Verb.APPROVE else None
+        action = _action(question, said) if verb in (Verb.APPROVE, Verb.CONFIRM, Verb.DROP) else None
         answers.answer(question, verb=verb, answer=action, text=said.text, by=said.by)
 
 
@@ -84,10 +95,19 @@ def _must_fit(question: Question, said: Answer) -> None:
             f"This question is about the run itself; answer {_others(question)}. It is: {question.title}"
         )
 
+    if said.verb in (Verb.DROP, Verb.CONFIRM) and said.verb not in verbs_of(question):
+        raise CannotAnswer(f"These are no claims; answer {_others(question)}. It is: {question.title}")
+    if question.kind == QuestionKind.CLAIMS and said.verb not in _of_claims(question):
+        raise CannotAnswer(f"Answer drop, confirm, edit or reject. It is: {question.title}")
     if said.verb == Verb.LOOK and Verb.LOOK not in verbs_of(question):
         raise CannotAnswer(
             f"There is nothing here that a tool could look at; answer {_others(question)}. It is: {question.title}"
         )
+
+
+def _of_claims(question: Question) -> set[str]:
+    """As an agent gave them, claims that do not stand cannot be approved."""
+    return {"edit", *verbs_of(question)} - {Verb.APPROVE}
 
 
 def _others(question: Question) -> str:
@@ -97,7 +117,12 @@ def _others(question: Question) -> str:
 def _action(question: Question, said: Answer) -> dict[str, Any]:
     """What is agreed to. A value that broke its contract cannot be approved as it is."""
     action: dict[str, Any] = question.action
+    if said.verb in (Verb.DROP, Verb.CONFIRM):
+        return decided(action, () if said.verb == Verb.DROP else open_numbers(action))
     if said.verb != "edit" and question.kind != QuestionKind.CONTRACT:
         return action
     present = action.get("arguments", action.get("value"))
-    return edits.check(question, {**(present if isinstance(present, dict) else {}), **said.values})
+    edited = edits.check(question, {**(present if isinstance(present, dict) else {}), **said.values})
+    if question.kind == QuestionKind.CLAIMS and open_numbers(edited):
+        raise CannotAnswer("An edited claim does not stand either: its evidence does not show it.")
+    return edited

@@ -25,6 +25,7 @@ from runs.definitions import (
     RepairStep,
     Supervised,
     Tool,
+    Verifies,
     Verify,
     Workflow,
 )
@@ -71,7 +72,13 @@ class Changes:
             data=self._policy(node, rules.data),
             reasoning=self._policy(node, rules.reasoning),
         )
-        return self.node(replace(node, work=self._work(node.work), errors=errors))
+        copy = replace(node, work=self._work(node.work), errors=errors, verifies=self._verifies(node))
+        return self.node(copy)
+
+    def _verifies(self, node: Node) -> Verifies | None:
+        if node.verifies is None or node.verifies.back_to is None:
+            return node.verifies
+        return replace(node.verifies, back_to=self._agent(node.verifies.back_to))
 
     def _work(self, work: Any) -> Any:
         return self._agent(work) if isinstance(work, Agent) else work
@@ -118,6 +125,8 @@ def _agents(node: Node) -> Iterator[Agent]:
                 case RepairStep(by=Agent() as agent) | Verify(by=Agent() as agent):
                     yield from _with_delegates(agent)
             link = link.then
+    if node.verifies and node.verifies.back_to:
+        yield from _with_delegates(node.verifies.back_to)
 
 
 def _with_delegates(agent: Agent) -> Iterator[Agent]:

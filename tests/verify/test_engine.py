@@ -1,0 +1,264 @@
+"""A verify step in the real engine: what does not stand goes to a person and never reaches the next step."""
+
+from __future__ import annotations
+
+import pytest
+
+from runs.agents.misbehaviour import Misbehaviour
+from runs.definitions import Node, Verdict, Verdicts, a_person
+from runs.models import Attempt, Question, QuestionKind
+from runs.testing import Trial, calls, confirm, drop, edit, expire, reject, respond, run_workflow, says
+from tests.verify import flows
+from tests.verify.flows import INVENTED, OPENED, SPAN, desk
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+READING = calls("paper.read", {"name": "bridge"})
+TOPIC = {"name": "bridge"}
+
+
+def _claiming(*claims: object, before: tuple[object, ...] = (READING,)) -> dict[str, list[object]]:
+    return {"verify_researcher": [*before, says({"claims": list(claims)})]}
+
+
+def _texts(trial: Trial) -> list[str]:
+    return list(trial.output["lines"])
+
+
+def _says(trial: Trial) -> list[str]:
+    return [str(one.data["says"]) for one in trial.events if one.kind == "guard"]
+
+
+def test_claims_whose_quotations_occur_go_on_and_nobody_is_asked() -> None:
+    trial = run_workflow(desk(), TOPIC)
+    trial.expect(state="done", path=("research", "verify", "write"), caught_by=())
+    assert _texts(trial) == [OPENED["text"], SPAN["text"]]
+
+
+def test_a_claim_with_an_invented_quotation_never_reaches_the_next_step() -> None:
+    trial = run_workflow(desk(), TOPIC, agents=_claiming(OPENED, INVENTED))
+    trial.expect(state="waiting", path=("research", "verify"), caught_by=("escalation: claims",))
+    question = Question.objects.get(run=trial.run_id)
+    assert question.kind == QuestionKind.CLAIMS
+    assert [one["text"] for one in question.action["open"]] == [INVENTED["text"]]
+    assert question.action["open"][0]["lacks"][0] == {
+        "source": "paper.read",
+        "quote": "was painted green in 1949",
+        "why": "It does not stand there.",
+    }
+
+
+def test_each_finding_is_an_event_of_the_verify_guard_with_its_figures() -> None:
+    trial = run_workflow(desk(), TOPIC, agents=_claiming(OPENED, INVENTED, {"text": "It is old."}))
+    found = [one for one in trial.events if one.kind == "guard"]
+    assert [one.data["guard"] for one in found] == ["verify", "verify"]
+    assert {one.place for one in found} == {"verify"}
+    assert all(one.data["mode"] == "enforce" and one.data["value"] == 2 for one in found)
+    assert "It does not stand there." in _says(trial)[0]
+    assert "It names no evidence." in _says(trial)[1]
+
+
+def test_a_person_drops_a_claim_and_the_run_goes_on_with_the_others() -> None:
+    trial = run_workflow(desk(), TOPIC, agents=_claiming(OPENED, INVENTED), answers=[drop()])
+    trial.expect(state="done")
+    assert _texts(trial) == [OPENED["text"]]
+    assert Attempt.objects.get(step__run=trial.run_id, step__node="verify").state == "done"
+
+
+def test_a_person_confirms_a_claim_and_it_goes_on_as_it_is() -> None:
+    trial = run_workflow(
+        desk(), TOPIC, agents=_claiming(OPENED, INVENTED), answers=[confirm("I have seen it.")]
+    )
+    trial.expect(state="done")
+    assert _texts(trial) == [OPENED["text"], INVENTED["text"]]
+
+
+def test_a_person_edits_a_claim_so_that_it_stands() -> None:
+    trial = run_workflow(
+        desk(), TOPIC, agents=_claiming(OPENED, INVENTED), answers=[edit({"claims": [OPENED, SPAN]})]
+    )
+    trial.expect(state="done")
+    assert _texts(trial) == [OPENED["text"], SPAN["text"]]
+
+
+@pytest.mark.parametrize("answer", [reject("It is made up."), expire()])
+def test_denied_claims_end_the_run_and_nothing_is_written(answer: object) -> None:
+    flows.WRITTEN.clear()
+    trial = run_workflow(desk(), TOPIC, agents=_claiming(INVENTED), answers=[answer])  # type: ignore[list-item]
+    trial.expect(state="ended")
+    assert flows.WRITTEN == []
+
+
+def test_two_agents_that_agree_on_an_invented_fact_do_not_ground_it() -> None:
+    agreed = {
+        "text": "It was painted green in 1949.",
+        "quotes": [{"source": "input", "text": "painted green in 1949"}],
+    }
+    trial = run_workflow(
+        desk(nodes=(flows.agreeing(),)),
+        TOPIC,
+        agents={**_claiming(INVENTED), "verify_second": [says({"claims": [INVENTED, agreed]})]},
+    )
+    trial.expect(state="waiting", path=("research", "agree", "verify"))
+    assert len(_says(trial)) == 2
+
+
+def test_what_an_agent_has_put_into_a_call_is_not_vouched_for_by_its_result() -> None:
+    fact = "It was painted green in 1949."
+    kept = {"text": fact, "quotes": [{"source": "note.keep", "text": fact}]}
+    trial = run_workflow(
+        desk(), TOPIC, agents=_claiming(kept, before=(READING, calls("note.keep", {"text": fact})))
+    )
+    trial.expect(state="waiting")
+    assert "only because an agent had written it there" in _says(trial)[0]
+
+
+def test_the_input_of_the_first_agent_is_evidence() -> None:
+    told = {"text": "The pier is closed.", "quotes": [{"source": "input", "text": "the pier is closed"}]}
+    trial = run_workflow(
+        desk(), {"name": "bridge", "told": "Mind: the pier is closed."}, agents=_claiming(told)
+    )
+    trial.expect(state="done")
+
+
+def test_a_figure_that_no_quotation_holds_is_found() -> None:
+    off = {**SPAN, "text": "It spans 530 m."}
+    trial = run_workflow(desk(), TOPIC, agents=_claiming(OPENED, off))
+    trial.expect(state="waiting")
+    assert "“530”" in _says(trial)[0]
+
+
+@pytest.mark.parametrize("work", [flows.CHECKER, flows.all_hold])
+@pytest.mark.parametrize("kind", [Misbehaviour.AGREED_INVENTION, Misbehaviour.INVENTED_EVIDENCE])
+def test_simulated_inventions_of_agents_that_agree_are_caught(work: object, kind: Misbehaviour) -> None:
+    flow = desk(work, nodes=(flows.agreeing(),))
+    trial = run_workflow(flow, TOPIC, misbehave={"verify_researcher": kind, "verify_second": kind}, seed=3)
+    assert trial.spoilt
+    trial.expect(state="waiting", caught_by=("escalation: claims",))
+
+
+def test_a_verifier_on_another_model_may_see_what_grounding_does_not() -> None:
+    stretched = {**SPAN, "text": "It spans 503 m, the longest of all."}
+    against = says(
+        {"verdicts": [{"number": 0, "holds": False, "why": "Nothing says that it is the longest."}]}
+    )
+    trial = run_workflow(
+        desk(flows.CHECKER), TOPIC, agents={**_claiming(stretched), "verify_checker": [against]}
+    )
+    trial.expect(state="waiting", caught_by=("escalation: claims",))
+    assert "Nothing says that it is the longest." in _says(trial)[0]
+
+
+def test_a_verifier_is_given_only_what_stands_with_the_passages_round_it() -> None:
+    seen: list[object] = []
+
+    def look(asked: flows.ToVerify) -> Verdicts:
+        seen.extend(asked.statements)
+        return flows.all_hold(asked)
+
+    run_workflow(desk(look), TOPIC, agents=_claiming(INVENTED, SPAN))
+    (one,) = seen
+    assert isinstance(one, flows.ToVerify.model_fields["statements"].annotation.__args__[0])  # type: ignore[union-attr]
+    assert (one.number, one.text) == (1, SPAN["text"])
+    assert one.passages[0].text == flows.PAPERS["bridge"]
+
+
+def test_a_verifier_that_leaves_a_claim_out_is_asked_again() -> None:
+    both = {"verdicts": [{"number": 0, "holds": True}, {"number": 1, "holds": True}]}
+    none = {"verdicts": []}
+    trial = run_workflow(desk(flows.CHECKER), TOPIC, agents={"verify_checker": [says(none), says(both)]})
+    trial.expect(state="done")
+    trial = run_workflow(desk(flows.CHECKER), TOPIC, agents={"verify_checker": [says(none)] * 2})
+    trial.expect(state="waiting")
+    assert trial.escalations[-1].kind == "error", "nobody may write the verifier's answer in its place"
+
+
+def test_verdicts_about_other_claims_are_no_verdicts() -> None:
+    def broken(asked: flows.ToVerify) -> Verdicts:
+        return Verdicts(verdicts=(Verdict(number=7, holds=True),))
+
+    trial = run_workflow(desk(broken), TOPIC)
+    trial.expect(state="waiting")
+    assert trial.escalations[-1].kind == "error"
+
+
+def test_a_person_as_verifier_is_shown_every_claim() -> None:
+    trial = run_workflow(desk(a_person), TOPIC)
+    trial.expect(state="waiting")
+    question = Question.objects.get(run=trial.run_id)
+    assert [one["number"] for one in question.action["open"]] == [0, 1]
+    assert "must be verified by a person" in question.title
+    trial = run_workflow(desk(a_person), TOPIC, answers=[confirm("I have read both.")])
+    assert _texts(trial) == [OPENED["text"], SPAN["text"]]
+
+
+def test_claims_go_back_to_another_agent_only_where_the_definition_says_so() -> None:
+    with pytest.raises(Exception, match="Answer drop, confirm, edit or reject"):
+        run_workflow(desk(), TOPIC, agents=_claiming(INVENTED), answers=[respond("Read it again.")])
+    flow = desk(verifies={"back_to": flows.OTHER})
+    trial = run_workflow(flow, TOPIC, agents=_claiming(INVENTED), answers=[respond("Read it again.")])
+    trial.expect(state="done", path=("research", "verify", "write"))
+    assert _texts(trial) == [OPENED["text"]]
+    first, second = Attempt.objects.filter(step__run=trial.run_id, step__node="verify").order_by("number")
+    assert (first.state, second.state, second.agent, second.note) == (
+        "failed",
+        "done",
+        "verify_other",
+        "Read it again.",
+    )
+
+
+def test_what_comes_back_is_verified_again_by_us_and_by_the_verifier() -> None:
+    flow = desk(flows.CHECKER, verifies={"back_to": flows.OTHER})
+    again = [READING, says({"claims": [INVENTED]}), READING, says({"claims": [OPENED]})]
+    trial = run_workflow(
+        flow,
+        TOPIC,
+        agents={**_claiming(INVENTED), "verify_other": again},
+        answers=[respond("Read it again."), respond("And again.")],
+    )
+    trial.expect(state="done")
+    asked = [call.name for call in trial.calls if call.kind == "model" and call.place == "verify"]
+    assert asked == ["verify_other"] * 4 + ["verify_checker"], (
+        "an invented claim was not even shown to the verifier"
+    )
+
+
+def test_what_was_sent_back_is_told_with_what_was_missing() -> None:
+    told: list[str] = []
+
+    def again(request: flows.ModelRequest) -> object:
+        told.extend(message.text for message in request.messages)
+        return says({"claims": []})
+
+    flow = desk(verifies={"back_to": flows.OTHER})
+    run_workflow(
+        flow,
+        TOPIC,
+        agents={**_claiming(INVENTED), "verify_other": again},  # type: ignore[dict-item]
+        answers=[respond("Read it again.")],
+    )
+    assert "It does not stand there." in told[0]
+    assert "Read it again." in told
+
+
+def test_a_source_that_only_hands_on_what_agents_said_vouches_for_nothing() -> None:
+    """A function node named as a source: its own figures count, the agent's words in it do not."""
+
+    class Filed(flows.Found):
+        file: int
+
+    def file(found: flows.Found) -> Filed:
+        return Filed(claims=found.claims, file=4711)
+
+    own = {"text": "It is file 4711.", "quotes": [{"source": "file", "text": "4711"}]}
+    echoed = {"text": "It was painted green.", "quotes": [{"source": "file", "text": "was painted green"}]}
+    nodes = (
+        Node(name="file", work=file, takes=flows.Found, gives=Filed),
+        Node(name="agree", work=flows.SECOND, takes=Filed, gives=flows.Found),
+    )
+    flow = desk(nodes=nodes, verifies={"sources": ("file",)})
+    second = {"verify_second": [says({"claims": [own, echoed]})]}
+    trial = run_workflow(flow, TOPIC, agents={**_claiming(INVENTED), **second})
+    trial.expect(state="waiting")
+    assert [one.partition(",")[0] for one in _says(trial)] == ["Claim 2"]
