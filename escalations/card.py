@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from escalations.card_claims import Doubted, doubted, standing
+from escalations.card_edge import OF_VALUES, Edge, edge_of
 from escalations.changes import flat
 from escalations.models import Escalation, EscalationState
-from runs.definitions import END, Agent, Orchestrated, Workflow
+from runs.definitions import Agent, Workflow
 from runs.models import Question, QuestionKind, Step, Verb
 from runs.models.question import EDITABLE, can_look, verbs_of
 
 GLYPHS = {
     QuestionKind.APPROVAL: ("effect", "hand"),
     QuestionKind.CONTRACT: ("broken", "doubt"),
+    QuestionKind.CLAIMS: ("broken", "doubt"),
     QuestionKind.ERROR: ("broken", "doubt"),
     QuestionKind.UNKNOWN: ("unknown", "doubt"),
     QuestionKind.MISSING: ("unknown", "doubt"),
@@ -52,15 +55,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
-    """Who produced a value and who would get it."""
-
-    producer: str
-    consumer: str
-    contract: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One way to answer: the words of its button and what follows from it."""
 
@@ -88,6 +82,8 @@ class Card:
     glyph: str
     tone: str
     cannot_look: str = ""
+    claims: tuple[Doubted, ...] = ()
+    standing: tuple[Mapping[str, Any], ...] = ()  # claims that stand
 
     def answer(self, verb: str) -> Answer | None:
         return next((one for one in self.answers if one.verb == verb), None)
@@ -121,8 +117,9 @@ def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = Fal
     question = escalation.question
     rows = _rows(question, escalation.draft, _order(question, workflow))
     glyph, tone = GLYPHS[QuestionKind(question.kind)]
-    edge = _edge(question, workflow)
+    edge = edge_of(question, workflow)
     sentence = _sentence(question, escalation.draft)
+    in_force = question.action if escalation.draft is None else escalation.draft
     evidence = list(question.evidence)
     most = len(rows) if whole else _MOST_ROWS
     return Card(
@@ -136,12 +133,21 @@ def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = Fal
         passed=tuple(one for one in evidence if one.get("ok")),
         answers=_answers(question, sentence, edge, edited=escalation.draft is not None),
         editable=question.kind in EDITABLE and workflow is not None,
-        needs_edit=question.kind == QuestionKind.CONTRACT and escalation.draft is None,
+        needs_edit=_needs_edit(question, escalation.draft),
         deadline=deadline(question, escalation.state),
         glyph=glyph,
         tone=tone,
         cannot_look=_cannot_look(question),
+        claims=doubted(in_force),
+        standing=standing(in_force),
     )
+
+
+def _needs_edit(question: Question, draft: Mapping[str, Any] | None) -> bool:
+    """Whether what is in force cannot be approved as it is."""
+    if question.kind == QuestionKind.CLAIMS:
+        return draft is None or bool(draft.get("open"))
+    return question.kind == QuestionKind.CONTRACT and draft is None
 
 
 def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
@@ -162,6 +168,10 @@ def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
             was = "was" if expired else "is"
             ending = _ending(question, expired)
             return f"The broken value {was} not handed on; {ending[:1].lower()}{ending[1:]}"
+        case QuestionKind.CLAIMS:
+            were = "were" if expired else "are"
+            ending = _ending(question, expired)
+            return f"The claims {were} not handed on, none of them; {ending[:1].lower()}{ending[1:]}"
         case _:
             return _ending(question, expired)
 
@@ -193,6 +203,8 @@ def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
     match question.kind:
         case QuestionKind.CONTRACT:
             return f"Hand on this value as the output of {node}"
+        case QuestionKind.CLAIMS:
+            return f"Hand on the claims that stand, as the output of {node}"
         case QuestionKind.ERROR:
             return f"Try {node} again"
         case QuestionKind.MISSING:
@@ -210,7 +222,7 @@ def _order(question: Question, workflow: Workflow | None) -> list[str]:
         node = workflow.node(question.step.node)
     except LookupError:
         return []
-    if question.kind == QuestionKind.CONTRACT:
+    if question.kind in OF_VALUES:
         return list(node.gives.model_fields)
     tools = node.work.tools if isinstance(node.work, Agent) else ()
     found = next((tool for tool in tools if tool.name == question.tool), None)
@@ -220,8 +232,12 @@ def _order(question: Question, workflow: Workflow | None) -> list[str]:
 def _rows(question: Question, draft: Mapping[str, Any] | None, order: Sequence[str]) -> list[Row]:
     old = _fields(question, question.action, order)
     new = old if draft is None else _fields(question, draft, order)
-    where = str(question.action.get("where", "")) if question.kind == QuestionKind.CONTRACT else ""
+    where = str(question.action.get("where", "")) if question.kind in OF_VALUES else ""
     names = [*old, *(name for name in new if name not in old)]
+    if (
+        question.kind == QuestionKind.CLAIMS
+    ):  # claims stand below, each beside its evidence; here is what was edited
+        names = [name for name in names if not name.startswith("claims") or old.get(name) != new.get(name)]
     doubts = _doubted(question)
     rows = [_row(name, old, new, _fails(name, where), doubts) for name in names]
     return sorted(rows, key=lambda row: not row.failing)  # what is wrong is read first
@@ -242,7 +258,7 @@ def _fields(question: Question, action: Mapping[str, Any], order: Sequence[str])
     """The fields of what would happen. Tool and contract stand elsewhere on the card."""
     if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN):
         return flat({"arguments": _sorted(action.get("arguments", {}), order)})
-    if question.kind == QuestionKind.CONTRACT:
+    if question.kind in OF_VALUES:
         return flat({"value": _sorted(action.get("value"), order)})
     return {name: value for name, value in flat(dict(action)).items() if name not in _SAID and value != ""}
 
@@ -278,38 +294,6 @@ def _fails(name: str, where: str) -> bool:
     return name == path or name.startswith(f"{path}.") or path.startswith(f"{name}.")
 
 
-def _edge(question: Question, workflow: Workflow | None) -> Edge | None:
-    if question.kind != QuestionKind.CONTRACT or question.step is None:
-        return None
-    node = question.step.node
-    if workflow is None:
-        return Edge(producer=node, consumer="", contract=question.contract)
-    known = node in {one.name for one in workflow.nodes}
-    if not known:
-        return Edge(producer=node, consumer="", contract=question.contract)
-    contract = workflow.node(node).gives.__name__
-    return Edge(producer=node, consumer=_consumer(workflow, question.step), contract=contract)
-
-
-def _consumer(workflow: Workflow, step: Step) -> str:
-    """Who gets the step's output, as far as that is certain before it is there."""
-    targets = _targets(workflow, step.node)
-    if step.parent_id is not None:
-        return "the join, with the other tasks"
-    if workflow.node(step.node).plans:
-        return "the workers of the plan"
-    if len(targets) > 1:
-        return "where the rules say"
-    return targets[0] if targets and targets[0] != END else "the end of the run"
-
-
-def _targets(workflow: Workflow, node: str) -> list[str]:
-    pattern = workflow.pattern
-    if isinstance(pattern, Orchestrated):
-        return [edge.target for edge in pattern.edges if edge.source == node]
-    return [way.target for way in workflow.ways if way.source == node]
-
-
 def _answers(question: Question, sentence: str, edge: Edge | None, *, edited: bool) -> tuple[Answer, ...]:
     words = verbs_of(question)
     return tuple(
@@ -326,12 +310,14 @@ def _label(
     question: Question, verb: str, word: str, sentence: str, edge: Edge | None, *, edited: bool
 ) -> str:
     """The button says what follows."""
+    if verb == Verb.RESPOND and question.kind == QuestionKind.CLAIMS:
+        return f"{word} to {question.action.get('back_to', '')}"
     if verb != Verb.APPROVE:
         return word
     if question.kind == QuestionKind.APPROVAL:
         how = "Approve as edited" if edited else "Approve"
         return f"{how}: {sentence[:1].lower()}{sentence[1:]}"
-    if question.kind == QuestionKind.CONTRACT and edge is not None:
+    if question.kind in OF_VALUES and edge is not None:
         return f"{word}, go on to {edge.consumer}"
     if question.kind == QuestionKind.ERROR and question.step is not None:
         return sentence
@@ -357,6 +343,13 @@ def _then(question: Question, verb: str) -> str:
             return (
                 f"{question.tool} looks by its key. When it is sure, the run goes on by itself: recorded as done, or "
                 "sent again with the same key. When it is not, this comes back with what was seen."
+            )
+        case Verb.RESPOND, QuestionKind.CLAIMS:
+            by = question.action.get("back_to", "")
+            return f"{by} makes the claims anew and is told your words; what it claims is verified again."
+        case Verb.DROP | Verb.CONFIRM, _:
+            return (
+                "The run goes on with the claims that stand and those you confirm; the others are left out."
             )
         case Verb.RESPOND, _:
             return _then_again(question.step)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Derived from the rest, or wrapping it: not fields of their own.
-_DERIVED = frozenset({"sentence"})
+# Derived from the rest, or wrapping it: not fields of their own. "open": the claims that do not stand.
+_DERIVED = frozenset({"sentence", "open"})
 _WRAPPING = ("arguments", "value")
 MOST = 200
 

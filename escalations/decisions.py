@@ -1,5 +1,5 @@
-"""A person's answers to an escalation: approve, edit, reject, respond, look again, migrate. Each one transaction, one
-entry.
+"""A person's answers to an escalation: approve, edit, reject, respond, look again, migrate, confirm or drop claims.
+Each one transaction, one entry.
 
 Every answer names the version and the digest that were shown; what has changed since is not answered. What
 the run does with the answer is the engine's business (`runs.engine.answers`), which also wakes it.
@@ -7,7 +7,7 @@ the run does with the answer is the engine's business (`runs.engine.answers`), w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -22,7 +22,7 @@ from escalations.expected import IllegalMove, Invalid
 from escalations.models import Decision, Escalation, EscalationState
 from escalations.roles import Act, Actor, name_of, require
 from escalations.texts import given_text
-from runs.engine import answers, edits, migrating
+from runs.engine import answers, edits, migrating, verifying
 from runs.engine.questions import shown_digest
 from runs.engine.record import now
 from runs.models import Question, QuestionKind, Verb
@@ -34,6 +34,8 @@ ACTS = {
     Verb.RESPOND: Act.RESPOND,
     Verb.LOOK: Act.LOOK,
     Verb.MIGRATE: Act.MIGRATE,
+    Verb.CONFIRM: Act.CONFIRM,
+    Verb.DROP: Act.DROP,
 }
 
 
@@ -53,7 +55,36 @@ def approve(*, actor: Actor, escalation_id: int, version: int, digest: str, reas
         raise Invalid(
             [("value", "The agent's value breaks the contract: edit it first, then approve the edit.")]
         )
+    if question.kind == QuestionKind.CLAIMS:
+        _must_stand(escalation, question)
     return _decide(actor, escalation, question, Verb.APPROVE, text=reason)
+
+
+@recorded(on_escalation(Act.DROP))
+@transaction.atomic(durable=True)
+def drop(*, actor: Actor, escalation_id: int, version: int, digest: str, reason: str = "") -> Decision:
+    """Leave out the claims that do not stand; the run goes on with the others.
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove (held by somebody else, too late), Invalid.
+    """
+    require(actor, Act.DROP)
+    reason = given_text("reason", reason)
+    return _of_claims(actor, escalation_id, version, digest, Verb.DROP, (), reason)
+
+
+@recorded(on_escalation(Act.CONFIRM))
+@transaction.atomic(durable=True)
+def confirm(
+    *, actor: Actor, escalation_id: int, version: int, digest: str, numbers: Collection[int], reason: str
+) -> Decision:
+    """Let these claims stand though nothing shows them, by their numbers from 0; the others that do not stand are
+    dropped.
+
+    Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove (held by somebody else, too late), Invalid.
+    """
+    require(actor, Act.CONFIRM)
+    reason = given_text("reason", reason, required="Say how you know: a claim is confirmed by you alone.")
+    return _of_claims(actor, escalation_id, version, digest, Verb.CONFIRM, numbers, reason)
 
 
 @recorded(on_escalation(Act.REJECT))
@@ -161,6 +192,39 @@ def edit(
     return escalation
 
 
+def _of_claims(
+    actor: Actor,
+    escalation_id: int,
+    version: int,
+    digest: str,
+    verb: Verb,
+    confirmed: Collection[int],
+    reason: str,
+) -> Decision:
+    escalation, question = _ready(actor, escalation_id, version, digest)
+    locked.must_be_in_time(escalation, question)
+    locked.must_be_sealed(escalation, question)
+    _must_answer(question, verb)
+    before = locked.in_force(escalation, question)
+    known = verifying.open_numbers(before)
+    if not set(confirmed) <= set(known) or (verb == Verb.CONFIRM and not confirmed):
+        raise Invalid([("claims", "Mark at least one of the claims that do not stand.")])
+    after = verifying.decided(before, confirmed)
+    _checked(question, after["value"])
+    answers.answer(question, verb=verb, answer=after, text=reason, by=name_of(actor))
+    told = {one["number"]: one["text"] for one in before[verifying.OPEN]}
+    stand = [told[number] for number in known if number in confirmed]
+    fall = [told[number] for number in known if number not in confirmed]
+    more = {name: texts for name, texts in (("confirmed", stand), ("dropped", fall)) if texts}
+    return _closed(actor, escalation, question, text=reason, before=question.action, after=after, more=more)
+
+
+def _must_stand(escalation: Escalation, question: Question) -> None:
+    """Raise Invalid while a claim does not stand: it is confirmed by name, or dropped."""
+    if escalation.draft is None or verifying.open_numbers(locked.in_force(escalation, question)):
+        raise Invalid([("claims", "There are claims that do not stand: confirm, drop or edit them.")])
+
+
 def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple[Escalation, Question]:
     escalation, question = locked.with_run(escalation_id)
     locked.must_be_open(escalation)
@@ -190,6 +254,7 @@ def _closed(
     text: str,
     before: dict[str, Any],
     after: dict[str, Any] | None,
+    more: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Close the escalation of an answered question: what was in force, what is now, who said so."""
     verb = Verb(question.verb)
@@ -208,7 +273,8 @@ def _closed(
         before=before,
         after=after or {},
     )
-    details = {"kind": question.kind, "version": escalation.version, "digest": escalation.digest}
+    details: dict[str, Any] = {"kind": question.kind, "version": escalation.version}
+    details |= {"digest": escalation.digest, **(more or {})}
     if after is not None and after != before:
         details["changes"] = changes(before, after)
     append(actor=actor, act=ACTS[verb], subject=about_escalation(escalation), reason=text, details=details)

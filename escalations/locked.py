@@ -20,6 +20,8 @@ WAS = {
     "respond": "answered",
     "migrate": "migrated",
     "look": "sent to be looked at again",
+    "confirm": "confirmed",
+    "drop": "decided (its claims dropped)",
 }
 
 

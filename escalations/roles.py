@@ -35,6 +35,8 @@ class Act(enum.StrEnum):
     RESPOND = "respond"
     LOOK = "look again"  # at what may have happened
     MIGRATE = "migrate"  # a run to another version of its workflow
+    CONFIRM = "confirm claims"  # that nothing shows
+    DROP = "drop claims"
     TAKE = "take"
     GIVE_BACK = "release"  # a claim
     TAKE_OVER = "take over"  # what another person holds
@@ -65,6 +67,8 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.RESPOND: _ACTING,
     Act.LOOK: _ACTING,
     Act.MIGRATE: _ACTING,
+    Act.CONFIRM: _ACTING,
+    Act.DROP: _ACTING,
     Act.TAKE: _ACTING,
     Act.GIVE_BACK: _ACTING,
     Act.TAKE_OVER: frozenset({Role.ADMIN}),

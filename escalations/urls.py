@@ -18,6 +18,7 @@ urlpatterns = [
     path("escalations/<int:escalation_id>/card", inbox.one, name="card"),
     path("escalations/<int:escalation_id>/approve", acts.approve, name="approve"),
     path("escalations/<int:escalation_id>/migrate", acts.migrate, name="migrate"),
+    path("escalations/<int:escalation_id>/claims", acts.decide_claims, name="decide-claims"),
     path("escalations/<int:escalation_id>/edit", acts.edit, name="edit"),
     path("escalations/<int:escalation_id>/reject", acts.reject, name="reject"),
     path("escalations/<int:escalation_id>/respond", acts.respond, name="respond"),

@@ -42,6 +42,7 @@ PAGES: dict[str, May] = {
     "card": PEOPLE,
     "question": PEOPLE,
     "approve": PEOPLE,
+    "decide-claims": PEOPLE,
     "edit": PEOPLE,
     "migrate": PEOPLE,
     "reject": PEOPLE,

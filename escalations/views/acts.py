@@ -34,6 +34,7 @@ from escalations.views.inbox import (
 )
 
 Act = Callable[[], Any]
+CLAIM = "claim."  # names of the marks beside claims begin with it
 
 
 @require_POST
@@ -96,6 +97,23 @@ def migrate(request: HttpRequest, escalation_id: int) -> HttpResponse:
 
 
 @require_POST
+def decide_claims(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    """Each claim that does not stand is confirmed or dropped; without one to confirm all are dropped."""
+    reason = request.POST.get("reason", "")
+    marks = {name: str(value) for name, value in request.POST.items() if name.startswith(CLAIM)}
+    numbers = [_number(name.removeprefix(CLAIM)) for name, value in marks.items() if value == "confirm"]
+
+    def act() -> Decision:
+        shown = _shown(request, escalation_id)
+        if not numbers:
+            return decisions.drop(actor=actor_of(request), reason=reason, **shown)
+        return decisions.confirm(actor=actor_of(request), numbers=numbers, reason=reason, **shown)
+
+    said = "answered: the run goes on with the claims that stand"
+    return _decided(request, escalation_id, act, said=said, given=Input(values={"reason": reason, **marks}))
+
+
+@require_POST
 def edit(request: HttpRequest, escalation_id: int) -> HttpResponse:
     values = {
         name.removeprefix(FIELD): str(value) for name, value in request.POST.items() if name.startswith(FIELD)
@@ -132,6 +150,11 @@ def _shown(request: HttpRequest, escalation_id: int) -> dict[str, Any]:
         "version": int(version) if version.isascii() and version.isdecimal() and len(version) < 9 else 0,
         "digest": request.POST.get("digest", "")[:64],
     }
+
+
+def _number(text: str) -> int:
+    """The number of a claim in a form; -1, which no claim has, for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else -1
 
 
 def _reason(request: HttpRequest) -> str:

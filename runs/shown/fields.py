@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 MOST_FIELDS = 200  # of one contract with everything nested in it
 MOST_CHOICES = 12
 WHOLE = "(the whole)"
+_DEEPEST = 4  # models in models
 
 Schema = Mapping[str, Any]
 
@@ -135,6 +137,40 @@ def _table(name: str, part: Schema, schema: Schema) -> Table:
         if isinstance(spec, Mapping)
     )
     return Table(name=name, says=says, fields=fields, closed=part.get("additionalProperties") is False)
+
+
+@lru_cache(maxsize=1024)
+def paths(model: type[BaseModel]) -> Mapping[str, tuple[Field, bool]]:
+    """Every field of a model and of what is nested in it, by its path (`claims[].text`), each with whether the place it
+    stands in refuses fields that it does not name. Empty for a model without a JSON Schema."""
+    try:
+        schema = model.model_json_schema()
+    except Exception:  # as above
+        return {}
+    return dict(islice(_paths(_resolved(schema, schema), schema, "", 0), MOST_FIELDS))
+
+
+def _paths(part: Schema, schema: Schema, before: str, depth: int) -> Iterator[tuple[str, tuple[Field, bool]]]:
+    required, closed = set(part.get("required", ())), part.get("additionalProperties") is False
+    for name, spec in part.get("properties", {}).items():
+        if not isinstance(spec, Mapping):
+            continue
+        path = f"{before}{name}"
+        yield path, (_field(str(name), spec, name in required, schema), closed)
+        if depth < _DEEPEST:
+            for sign, inner in _nested(spec, schema):
+                yield from _paths(inner, schema, f"{path}{sign}.", depth + 1)
+
+
+def _nested(spec: Schema, schema: Schema) -> Iterator[tuple[str, Schema]]:
+    """The models inside a field: its own, one of its choices, or what its list holds."""
+    for one in (spec, *_options(spec)):
+        found = _resolved(one, schema)
+        if "properties" in found:
+            yield "", found
+        items = found.get("items")
+        if isinstance(items, Mapping) and "properties" in (inner := _resolved(items, schema)):
+            yield "[]", inner
 
 
 def _field(name: str, spec: Schema, required: bool, schema: Schema) -> Field:

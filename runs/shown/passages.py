@@ -12,6 +12,7 @@ from itertools import pairwise
 from pydantic import BaseModel
 
 from runs.definitions import END, Edge, Node, Orchestrated, Pipeline, Supervised, Workflow
+from runs.shown import sides
 from runs.shown.fields import Contract, contract
 
 Model = type[BaseModel]
@@ -37,6 +38,14 @@ class Passage:
     gives: Side | None
     takes: Side | None
     same: bool
+    rows: tuple[
+        sides.Row, ...
+    ] = ()  # both contracts field by field, where they are two and no rule stands between
+
+    @property
+    def differing(self) -> int:
+        """How many fields differ."""
+        return sides.differing(self.rows)
 
     @property
     def written(self) -> bool:
@@ -82,9 +91,16 @@ def passages(workflow: Workflow) -> tuple[Passage, ...]:
                 gives=gives,
                 takes=takes,
                 same=same,
+                rows=_rows(one),
             )
         )
     return tuple(found)
+
+
+def _rows(one: _Plain) -> tuple[sides.Row, ...]:
+    if one.gives is None or one.takes is None or one.gives is one.takes or one.how:
+        return ()
+    return sides.rows(one.gives, one.takes)
 
 
 def _all(workflow: Workflow) -> Iterator[_Plain]:

@@ -26,6 +26,7 @@ from tests.deploys import flows as deploys
 from tests.factories import at_once, journal, shown
 from tests.limits import setting
 from tests.runs import flows
+from tests.verify import flows as verifying
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -71,6 +72,7 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
     claims.take(actor=factories.person("other", "operator"), escalation_id=held_by_other.pk)
     approved, rejected, answered = factories.approval(), factories.approval(), factories.approval()
     doubted, gone = factories.doubted(), deploys.without_its_version()
+    believed, dropped = verifying.doubted(), verifying.doubted()
     order = {"text": "a", "plan": "well", "amount": 1}
     return {
         Act.APPROVE: lambda: decisions.approve(actor=actor, **shown(approved)),
@@ -78,6 +80,8 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
         Act.REJECT: lambda: decisions.reject(actor=actor, reason="no", **shown(rejected)),
         Act.RESPOND: lambda: decisions.respond(actor=actor, text="words", **shown(answered)),
         Act.MIGRATE: lambda: _migrate(actor, gone),
+        Act.CONFIRM: lambda: decisions.confirm(actor=actor, numbers=[2], reason="seen", **shown(believed)),
+        Act.DROP: lambda: decisions.drop(actor=actor, **shown(dropped)),
         Act.LOOK: lambda: decisions.look(actor=actor, **shown(doubted)),
         Act.TAKE: lambda: claims.take(actor=actor, escalation_id=other.pk),
         Act.GIVE_BACK: lambda: claims.release(actor=actor, escalation_id=taken.pk),

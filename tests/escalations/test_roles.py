@@ -25,6 +25,7 @@ from tests.deploys import flows as deploys
 from tests.factories import approval, journal, shown
 from tests.limits import setting
 from tests.recorded import traces
+from tests.verify import flows as verifying
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -65,6 +66,16 @@ def _migrate() -> Attempt:
             return decisions.migrate(actor=actor, place=place, **shown(escalation))
 
     return attempt
+
+
+def _confirm() -> Attempt:
+    escalation = verifying.doubted()
+    return lambda actor: decisions.confirm(actor=actor, numbers=[2], reason="I saw it.", **shown(escalation))
+
+
+def _drop() -> Attempt:
+    escalation = verifying.doubted()
+    return lambda actor: decisions.drop(actor=actor, **shown(escalation))
 
 
 def _take() -> Attempt:
@@ -175,6 +186,8 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "decisions.respond": (Act.RESPOND, _respond),
     "decisions.look": (Act.LOOK, _look),
     "decisions.migrate": (Act.MIGRATE, _migrate),
+    "decisions.confirm": (Act.CONFIRM, _confirm),
+    "decisions.drop": (Act.DROP, _drop),
     "claims.take": (Act.TAKE, _take),
     "claims.release": (Act.GIVE_BACK, _give_back),
     "controls.engage pause": (Act.PAUSE, _engage("pause")),

@@ -1,5 +1,7 @@
-"""A small research desk: an agent reads papers of a file and claims, somebody independent verifies, a letter is sent.
-Not registered: trials do that themselves."""
+"""A small research desk: an agent reads papers of a file and claims, somebody independent verifies, a letter is written.
+
+`desk` is not registered, trials do that themselves; `verifying` and `verifying_again` are, for people's acts.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from escalations.models import Escalation
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import answer, calls, given, says, simulated
 from runs.definitions import (
@@ -29,12 +32,15 @@ from runs.definitions import (
     Verifies,
     Workflow,
 )
+from runs.registry import register
+from tests import factories
 
 PAPERS = {
     "bridge": "The bridge was opened in 1931.\nIts span is 503 metres, its weight 39,000 tonnes.",
     "ferry": "The ferry left service in June 1932, because the bridge had been opened.",
 }
 WRITTEN: list[str] = []
+INVENT = "invent something"  # told to the researcher, it invents
 
 
 class Closed(BaseModel):
@@ -94,7 +100,8 @@ INVENTED = {
 def research(request: ModelRequest) -> ModelReply:
     if answer(request) is None:
         return calls(request, "paper.read", {"name": given(request)["name"]})
-    return says(request, {"claims": [OPENED, SPAN]})
+    claims = [OPENED, SPAN, *([INVENTED] if given(request)["told"] == INVENT else [])]
+    return says(request, {"claims": claims})
 
 
 @simulated("verify_second")
@@ -180,3 +187,14 @@ def agreeing() -> Node:
 
 def claim(text: str, *quotes: tuple[str, str]) -> Claim:
     return Claim(text=text, quotes=tuple(Quote(source=source, text=words) for source, words in quotes))
+
+
+VERIFYING = register(replace(desk(), name="verifying"))
+VERIFYING_AGAIN = register(replace(desk(verifies={"back_to": OTHER}), name="verifying_again"))
+
+
+def doubted(workflow: str = "verifying") -> Escalation:
+    """An escalation about one invented claim beside two that stand."""
+    return factories.escalation_of(
+        factories.advanced(factories.started(workflow, name="bridge", told=INVENT))
+    )
