@@ -1,4 +1,4 @@
-"""A small research desk: an agent reads papers of a file and claims, somebody independent verifies, a letter is written.
+"""A small research desk: an agent reads papers and claims, somebody independent verifies, a letter is written.
 
 `desk` is not registered, trials do that themselves; `verifying` and `verifying_again` are, for people's acts.
 """

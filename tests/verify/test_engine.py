@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from runs.agents.door import ModelRequest
 from runs.agents.misbehaviour import Misbehaviour
-from runs.definitions import Node, Verdict, Verdicts, a_person
+from runs.claims import Statement
+from runs.definitions import Node, ToVerify, Verdict, Verdicts, a_person
 from runs.models import Attempt, Question, QuestionKind
-from runs.testing import Trial, calls, confirm, drop, edit, expire, reject, respond, run_workflow, says
+from runs.testing import (
+    Answer,
+    Reply,
+    Trial,
+    calls,
+    confirm,
+    drop,
+    edit,
+    expire,
+    reject,
+    respond,
+    run_workflow,
+    says,
+)
+from runs.testing.replies import Script
 from tests.verify import flows
 from tests.verify.flows import INVENTED, OPENED, SPAN, desk
 
@@ -17,7 +33,7 @@ READING = calls("paper.read", {"name": "bridge"})
 TOPIC = {"name": "bridge"}
 
 
-def _claiming(*claims: object, before: tuple[object, ...] = (READING,)) -> dict[str, list[object]]:
+def _claiming(*claims: object, before: tuple[Reply, ...] = (READING,)) -> dict[str, Script]:
     return {"verify_researcher": [*before, says({"claims": list(claims)})]}
 
 
@@ -82,9 +98,9 @@ def test_a_person_edits_a_claim_so_that_it_stands() -> None:
 
 
 @pytest.mark.parametrize("answer", [reject("It is made up."), expire()])
-def test_denied_claims_end_the_run_and_nothing_is_written(answer: object) -> None:
+def test_denied_claims_end_the_run_and_nothing_is_written(answer: Answer) -> None:
     flows.WRITTEN.clear()
-    trial = run_workflow(desk(), TOPIC, agents=_claiming(INVENTED), answers=[answer])  # type: ignore[list-item]
+    trial = run_workflow(desk(), TOPIC, agents=_claiming(INVENTED), answers=[answer])
     trial.expect(state="ended")
     assert flows.WRITTEN == []
 
@@ -150,22 +166,21 @@ def test_a_verifier_on_another_model_may_see_what_grounding_does_not() -> None:
 
 
 def test_a_verifier_is_given_only_what_stands_with_the_passages_round_it() -> None:
-    seen: list[object] = []
+    seen: list[Statement] = []
 
-    def look(asked: flows.ToVerify) -> Verdicts:
+    def look(asked: ToVerify) -> Verdicts:
         seen.extend(asked.statements)
         return flows.all_hold(asked)
 
     run_workflow(desk(look), TOPIC, agents=_claiming(INVENTED, SPAN))
     (one,) = seen
-    assert isinstance(one, flows.ToVerify.model_fields["statements"].annotation.__args__[0])  # type: ignore[union-attr]
     assert (one.number, one.text) == (1, SPAN["text"])
     assert one.passages[0].text == flows.PAPERS["bridge"]
 
 
 def test_a_verifier_that_leaves_a_claim_out_is_asked_again() -> None:
     both = {"verdicts": [{"number": 0, "holds": True}, {"number": 1, "holds": True}]}
-    none = {"verdicts": []}
+    none: dict[str, list[object]] = {"verdicts": []}
     trial = run_workflow(desk(flows.CHECKER), TOPIC, agents={"verify_checker": [says(none), says(both)]})
     trial.expect(state="done")
     trial = run_workflow(desk(flows.CHECKER), TOPIC, agents={"verify_checker": [says(none)] * 2})
@@ -174,7 +189,7 @@ def test_a_verifier_that_leaves_a_claim_out_is_asked_again() -> None:
 
 
 def test_verdicts_about_other_claims_are_no_verdicts() -> None:
-    def broken(asked: flows.ToVerify) -> Verdicts:
+    def broken(asked: ToVerify) -> Verdicts:
         return Verdicts(verdicts=(Verdict(number=7, holds=True),))
 
     trial = run_workflow(desk(broken), TOPIC)
@@ -227,7 +242,7 @@ def test_what_comes_back_is_verified_again_by_us_and_by_the_verifier() -> None:
 def test_what_was_sent_back_is_told_with_what_was_missing() -> None:
     told: list[str] = []
 
-    def again(request: flows.ModelRequest) -> object:
+    def again(request: ModelRequest) -> Reply:
         told.extend(message.text for message in request.messages)
         return says({"claims": []})
 
@@ -235,7 +250,7 @@ def test_what_was_sent_back_is_told_with_what_was_missing() -> None:
     run_workflow(
         flow,
         TOPIC,
-        agents={**_claiming(INVENTED), "verify_other": again},  # type: ignore[dict-item]
+        agents={**_claiming(INVENTED), "verify_other": again},
         answers=[respond("Read it again.")],
     )
     assert "It does not stand there." in told[0]
