@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0019_calls")]
+    dependencies = [("runs", "0029_guards_told")]
 
     operations = [
         migrations.AlterField(
