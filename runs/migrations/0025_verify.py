@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("runs", "0029_guards_told")]
+    dependencies = [("runs", "0027_fanout")]
 
     operations = [
         migrations.AlterField(
