@@ -192,7 +192,8 @@ def _read_questions(found: _Batch, ids: Ids, taken: Taken | None) -> None:
 def _rows(sql: str, ids: Ids) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql, [ids])
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+    return found
 
 
 def _past(run: Run, found: _Batch, until: datetime) -> PastRun:

@@ -38,7 +38,8 @@ def row(kind: str, value: int, scope: str = "", mode: str = "enforce", **given: 
 
 def thought(second: float, cost: int | None = 100, **given: Any) -> PastCall:
     """A model call of 1,000 tokens in and 100 out that takes two seconds."""
-    given = {"agent": "clerk", "model": "openai/small", "tokens_in": 1000, "tokens_out": 100} | given
+    first: dict[str, Any] = {"agent": "clerk", "model": "openai/small", "tokens_in": 1000, "tokens_out": 100}
+    given = first | given
     given = {"context": given["tokens_in"], "begun": at(second), "ended": at(second + 2)} | given
     return PastCall(kind="model", step=given.pop("step", 1), cost=cost, **given)
 
@@ -57,14 +58,14 @@ def called(second: float, tool: str = "look", **given: Any) -> PastCall:
 
 def run(number: int, *calls: PastCall, **given: Any) -> PastRun:
     """A success of workflow refunds of team care, from its first call to a second after its last."""
-    given = {
+    usual: dict[str, Any] = {
         "begun": at(0),
         "ended": at(60),
         "how": How.SUCCEEDED,
         "team": "care",
         "workflow": "refunds",
-    } | given
-    return PastRun(key=f"run {number}", number=number, calls=calls, **given)
+    }
+    return PastRun(key=f"run {number}", number=number, calls=calls, **(usual | given))
 
 
 def asked(second: float, answered: float | None, by: str = "Marta", **given: Any) -> PastQuestion:
