@@ -42,11 +42,11 @@ def ending(line: int, *, seen: str | None = None) -> Draft:
     return draft(None, old=_ever(line), known=past.limits_ever(), line=line, seen=found.version)
 
 
-def exactly(new: Row, found: Line | None = None) -> str:
-    """The digest that a rehearsal of exactly this draft has. No query."""
+def alone(new: Row, found: Line | None = None) -> Draft:
+    """The draft without the limits beside it: enough for its digest. No query."""
     if found is None:
-        return draft(new).digest
-    return draft(new, old=found.rows, line=found.line, seen=found.version).digest
+        return draft(new)
+    return draft(new, old=found.rows, line=found.line, seen=found.version)
 
 
 def taken(questions: Iterable[int]) -> dict[int, datetime]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from escalations import limit_changes
+from escalations import drafted, limit_changes, rehearsed
 from escalations.audit.record import Subject, append
 from escalations.audit.refused import Given, Named, recorded
 from escalations.changes import changes
@@ -30,7 +31,7 @@ from runs.engine import limits as in_force
 from runs.engine.record import now
 from runs.limits import written
 from runs.limits.increasing import Increase
-from runs.limits.kinds import LimitScope
+from runs.limits.kinds import LimitScope, Mode
 from runs.limits.names import names_of
 from runs.limits.rows import Row
 from runs.models import Limit, Run, Team
@@ -76,9 +77,10 @@ def _on_proposal(act: Act) -> Callable[[Given], Named]:
 
 @recorded(_on_new)
 @transaction.atomic(durable=True)
-def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "") -> Done:
+def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "", unrehearsed: bool = False) -> Done:
     """Begin a limit, from what somebody wrote (`runs.limits.written.new_limit` names the fields). It can only lower.
 
+    One that is enforced must have been rehearsed, or `unrehearsed` with a reason (`rehearsed.asked_for`).
     Raises NotAllowed, Invalid with every wrong field, IllegalMove when there is such a limit at that time.
     """
     require(actor, Act.SET_LIMIT)
@@ -86,10 +88,15 @@ def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "") -> Do
     in_force.lock()
     moment = now()
     row = _read(lambda: written.new_limit(plain(dict(given)), at=moment))
-    _must_exist(row)
+    must_exist(row)
     _must_be_alone(row)
+    saw: dict[str, Any] = {}
+    if row.mode is Mode.ENFORCE:
+        saw = rehearsed.asked_for(
+            actor, drafted.alone(row).digest, moment, unrehearsed=unrehearsed, reason=reason
+        )
     made = limit_changes.begin(row, None, by=name_of(actor), reason=reason)
-    details = {"limit": made.pk, "changes": changes({}, terms([row]))}
+    details = {"limit": made.pk, "changes": changes({}, terms([row]))} | saw
     append(actor=actor, act=Act.SET_LIMIT, subject=about(made.pk), reason=reason, details=details)
     return Done(line=made.pk, more=())
 
@@ -97,19 +104,32 @@ def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "") -> Do
 @recorded(_on_line(Act.CHANGE_LIMIT))
 @transaction.atomic(durable=True)
 def change(
-    *, actor: Actor, line: int, seen: str, given: Mapping[str, str], reason: str = ""
+    *,
+    actor: Actor,
+    line: int,
+    seen: str,
+    given: Mapping[str, str],
+    reason: str = "",
+    unrehearsed: bool = False,
 ) -> Done | Proposed:
     """Give a limit another value, mode or time. `seen` is the version that was shown (`limit_lines.Line.version`).
 
     Lowering is done at once. What allows more needs a reason, above the settings' amount another admin too: then it is
-    proposed. With an end, what was planned goes on after it unless `then` is NOTHING.
+    proposed. With an end, what was planned goes on after it unless `then` is NOTHING. What was not enforced and shall
+    be must have been rehearsed, or `unrehearsed` with a reason; a limit that is enforced is lowered without.
     Raises NotAllowed, NotThere, Moved (somebody was first), Invalid with every wrong field.
     """
     require(actor, Act.CHANGE_LIMIT)
     in_force.lock()
     moment = now()
     found = _current(line, seen, moment)
-    return _do(actor, found, wish(found, given, moment), reason, moment)
+    wished = wish(found, given, moment)
+    new, saw = wished.new, None
+    if new and new.mode is Mode.ENFORCE and found.rows[0].mode is not Mode.ENFORCE:
+        saw = rehearsed.asked_for(
+            actor, drafted.alone(new, found).digest, moment, unrehearsed=unrehearsed, reason=reason
+        )
+    return _do(actor, found, wished, reason, moment, saw)
 
 
 @recorded(_on_line(Act.END_LIMIT))
@@ -205,7 +225,9 @@ def wish(found: Line, given: Mapping[str, str], at: datetime) -> Wish:
     return Wish(act=Act.CHANGE_LIMIT, new=new, then_as_before=then_as_before, written=kept)
 
 
-def _do(actor: Actor, found: Line, wished: Wish, reason: str, at: datetime) -> Done | Proposed:
+def _do(
+    actor: Actor, found: Line, wished: Wish, reason: str, at: datetime, saw: dict[str, Any] | None = None
+) -> Done | Proposed:
     plan = plan_of(found, wished, at)
     if plan.changes_nothing(at):
         raise Invalid([("value", "Nothing was changed.")])
@@ -216,13 +238,21 @@ def _do(actor: Actor, found: Line, wished: Wish, reason: str, at: datetime) -> D
     else:
         reason = given_text("reason", reason, required=f"Say why: it allows more ({plan.more[0].says}).")
     if plan.needs_another:
-        return _propose(actor, plan, wished, reason, at)
+        return _propose(actor, plan, wished, reason, at, saw or {})
     limit_changes.perform(plan, at, by=name_of(actor), agreed_by="", reason=reason)
-    append(actor=actor, act=wished.act, subject=about(found.line), reason=reason, details=plan.details)
+    append(
+        actor=actor,
+        act=wished.act,
+        subject=about(found.line),
+        reason=reason,
+        details=plan.details | (saw or {}),
+    )
     return Done(line=found.line, more=plan.more)
 
 
-def _propose(actor: Actor, plan: Plan, wished: Wish, reason: str, at: datetime) -> Proposed:
+def _propose(
+    actor: Actor, plan: Plan, wished: Wish, reason: str, at: datetime, saw: dict[str, Any]
+) -> Proposed:
     assert isinstance(actor, User), "the role table lets only signed-in people change limits"
     line = plan.found.line
     standing = LimitProposal.objects.filter(line=line, state=ProposalState.OPEN)
@@ -246,7 +276,11 @@ def _propose(actor: Actor, plan: Plan, wished: Wish, reason: str, at: datetime) 
     proposal.save()
     asked = {"proposal": proposal.pk, "expires": proposal.expires_at.isoformat(timespec="seconds")}
     append(
-        actor=actor, act=Act.PROPOSE_LIMIT, subject=about(line), reason=reason, details=plan.details | asked
+        actor=actor,
+        act=Act.PROPOSE_LIMIT,
+        subject=about(line),
+        reason=reason,
+        details=plan.details | asked | saw,
     )
     return Proposed(line=line, proposal=proposal, more=plan.more)
 
@@ -319,7 +353,7 @@ def _must_be_alone(row: Row) -> None:
             )
 
 
-def _must_exist(row: Row) -> None:
+def must_exist(row: Row) -> None:
     """A limit on what does not exist would limit nothing, and look as if it did. Raises Invalid."""
     scope_kind, scope = row.scope_kind, row.scope
     if scope_kind is LimitScope.ORGANISATION or _is_known(scope_kind, scope):

@@ -3,7 +3,18 @@
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
-from escalations.views import acts, controls, frame, inbox, interventions, limits, people, search, starts
+from escalations.views import (
+    acts,
+    controls,
+    frame,
+    inbox,
+    interventions,
+    limits,
+    people,
+    rehearsals,
+    search,
+    starts,
+)
 
 urlpatterns = [
     path("sign-in", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
@@ -45,6 +56,8 @@ urlpatterns = [
     path("limits/list", limits.listed, name="limits-list"),
     path("limits/proposals", limits.proposals, name="limits-proposals"),
     path("limits/new", limits.new, name="limit-new"),
+    path("limits/rehearse", rehearsals.ask, name="limit-rehearse"),
+    path("limits/rehearsals/<int:number>", rehearsals.one, name="limit-rehearsal"),
     path("limits/set", limits.set_limit, name="limit-set"),
     path("limits/<int:line>", limits.page, name="limit"),
     path("limits/<int:line>/asks", limits.asks, name="limit-asks"),

@@ -82,6 +82,8 @@ PAGES: dict[str, May] = {
     "limits-list": PEOPLE,
     "limits-proposals": PEOPLE,
     "limit-new": PEOPLE,
+    "limit-rehearse": PEOPLE,
+    "limit-rehearsal": PEOPLE,
     "limit-set": PEOPLE,
     "limit": PEOPLE,
     "limit-asks": PEOPLE,

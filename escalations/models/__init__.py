@@ -4,6 +4,7 @@ from escalations.models.escalation import Decision, Escalation, EscalationState
 from escalations.models.flood import Flood
 from escalations.models.journal import JournalEntry, Outcome
 from escalations.models.proposal import LimitProposal, ProposalState
+from escalations.models.rehearsal import Rehearsal, RehearsalState, RehearsedRun
 
 __all__ = [
     "Decision",
@@ -14,4 +15,7 @@ __all__ = [
     "LimitProposal",
     "Outcome",
     "ProposalState",
+    "Rehearsal",
+    "RehearsalState",
+    "RehearsedRun",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -15,20 +16,23 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from escalations import limits, limits_table
+from escalations import drafted, limits, limits_table, rehearsals, rehearsed
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.limit_changes import Plan, Wish, plan_of
 from escalations.limit_lines import Line, Moved
 from escalations.limits import Proposed
 from escalations.limits_table import Wanted
-from escalations.models import LimitProposal
+from escalations.models import LimitProposal, Rehearsal
 from escalations.roles import Act
 from escalations.views.actors import actor_of
 from runs.limits import written
+from runs.limits.kinds import Mode
 from runs.models import Limit
+from runs.rehearsal.drafts import Draft
 
 _PLACE = ("team", "workflow", "agent", "tool", "model")
 _FIELDS = ("what", "scope_kind", "scope", "value", "mode", "since", "until", "then", "reason")
+_BESIDE = ("days", "unrehearsed")  # what a form says that is no part of the limit
 
 
 @require_safe
@@ -77,7 +81,12 @@ def set_limit(request: HttpRequest) -> HttpResponse:
     given, reason = request.POST.dict(), request.POST.get("reason", "")
 
     def act() -> tuple[int, str]:
-        done = limits.set_limit(actor=actor_of(request), given=given, reason=reason)
+        done = limits.set_limit(
+            actor=actor_of(request),
+            given=given,
+            reason=reason,
+            unrehearsed=bool(request.POST.get("unrehearsed")),
+        )
         return done.line, "The limit is set."
 
     return _act(request, act, making=True)
@@ -94,6 +103,7 @@ def change(request: HttpRequest, line: int) -> HttpResponse:
             seen=given.get("seen", ""),
             given=given.dict(),
             reason=given.get("reason", ""),
+            unrehearsed=bool(given.get("unrehearsed")),
         )
         return line, _said(done, "The limit is changed.")
 
@@ -153,6 +163,11 @@ def _act(
     return redirect("limit", line=number)
 
 
+def again(request: HttpRequest, refusal: Refusal, *, line: int | None) -> HttpResponse:
+    """The page with its form as it was typed, and what was refused."""
+    return _page(request, line=line, making=line is None, refusal=refusal)
+
+
 def _page(
     request: HttpRequest, *, line: int | None = None, making: bool = False, refusal: Refusal | None = None
 ) -> HttpResponse:
@@ -174,6 +189,8 @@ def _page(
     context |= _applies_context(request, context["limits"], at)
     if line is not None:
         context |= _line_context(request, line, at, context["limits"])
+    if making or line is not None:
+        context |= _rehearsal_context(request, context, at)
     return render(request, "escalations/limits.html", context, status=refusal.status if refusal else 200)
 
 
@@ -225,6 +242,54 @@ def _line_context(request: HttpRequest, line: int, at: datetime, known: list[Lim
     return context | (_asks_context(found, given, at, known) if _typed(request) else {})
 
 
+def _rehearsal_context(request: HttpRequest, context: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """The rehearsal that was asked for last, and whether the form as it stands was rehearsed."""
+    given = request.POST if request.method == "POST" else request.GET
+    first = context.get("first")
+    weaker = context["making"] or (first is not None and first.mode is not Mode.ENFORCE)
+    asked: dict[str, Any] = {"days": rehearsals.DAYS, "was_weaker": weaker}
+    tried = _draft(context, at)
+    number = given.get("rehearsal", "")
+    one = (
+        Rehearsal.objects.filter(pk=int(number)).first() if number.isdecimal() and len(number) < 18 else None
+    )
+    if one is None and weaker and tried is not None and tried.enforces:
+        one = rehearsed.latest(tried.digest, at)
+    if one is None:
+        return asked
+    rows = given.get("rows", "")
+    most = int(rows) if rows.isdecimal() and len(rows) < 6 else rehearsed.PAGE
+    found = rehearsed.rows(one, min(rehearsed.MOST_SHOWN, most))
+    return asked | {
+        "rehearsal": one,
+        "rehearsed_runs": found,
+        "rehearsed_exactly": tried is not None and tried.digest == one.digest,
+        "rehearsed_at": rehearsed.where(one),
+        "rehearsed_more": _more(request, one, most) if len(found) == most < rehearsed.MOST_SHOWN else "",
+    }
+
+
+def _more(request: HttpRequest, one: Rehearsal, most: int) -> str:
+    """The same page with more of the runs."""
+    kept = {name: value for name, value in _typed(request).items() if value}
+    return urlencode(kept | {"rehearsal": one.pk, "rows": most * 5})
+
+
+def _draft(context: Mapping[str, Any], at: datetime) -> Draft | None:
+    """What the form holds; None when it cannot be read."""
+    typed = context["typed"]
+    try:
+        if context["making"]:
+            return drafted.alone(written.new_limit(typed, at=at)) if typed else None
+        found = context["line"]
+        if not found.rows:
+            return None
+        given = typed or written.as_written(found.rows[0])
+        return drafted.alone(written.changed(found.rows[0], given | {"since": "", "until": ""}, at=at), found)
+    except written.Wrong:
+        return None
+
+
 def _asks_context(found: Line, given: Mapping[str, str], at: datetime, known: list[Limit]) -> dict[str, Any]:
     """What the change would ask for; what cannot be read is said where it was written."""
     try:
@@ -238,4 +303,4 @@ def _asks_context(found: Line, given: Mapping[str, str], at: datetime, known: li
 def _typed(request: HttpRequest) -> dict[str, str]:
     """What came with a form, of a POST or of a GET that only asks; empty for a page that was just opened."""
     given = request.POST if request.method == "POST" else request.GET
-    return {name: given.get(name, "") for name in _FIELDS} if "value" in given else {}
+    return {name: given.get(name, "") for name in (*_FIELDS, *_BESIDE)} if "value" in given else {}

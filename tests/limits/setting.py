@@ -21,7 +21,7 @@ TURNS = {
 
 def made(actor: User, **given: str) -> int:
     """A new limit; its number."""
-    return limits.set_limit(actor=actor, given=TURNS | given).line
+    return limits.set_limit(actor=actor, given=TURNS | given, unrehearsed=True, reason="at once").line
 
 
 def line(number: int) -> Line:
@@ -38,7 +38,9 @@ def change(actor: User, number: int, reason: str = "", **given: str) -> Any:
     """Change it as its form would: what is not given stays."""
     first = line(number).rows[0]
     kept = {"value": first.amount, "mode": first.mode.value}
-    return limits.change(actor=actor, line=number, seen=seen(number), given=kept | given, reason=reason)
+    return limits.change(
+        actor=actor, line=number, seen=seen(number), given=kept | given, reason=reason, unrehearsed=True
+    )
 
 
 def says(number: int) -> list[tuple[int, str]]:

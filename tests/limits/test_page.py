@@ -44,7 +44,9 @@ def test_without_any_limit_the_definitions_bounds_stand_there(ines: User) -> Non
 
 def test_an_admin_sets_changes_and_ends_a_limit_by_its_forms(ines: User) -> None:
     client = signed_in(ines)
-    answer = client.post("/limits/set", TURNS | {"reason": ""})
+    refused = read(client.post("/limits/set", TURNS | {"reason": ""}), 422)
+    assert "Rehearse exactly this first" in refused.text
+    answer = client.post("/limits/set", TURNS | {"reason": "tonight", "unrehearsed": "yes"})
     number = Limit.objects.get().pk
     assert (answer.status_code, answer["Location"]) == (302, f"/limits/{number}")
     form = read(client.get(f"/limits/{number}")).forms[f"/limits/{number}/change"]
