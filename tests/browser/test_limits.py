@@ -9,7 +9,7 @@ from tests.browser.test_accessibility import findings, looked_at
 
 
 def test_an_admin_sets_a_limit_sees_what_raising_asks_for_and_lowers_it(sit: Sit) -> None:
-    page = sit("admin", "/limits/")
+    page = sit("admin", "/limits/", refusals=(422,))
     page.get_by_role("link", name="New limit…").click()
     form = page.locator("#limit")
     form.get_by_label("What").select_option(label="tasks a plan")
@@ -17,6 +17,11 @@ def test_an_admin_sets_a_limit_sees_what_raising_asks_for_and_lowers_it(sit: Sit
     form.get_by_label("Of", exact=True).select_option("workflow")
     form.get_by_label("Name").fill("refund_desk")
     form.get_by_text("Enforce", exact=True).click()
+    form.get_by_role("button", name="Set the limit").click()
+    expect(form).to_contain_text("Rehearse exactly this first")
+    form.get_by_role("button", name="Rehearse").click()
+    expect(page.locator("#rehearsal")).to_contain_text("tasks a plan of workflow refund_desk: 12, enforce")
+    assert findings(page) == []
     form.get_by_role("button", name="Set the limit").click()
     expect(page).to_have_url(re.compile(r"/limits/\d+$"))
     assert findings(page) == []
@@ -41,6 +46,8 @@ def test_without_a_script_the_form_tells_what_it_asks_for(sit: Sit) -> None:
     form.get_by_label("What").select_option(label="plans deep")
     form.get_by_label("Limit").fill("5")
     form.get_by_text("Enforce", exact=True).click()
+    form.get_by_label("Reason").fill("before the night")
+    form.get_by_label("Enforce without a rehearsal").check()
     form.get_by_role("button", name="Set the limit").click()
     form.get_by_label("Limit").fill("900")
     form.get_by_label("Reason").first.fill("a long night")

@@ -148,7 +148,9 @@ def _limit(**given: str) -> int:
 
 
 def _set_limit() -> Attempt:
-    return lambda actor: limits.set_limit(actor=actor, given=setting.TURNS)
+    return lambda actor: limits.set_limit(
+        actor=actor, given=setting.TURNS, unrehearsed=True, reason="tonight"
+    )
 
 
 def _change_limit() -> Attempt:
