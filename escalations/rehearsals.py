@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from celery import current_app
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
 from escalations import drafted, limits
-from escalations.audit.record import Subject
+from escalations.audit.record import Subject, append
 from escalations.audit.refused import Given, Named, recorded
-from escalations.expected import IllegalMove, Invalid, NotAllowed, Refusal
+from escalations.expected import IllegalMove, Invalid, Refusal
 from escalations.limit_lines import about
 from escalations.models import Rehearsal, RehearsalState, RehearsedRun
 from escalations.roles import Act, Actor, require
@@ -49,8 +50,15 @@ class _TooLong(Exception):
 
 
 def _named(given: Given) -> Named:
-    line = given.get("line")
-    return "rehearse limit", about(line) if line else Subject(target="a new limit")
+    return Act.REHEARSE_LIMIT, _about(given.get("line"), given["given"])
+
+
+def _about(line: int | None, given: Mapping[str, str]) -> Subject:
+    if line is not None:
+        return about(line)
+    words = (str(given.get(name, "")) for name in ("what", "scope_kind", "scope"))
+    what, scope_kind, scope = words
+    return Subject(target=f"limit {what} of {scope_kind} {scope}".strip())
 
 
 @recorded(_named)
@@ -71,13 +79,11 @@ def ask(
 
 @transaction.atomic(durable=True)
 def _ask(actor: Actor, given: dict[str, str], line: int | None, seen: str, days: int) -> Rehearsal:
-    require(actor, Act.SET_LIMIT, "rehearse limits")
-    account = getattr(actor, "pk", None)
-    if account is None:
-        raise NotAllowed("A rehearsal on the page is asked for by somebody signed in.")
+    require(actor, Act.REHEARSE_LIMIT)
+    assert isinstance(actor, User), "the role table lets only signed-in people rehearse on the page"
     if days not in DAYS:
         raise Invalid([("days", f"Choose one of {', '.join(map(str, DAYS))} days.")])
-    mine = Rehearsal.objects.filter(by=account, due_at__isnull=False)
+    mine = Rehearsal.objects.filter(by=actor, due_at__isnull=False)
     if mine.count() >= MOST_UNDER_WAY:
         raise IllegalMove(f"{MOST_UNDER_WAY} rehearsals of yours are under way: wait for one of them.")
     tried = _draft(given, line, seen)
@@ -85,7 +91,7 @@ def _ask(actor: Actor, given: dict[str, str], line: int | None, seen: str, days:
         limits.must_exist(tried.new)
     moment = now()
     Rehearsal.objects.filter(asked_at__lt=moment - KEPT).delete()
-    return Rehearsal.objects.create(
+    one = Rehearsal.objects.create(
         digest=tried.digest,
         given=plain(given),
         line=line,
@@ -93,9 +99,13 @@ def _ask(actor: Actor, given: dict[str, str], line: int | None, seen: str, days:
         says=tried.says[:400],
         since=moment - timedelta(days=days),
         until=moment,
-        by_id=account,
+        by=actor,
         due_at=moment,
     )
+    details = {"rehearsal": one.pk, "draft": tried.digest, "says": one.says}
+    span = {"since": one.since.isoformat(), "until": one.until.isoformat()}
+    append(actor=actor, act=Act.REHEARSE_LIMIT, subject=_about(line, given), details=details | span)
+    return one
 
 
 def _draft(given: Mapping[str, str], line: int | None, seen: str) -> Draft:

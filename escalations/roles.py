@@ -52,6 +52,7 @@ class Act(enum.StrEnum):
     PROPOSE_LIMIT = "propose limit"  # a change that a second admin must agree to
     AGREE_LIMIT = "agree to limit"
     DECLINE_LIMIT = "decline limit"
+    REHEARSE_LIMIT = "rehearse limit"  # try a draft on runs that are over; changes nothing
 
 
 _ALL = frozenset({Role.OPERATOR, Role.ADMIN, Role.AUDITOR})
@@ -89,6 +90,7 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.PROPOSE_LIMIT: frozenset({Role.ADMIN}),
     Act.AGREE_LIMIT: frozenset({Role.ADMIN}),
     Act.DECLINE_LIMIT: frozenset({Role.ADMIN}),
+    Act.REHEARSE_LIMIT: frozenset({Role.ADMIN}),
 }
 
 

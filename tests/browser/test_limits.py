@@ -46,7 +46,7 @@ def test_without_a_script_the_form_tells_what_it_asks_for(sit: Sit) -> None:
     form.get_by_label("What").select_option(label="plans deep")
     form.get_by_label("Limit").fill("5")
     form.get_by_text("Enforce", exact=True).click()
-    form.get_by_label("Reason").fill("before the night")
+    form.get_by_label("Reason can be left out").fill("before the night")
     form.get_by_label("Enforce without a rehearsal").check()
     form.get_by_role("button", name="Set the limit").click()
     form.get_by_label("Limit").fill("900")

@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection
 
 import escalations
-from escalations import claims, controls, decisions, limits, roles, starts
+from escalations import claims, controls, decisions, limits, rehearsals, roles, starts
 from escalations.audit import export
 from escalations.audit.filters import Filters
 from escalations.expected import NotAllowed
@@ -181,6 +181,10 @@ def _decline() -> Attempt:
     return lambda actor: limits.decline(actor=actor, proposal_id=proposal.pk)
 
 
+def _rehearse() -> Attempt:
+    return lambda actor: rehearsals.ask(actor=actor, given=setting.TURNS)
+
+
 ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "decisions.approve": (Act.APPROVE, _approve),
     "decisions.edit": (Act.EDIT, _edit),
@@ -206,6 +210,7 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "limits.end": (Act.END_LIMIT, _end_limit),
     "limits.agree": (Act.AGREE_LIMIT, _agree),
     "limits.decline": (Act.DECLINE_LIMIT, _decline),
+    "rehearsals.ask": (Act.REHEARSE_LIMIT, _rehearse),
 }
 
 ACTORS: dict[str, tuple[Callable[[], Actor], frozenset[Role]]] = {

@@ -133,7 +133,7 @@ def test_a_rehearsal_of_yesterday_is_too_old(ines: User, run: Run) -> None:
 
 
 def test_only_admins_rehearse_and_everybody_may_look(ines: User, marta: User, run: Run) -> None:
-    with pytest.raises(NotAllowed, match="rehearse limits"):
+    with pytest.raises(NotAllowed, match="may not rehearse limit: it needs admin"):
         rehearse(marta)
     one = rehearse(ines)
     assert "1 of 1" in read(signed_in(marta).get(f"/limits/rehearsals/{one.pk}")).text
