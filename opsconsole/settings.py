@@ -39,6 +39,21 @@ try:
     # than 12 one that waits for a database which is away would be taken for one that hangs.
     RUNS_SILENT_SECONDS = number("OPSCONSOLE_RUNS_SILENT_SECONDS", 20, least=3, most=3600)
     RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
+    RUNS_BUDGET_WARN_PERCENT = number("OPSCONSOLE_BUDGET_WARN_PERCENT", 80, least=1, most=100)
+    RUNS_BUDGET_CHUNK = number("OPSCONSOLE_BUDGET_CHUNK", 16, least=0, most=1000)
+    RUNS_TOKENS_OUT = number("OPSCONSOLE_TOKENS_OUT", 2048, least=1, most=1_000_000)
+    # What a call of which nobody knows what it used is taken for after so long: all that was reserved for it.
+    RUNS_UNCERTAIN_HOURS = number("OPSCONSOLE_UNCERTAIN_HOURS", 24, least=1, most=24 * 365)
+    # When a breaker opens, and for how long (runs.guards.breaking.BreakerRule).
+    RUNS_BREAKERS = {
+        "consecutive": number("OPSCONSOLE_BREAKER_CONSECUTIVE", 5, least=1, most=100),
+        "ratio": number("OPSCONSOLE_BREAKER_PERCENT", 50, least=1, most=100),
+        "least": number("OPSCONSOLE_BREAKER_LEAST_CALLS", 10, least=1, most=100),
+        "window": number("OPSCONSOLE_BREAKER_WINDOW_SECONDS", 60, least=1, most=3600),
+        "slow_ms": number("OPSCONSOLE_BREAKER_SLOW_MS", 60_000, least=1, most=3_600_000),
+        "slow_ratio": number("OPSCONSOLE_BREAKER_SLOW_PERCENT", 80, least=1, most=100),
+        "open_seconds": number("OPSCONSOLE_BREAKER_OPEN_SECONDS", 30, least=1, most=3600),
+    }
     RUNS_GATE_HOLD_MS = number("OPSCONSOLE_RUNS_GATE_HOLD_MS", 250, least=1, most=10_000)
     # A version that runs began with: must it stay as it is? While one writes workflows, it need not.
     RUNS_FREEZE_VERSIONS = environment.flag("OPSCONSOLE_FREEZE_VERSIONS", default=PRODUCTION)

@@ -24,6 +24,7 @@ class StepError(Exception):
 
     error_class = ErrorClass.UNFORESEEN
     usage: object = None  # what a useless reply used all the same, if it said so (runs.agents.door.Usage)
+    unbilled = False  # whether it is certain that nothing was used: it never left, or was refused as a whole
 
     def __init__(self, message: str, *, where: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)

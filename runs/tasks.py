@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from runs.agents import providers
-from runs.engine import failpoints, folders, heart, schedules, sweep, versions
+from runs.engine import budgets, failpoints, folders, heart, schedules, sweep, versions
 from runs.engine.advance import advance
 from runs.engine.leaving import Leaving
 from runs.engine.runtime import Runtime, current, install
@@ -50,7 +50,13 @@ def advance_run(run_id: int, passed: int = 0) -> None:
 def sweep_runs() -> None:
     """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
     heart.register("beat", WorkerKind.BEAT, 0)
-    for part in (_note_the_dead, sweep.mark_controls, sweep.lift_pauses, sweep.expire_questions):
+    for part in (
+        _note_the_dead,
+        sweep.mark_controls,
+        sweep.lift_pauses,
+        sweep.expire_questions,
+        *budgets.PARTS,
+    ):
         _try(part)
     # Hints that piled up while no worker listened are worth nothing: the next sweep gives them again.
     expires = float(settings.RUNS_SWEEP_SECONDS * 2)
@@ -120,7 +126,7 @@ class Poller:
         pause = float(settings.RUNS_SWEEP_SECONDS)
         try:
             self._reached, more = True, self._look()
-            ends = None if more else sweep.next_lease_end(pause)
+            ends = None if more else sweep.next_due(pause)
         except Exception:
             self._reached, more, ends = False, False, None
         finally:

@@ -65,6 +65,12 @@ _FILTER = ("content_filter", "content_policy", "responsible_ai", "safety")
 
 def error_of(fault: Fault, *, provider: str, setting: str, now: datetime) -> StepError:
     """The error that the engine judges. `setting` is where the provider's key is set."""
+    error = _error(fault, provider, setting, now)
+    error.unbilled = fault.kind in (Kind.STATUS, Kind.CONNECTION)
+    return error
+
+
+def _error(fault: Fault, provider: str, setting: str, now: datetime) -> StepError:
     says = _says(fault.words)
     match fault.kind:
         case Kind.STATUS:

@@ -201,16 +201,21 @@ async def _troubled(order: Ordered, request: ModelRequest, good: Callable[[], Mo
     """What a provider in trouble does."""
     match order.kind:
         case Misbehaviour.UNAVAILABLE:
-            raise RecoverableError("503 Service Unavailable (simulated)")
+            raise _unbilled(RecoverableError("503 Service Unavailable (simulated)"))
         case Misbehaviour.RATE_LIMITED:
             wait = float(_dice(order, request).randint(1, 20))
-            raise RecoverableError(
-                f"429 Too Many Requests (simulated), again in {wait:.0f} s", retry_after=wait
-            )
+            says = f"429 Too Many Requests (simulated), again in {wait:.0f} s"
+            raise _unbilled(RecoverableError(says, retry_after=wait))
         case Misbehaviour.SLOW:
             await asyncio.sleep(SLOW_SECONDS * (0.5 + _dice(order, request).random()) * order.lapse)
             return good()
     return await _never(order, request)
+
+
+def _unbilled(error: RecoverableError) -> RecoverableError:
+    """What was refused as a whole costs nothing."""
+    error.unbilled = True
+    return error
 
 
 async def _never(order: Ordered, request: ModelRequest) -> ModelReply:

@@ -1,8 +1,8 @@
 """The straight way of a call: its permit and its record, one SQL function each, committed by itself. Decides nothing
 that is not plain, and never says why: then `permits` does it at length.
 
-The functions are in runs/migrations/0019_calls.py. Both use the session of the caller: whoever hands an effect over
-holds the gate with it, and a second session would wait behind a stop that waits for the first.
+The functions are in runs/migrations/0021_guarded_calls.py. Both use the session of the caller: whoever hands an effect
+over holds the gate with it, and a second session would wait behind a stop that waits for the first.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from psycopg.types.json import Jsonb
 
 from runs import bodies
 from runs.canonical import plain
+from runs.engine.caps import Asks
 from runs.engine.claimed import Claimed
 from runs.engine.record import tell_run
 from runs.engine.wanted import Result, Wanted
 from runs.models import Call, CallState
 
-_PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 19)})"
-_RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 15)})"
+_PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 24)})"
+_RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 16)})"
 
 
 def unsent(claimed: Claimed, wanted: Wanted) -> Call:
@@ -46,8 +47,11 @@ def unsent(claimed: Claimed, wanted: Wanted) -> Call:
     )
 
 
-def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
-    """Allow one sending; None when something is in the way, or may be."""
+def permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[Any]] | None:
+    """Allow one sending, and what guards noted beside it; None when something is in the way, or may be.
+
+    Raises DatabaseError with what a guard refuses (`guarded`).
+    """
     call = unsent(claimed, wanted)
     request = call.request
     row = _row(
@@ -56,14 +60,14 @@ def permit(claimed: Claimed, wanted: Wanted) -> Call | None:
             *(call.run_id, call.fence, claimed.worker, call.step_id, call.attempt_id),
             *(str(call.kind), call.name, call.key, request.digest, request.content, request.size),
             *(str(call.effect), call.egress, call.digest, call.question_id, call.simulated, call.model),
-            *(call.prompt_version, Jsonb(call.parameters)),
+            *(call.prompt_version, Jsonb(call.parameters), *asks.values),
         ],
     )
     if row is None:
         return None
-    call.pk, call.send, call.permitted_at = row
+    call.pk, call.send, call.permitted_at, call.reserved, told = row
     call._state.adding = False
-    return call
+    return call, told or []
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
@@ -86,12 +90,19 @@ def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
                 call.error,
                 str(call.error_class),
             ),
-            *(*used, result.cost_micros, call.model_returned, result.latency_ms, result.handed_at),
+            *(
+                *used,
+                result.cost_micros,
+                call.model_returned,
+                result.latency_ms,
+                result.handed_at,
+                result.certain,
+            ),
         ],
     )
     if row is None:
         return None
-    claimed.run.event_seq, call.finished_at = row
+    claimed.run.event_seq, call.finished_at, call.reserved, call.probing = row
     call.state, call.response, call.cost_micros = result.state, response, result.cost_micros
     call.tokens_in, call.tokens_out = used
     call.latency_ms, call.handed_at = result.latency_ms, result.handed_at or call.handed_at

@@ -47,6 +47,11 @@ def current(number: int | None = None) -> Book:
     return known
 
 
+def known() -> Book:
+    """As this process last read them; read now if it never did. Whoever reserves compares the edition."""
+    return _book or current()
+
+
 def book(number: int = 0) -> Book:
     """Every limit that holds or will hold, read now. One query."""
     return Book((limit.row for limit in open_rows()), edition=number)

@@ -13,12 +13,13 @@ from runs import bodies
 from runs.agents import door, prices
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage
 from runs.canonical import digest, plain, told
-from runs.engine import permits
+from runs.engine import breakers, permits
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import CutInFlight
 from runs.engine.runtime import Flight
 from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, classify
+from runs.guards.breaking import LONGEST_OPEN
 from runs.models import Call, CallKind, CallState
 
 CALL_SECONDS = 120.0  # the longest a single model call may take, whatever the run's deadline leaves
@@ -68,7 +69,9 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
     try:
         reply = flight.wait(door.ask(replace(request, seconds_left=seconds)), seconds)
     except CutInFlight as cut:
-        permits.record(claimed, call, Result(state=CallState.CUT, error=cut.why, latency_ms=_since(began)))
+        permits.record(
+            claimed, call, Result(state=CallState.CUT, error=cut.why, latency_ms=_since(began), certain=False)
+        )
         raise
     except BaseException as error:
         _record_failure(claimed, call, error, began, used=door.usage_of(error))
@@ -100,8 +103,12 @@ def _record_failure(
         usage=used,
         cost_micros=prices.cost_micros(call.model, used) if used else None,
         latency_ms=_since(began),
+        certain=used is not None or bool(getattr(error, "unbilled", False)),
     )
-    permits.record(claimed, call, result)
+    said = permits.record(claimed, call, result)
+    asked = getattr(error, "retry_after", None)
+    if isinstance(asked, (int, float)) and not claimed.workflow.recorded:
+        breakers.asked_to_wait(call.model, min(float(asked), LONGEST_OPEN), said)
 
 
 def _since(began: float) -> int:

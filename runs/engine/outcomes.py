@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from runs.canonical import cut, told
 from runs.engine.questions import Asking
+from runs.engine.refusals import Refusal
 from runs.errors import classify
 from runs.verdicts import Failure
 
@@ -58,7 +59,14 @@ class Lost:
     why: str = "another worker holds this run"
 
 
-Outcome = Output | Asked | Failed | Cut | Lost
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """A guard has no room now: the same attempt goes on by itself, and holds nothing meanwhile."""
+
+    refusal: Refusal
+
+
+Outcome = Output | Asked | Failed | Cut | Lost | Later
 
 
 class Refused(Exception):
@@ -68,6 +76,14 @@ class Refused(Exception):
         super().__init__(why)
         self.why = why
         self.lost = lost
+
+
+class Blocked(Exception):
+    """A guard has no room now, and will have by itself. Nothing was sent."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.says)
+        self.refusal = refusal
 
 
 class Unapproved(Exception):

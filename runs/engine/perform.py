@@ -12,7 +12,19 @@ from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
 from runs.engine import agent_turns, child, contracts, played, verifying
 from runs.engine.claimed import Claimed
-from runs.engine.outcomes import Asked, Cut, CutInFlight, Lost, Outcome, Output, Park, Refused, failed
+from runs.engine.outcomes import (
+    Asked,
+    Blocked,
+    Cut,
+    CutInFlight,
+    Later,
+    Lost,
+    Outcome,
+    Output,
+    Park,
+    Refused,
+    failed,
+)
 from runs.engine.runtime import Flight
 from runs.errors import StepError, broken
 from runs.recorded.items import Item
@@ -25,6 +37,8 @@ def perform(claimed: Claimed, flight: Flight) -> Outcome:
         return _performed(claimed, flight, _given(claimed))
     except Park as park:
         return Asked(asking=park.asking)
+    except Blocked as blocked:
+        return Later(refusal=blocked.refusal)
     except (CutInFlight, Refused) as cut:
         return Lost(why=cut.why) if cut.lost else Cut(why=cut.why)
     except (InterfaceError, OperationalError) as error:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
+from psycopg.types.json import Jsonb
 
 from runs import bodies
 from runs.canonical import plain
-from runs.engine import calls, failpoints, gate, holds
+from runs.engine import breakers, budgets, calls, failpoints, gate, guarded, holds
+from runs.engine.caps import Asks
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now
 from runs.engine.wanted import Result, Wanted
-from runs.models import Call, CallKind, CallState, Hold, Question, QuestionState, Run, Step, Verb
+from runs.models import Breaker, Call, CallKind, CallState, Hold, Question, QuestionState, Run, Step, Verb
 from runs.models.step import CALL_MOVES, SETTLED_STEPS
+
+_GUARDED = f"SELECT runs_guarded({', '.join(['%s'] * 8)})"
+_NAMED = "SELECT runs_named(%s, %s, %s)"
 
 
 def recorded(claimed: Claimed, key: str) -> Call | None:
@@ -30,17 +35,24 @@ def recorded(claimed: Claimed, key: str) -> Call | None:
 
 
 def permit(claimed: Claimed, wanted: Wanted) -> Call:
-    """Allow one sending: controls, fence, approval, key.
+    """Allow one sending: controls, fence, approval, key; then breakers, rates, budgets.
 
-    Raises Refused, or Unapproved (which no waiting will mend); then nothing is recorded or sent.
+    Raises Refused; Blocked when a guard has no room now; Park when only a person can give more; Unapproved, which no
+    waiting will mend. Then nothing is recorded or sent.
     """
     failpoints.hit("before_permit")
-    call = calls.permit(claimed, wanted) or _permit(claimed, wanted)
+    call, told = guarded.permitted(
+        claimed,
+        wanted,
+        lambda asks: calls.permit(claimed, wanted, asks) or _permit(claimed, wanted, asks),
+    )
+    if told:
+        guarded.tell(claimed, told)
     failpoints.hit("after_permit")
     return call
 
 
-def _permit(claimed: Claimed, wanted: Wanted) -> Call:
+def _permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[Any]]:
     """The same at length, which says what is in the way."""
     with transaction.atomic():
         gate.shared()
@@ -48,7 +60,27 @@ def _permit(claimed: Claimed, wanted: Wanted) -> Call:
         _check(run, claimed)
         if wanted.question_id is not None:
             _check_approval(claimed, wanted, wanted.question_id)
-        return _write(claimed, wanted)
+        return _reserved(_unwritten(claimed, wanted), asks)
+
+
+def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
+    """Ask the guards, then write the row: as `runs_permit` does."""
+    with connection.cursor() as cursor:
+        cursor.execute(_GUARDED, [call.run_id, asks.team, call.step_id, call.send == 1, *_without_team(asks)])
+        row = cursor.fetchone()
+    asked: dict[str, Any] = (row[0] if row else None) or {}
+    call.reserved = asked.get("taken") or None
+    call.save(force_insert=True)
+    if asked:
+        with connection.cursor() as cursor:
+            values: list[Any] = [asks.team, call.pk, Jsonb(asked)]
+            cursor.execute(_NAMED, values)
+    return call, asked.get("told") or []
+
+
+def _without_team(asks: Asks) -> tuple[Any, ...]:
+    edition, _, *rest = asks.values
+    return (edition, *rest)
 
 
 def _check(run: Run | None, claimed: Claimed) -> None:
@@ -84,31 +116,36 @@ def _check_approval(claimed: Claimed, wanted: Wanted, question_id: int) -> None:
         raise Unapproved("no approval covers exactly this action")
 
 
-def _write(claimed: Claimed, wanted: Wanted) -> Call:
+def _unwritten(claimed: Claimed, wanted: Wanted) -> Call:
+    """The row of the next sending; its request is stored."""
     last = (
         Call.objects.filter(step_id=claimed.step.pk, key=wanted.key).aggregate(last=Max("send"))["last"] or 0
     )
     call = calls.unsent(claimed, wanted)
     call.request, call.send = bodies.store(wanted.request), last + 1
-    call.save(force_insert=True)
     return call
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call:
     """Record how a call ended. What it used is always booked; when the fence has moved on, it is not replayed."""
-    return calls.record(claimed, call, result) or _record(claimed, call, result)
+    said = calls.record(claimed, call, result) or _record(claimed, call, result)
+    if not claimed.workflow.recorded:
+        breakers.ended(said)
+    return said
 
 
 def _record(claimed: Claimed, call: Call, result: Result) -> Call:
     with transaction.atomic():
         run = lock_run(claimed.run.pk)
+        budgets.lock_accounts()
         fresh = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
         if run is None:
             return fresh
         if fresh.cost_micros is None:
-            _book(run, result)
+            _book(run, fresh, result)
         if result.state not in CALL_MOVES[fresh.state]:
             run.save()
+            fresh.save(update_fields=["reserved"])
             return fresh
         _fill(fresh, result)
         late = run.fence != claimed.fence
@@ -123,6 +160,7 @@ def _record(claimed: Claimed, call: Call, result: Result) -> Call:
                 why="came after another claim",
             )
         fresh.save()
+        fresh.probing = Breaker.objects.filter(probe=fresh.pk).exists()
         event(
             run, "call", step=claimed.step, call=fresh.pk, name=fresh.name, state=fresh.state, send=fresh.send
         )
@@ -145,7 +183,11 @@ def _fill(call: Call, result: Result) -> None:
     call.handed_at = result.handed_at or call.handed_at
 
 
-def _book(run: Run, result: Result) -> None:
+def _book(run: Run, call: Call, result: Result) -> None:
+    tokens = result.usage.tokens_in + result.usage.tokens_out if result.usage else 0
+    call.reserved = budgets.book(
+        run.pk, call.pk, call.reserved, cost=result.cost_micros or 0, tokens=tokens, known=result.certain
+    )
     if result.usage:
         run.tokens_in += result.usage.tokens_in
         run.tokens_out += result.usage.tokens_out
@@ -159,12 +201,12 @@ def refuse(claimed: Claimed, wanted: Wanted, *, response: Any, why: str) -> Call
         if run is None or run.fence != claimed.fence:
             raise Refused("another worker holds this run", lost=True)
         _check_step(claimed)
-        call = _write(claimed, wanted)
+        call = _unwritten(claimed, wanted)
         call.state = CallState.REFUSED
         call.response = bodies.store(response)
         call.error = plain(why)
         call.finished_at = now()
-        call.save()
+        call.save(force_insert=True)
         event(run, "call", step=claimed.step, call=call.pk, name=call.name, state=call.state, send=call.send)
         run.save()
         announce_run(run)

@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from runs import bodies
 from runs.canonical import plain
 from runs.definitions import Check
-from runs.engine import failpoints, fanned, gate, questions, straight
+from runs.engine import breakers, failpoints, fanned, gate, questions, straight, waits
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
@@ -32,7 +32,7 @@ from runs.engine.endings import (
     settle_step,
     sleep,
 )
-from runs.engine.outcomes import Asked, Cut, Failed, Lost, Outcome, Output
+from runs.engine.outcomes import Asked, Cut, Failed, Later, Lost, Outcome, Output
 from runs.engine.record import announce_run, event, lock_run, move_attempt, now
 from runs.errors import ErrorClass
 from runs.models import Attempt, AttemptState, Call, QuestionKind, QuestionState, Run, Step, StepState
@@ -131,6 +131,8 @@ class _Settlement:
                 self._went_wrong(step, attempt, outcome)
             case Cut(why=why):
                 self._cut(step, attempt, why)
+            case Later(refusal=refusal):
+                waits.wait(self.closing, step, attempt, refusal, claimed=self.claimed, moment=self.moment)
             case Lost():
                 raise LookupError("a lost attempt is voided, not applied")
         return self._next(step)
@@ -173,6 +175,7 @@ class _Settlement:
         _close_attempt(attempt, failed, self.moment)
         if failed.blamed is not None:
             Call.objects.filter(pk=failed.blamed).update(replayable=False)
+            breakers.blamed(attempt.agent, failed.blamed)
         event(
             self.run,
             "attempt failed",

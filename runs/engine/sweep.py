@@ -17,26 +17,31 @@ from runs.models import Control, Hold, Question, QuestionState, Run, RunState, S
 
 _log = logging.getLogger("opsconsole.sweep")
 A_WHILE = 1.5  # seconds one part of a sweep may take: the next sweep goes on
+_UNHINTED = (RunState.RUNNING, RunState.SLEEPING)
 BATCH = 64  # due runs a sweep; the oldest first, so a backlog drains in order
 
 
 def due(limit: int = BATCH, *, overlooked_seconds: float = 0.0, leave: Collection[str] = ()) -> list[int]:
-    """Runs somebody should look at, oldest first; those due for at least so many seconds, or whose lease ran out: of
-    that nobody gives a hint. `leave`: digests of definitions whose runs are others' business."""
+    """Runs somebody should look at, oldest first; those due for at least so many seconds, or whose lease ran out, or
+    that slept long enough: of that nobody gives a hint. `leave`: digests of definitions whose runs are others'
+    business."""
     moment = now()
-    late = Q(due_at__lte=moment - timedelta(seconds=overlooked_seconds)) | Q(state=RunState.RUNNING)
+    late = Q(due_at__lte=moment - timedelta(seconds=overlooked_seconds)) | Q(state__in=_UNHINTED)
     runs = Run.objects.filter(late, due_at__lte=moment, hold=Hold.NONE).order_by("due_at")
     if leave:
         runs = runs.exclude(definition__in=leave)
     return list(runs.values_list("pk", flat=True)[:limit])
 
 
-def next_lease_end(within: float) -> float | None:
-    """Seconds until the next lease ends, if it does within so many: nobody gives a hint of that. Heartbeats keep the
-    leases of living workers far from it."""
+def next_due(within: float) -> float | None:
+    """Seconds until the next lease ends or the next run has slept enough, if that is within so many: nobody gives a
+    hint of it. Heartbeats keep the leases of living workers far from it."""
     moment = now()
     ends = Run.objects.filter(
-        due_at__gt=moment, due_at__lte=moment + timedelta(seconds=within), state=RunState.RUNNING
+        due_at__gt=moment,
+        due_at__lte=moment + timedelta(seconds=within),
+        state__in=_UNHINTED,
+        hold=Hold.NONE,
     )
     first = ends.order_by("due_at").values_list("due_at", flat=True).first()
     return (first - moment).total_seconds() if first else None

@@ -41,4 +41,5 @@ class Result:
     cost_micros: int | None = None
     model_returned: str = ""
     latency_ms: int | None = None
+    certain: bool = True  # whether it is known what was used; else what was reserved stays so
     handed_at: datetime | None = None  # by PostgreSQL's clock, while the gate was still held

@@ -165,6 +165,22 @@ def key(kind: LimitKind, window: Window) -> str:
 KEYS: Mapping[str, tuple[LimitKind, Window]] = {
     key(kind, window): (kind, window) for kind in SETTABLE for window in TABLE[kind].windows
 }
-# What some guard asks before it lets something happen. Whoever builds such a guard adds its kinds and windows here:
+# What the permit of a call of a model and of a tool counts. Requests and calls at once are those of models; of a tool,
+# the tool's.
+# ASKED: what some guard asks before it lets something happen. Whoever builds such a guard adds its kinds and windows here:
 # until then the page says that a limit of that kind is kept and shown, and stops nothing.
-ASKED: frozenset[tuple[LimitKind, Window]] = frozenset()
+_SUMS = (W.RUN, W.HOUR, W.DAY, W.MONTH)
+OF_MODELS: frozenset[tuple[LimitKind, Window]] = frozenset(
+    {
+        (LimitKind.TURNS, W.RUN),
+        (LimitKind.MODEL_CALLS, W.RUN),
+        (LimitKind.REQUESTS, W.MINUTE),
+        (LimitKind.TOKENS, W.MINUTE),
+        (LimitKind.CONCURRENCY, W.NONE),
+        *((kind, window) for kind in (LimitKind.TOKENS, LimitKind.COST) for window in _SUMS),
+    }
+)
+OF_TOOLS: frozenset[tuple[LimitKind, Window]] = frozenset(
+    {(LimitKind.TOOL_CALLS, W.RUN), (LimitKind.REQUESTS, W.MINUTE), (LimitKind.CONCURRENCY, W.NONE)}
+)
+ASKED = OF_MODELS | OF_TOOLS

@@ -6,17 +6,32 @@ from runs.models.limit import Limit, LimitEdition
 from runs.models.question import Question, QuestionKind, QuestionState, Verb
 from runs.models.record import Body, Event
 from runs.models.run import Hold, Run, RunState, Team
+from runs.models.spend import (
+    Account,
+    Breaker,
+    BreakerChange,
+    BreakerState,
+    Chunk,
+    RateEntry,
+    TopUp,
+    Wait,
+)
 from runs.models.step import Attempt, AttemptState, Call, CallKind, CallState, Step, StepState
 from runs.models.trigger import Trigger
 from runs.models.worker import Worker, WorkerKind
 
 __all__ = [
+    "Account",
     "Attempt",
     "AttemptState",
     "Body",
+    "Breaker",
+    "BreakerChange",
+    "BreakerState",
     "Call",
     "CallKind",
     "CallState",
+    "Chunk",
     "Control",
     "ControlKind",
     "ControlReceipt",
@@ -28,14 +43,17 @@ __all__ = [
     "Question",
     "QuestionKind",
     "QuestionState",
+    "RateEntry",
     "Run",
     "RunState",
     "ScopeKind",
     "Step",
     "StepState",
     "Team",
+    "TopUp",
     "Trigger",
     "Verb",
+    "Wait",
     "Worker",
     "WorkerKind",
 ]

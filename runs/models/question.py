@@ -17,6 +17,7 @@ class QuestionKind(models.TextChoices):
     CLAIMS = "claims", "Claims to verify"  # a verify step found claims that do not stand
     ERROR = "error", "Error"  # the error policy, or nobody, foresaw it
     UNKNOWN = "unknown", "This may have happened"  # an effect's outcome is not known
+    LIMIT = "limit", "Limit reached"  # a cap is used up, and more of it is a person's to give
     MISSING = "missing", "Definition missing"  # the version the run started with is gone
 
 
@@ -32,6 +33,7 @@ class Verb(models.TextChoices):
     REJECT = "reject", "reject"
     RESPOND = "respond", "respond"
     LOOK = "look", "look again"  # the tool looks at what may have happened
+    TOP_UP = "top up", "top up"  # allow more than a limit does, here
     MIGRATE = "migrate", "migrate"  # go on with another version of the workflow
     CONFIRM = "confirm", "confirm"  # claims stand though nothing shows it; those not confirmed are dropped
     DROP = "drop", "drop"  # claims that do not stand are left out
@@ -138,6 +140,11 @@ VERBS: dict[str, dict[str, str]] = {
         Verb.RESPOND: "It happened: record it",
         Verb.LOOK: "Look again",
     },
+    QuestionKind.LIMIT: {
+        Verb.TOP_UP: "Top up",
+        Verb.APPROVE: "Look again",
+        Verb.REJECT: "End the run",
+    },
     QuestionKind.MISSING: {
         Verb.MIGRATE: "Go on there",
         Verb.APPROVE: "Look again",
@@ -158,7 +165,7 @@ def verbs_of(question: Question) -> dict[str, str]:
     words = {verb: word for verb, word in VERBS[question.kind].items() if _can(question, verb)}
     if question.step.parent_id is None:
         return words
-    return {verb: word.replace("end the run", "end the task") for verb, word in words.items()}
+    return {verb: word.replace("nd the run", "nd the task") for verb, word in words.items()}
 
 
 def _can(question: Question, verb: str) -> bool:

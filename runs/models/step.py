@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -248,8 +249,12 @@ class Call(models.Model):
     tokens_in = models.PositiveIntegerField(null=True)
     tokens_out = models.PositiveIntegerField(null=True)
     cost_micros = models.PositiveBigIntegerField(null=True)
+    reserved: models.JSONField[Any, Any] = models.JSONField(
+        null=True, help_text="[account, amount] of what it may still use; null: nothing, or booked"
+    )
     latency_ms = models.PositiveIntegerField(null=True)
 
+    probing = False  # not kept: whether its breaker waits for how it ended
     permitted_at = models.DateTimeField(db_default=Now())
     handed_at = models.DateTimeField(null=True, help_text="when the request had left")
     finished_at = models.DateTimeField(null=True)
@@ -261,6 +266,14 @@ class Call(models.Model):
         ]
         indexes = [
             models.Index(fields=["run"], condition=Q(state__in=["permitted", "unknown"]), name="call_open"),
+            models.Index(fields=["name", "-id"], name="call_by_name"),
+            models.Index(fields=["model", "-id"], condition=Q(kind="model"), name="call_by_model"),
+            BrinIndex(fields=["permitted_at"], name="call_by_time", pages_per_range=16),
+            models.Index(
+                fields=["id"],
+                condition=Q(reserved__isnull=False),
+                name="call_uncertain",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -13,6 +13,7 @@ from django.db.models import F
 
 from runs.agents.door import Usage
 from runs.engine import calls, gate, holds, permits
+from runs.engine.caps import Asks
 from runs.engine.claim import claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
@@ -116,7 +117,7 @@ def test_a_permit_is_refused_with_the_reason_when(hinder: Callable[[Run], Any], 
     claimed = at_work()
     hinder(claimed.run)
     before = rows(claimed.run)
-    assert calls.permit(claimed, wanted()) is None
+    assert calls.permit(claimed, wanted(), Asks()) is None
     with pytest.raises(Refused) as refused:
         permits.permit(claimed, wanted())
     assert why in refused.value.why
@@ -133,7 +134,7 @@ def test_an_approval_of_another_action_permits_nothing(runtime: Runtime) -> None
     claimed = at_work()
     asked = {"kind": CallKind.TOOL, "name": "cashbox.pay", "question_id": question.pk}
     for other in ({"digest": "e" * 64}, {"digest": "d" * 64, "key": "other"}, {"digest": "d" * 64}):
-        assert calls.permit(claimed, wanted(**asked, **other)) is None  # the last: of another step
+        assert calls.permit(claimed, wanted(**asked, **other), Asks()) is None  # the last: of another step
         with pytest.raises(Unapproved):
             permits.permit(claimed, wanted(**asked, **other))
     Question.objects.filter(pk=question.pk).update(step=claimed.step)
@@ -165,7 +166,7 @@ def test_a_permit_that_waits_at_the_gate_meets_the_stop_that_closed_it() -> None
     found: list[Any] = []
 
     def go() -> None:
-        found.append(calls.permit(claimed, wanted()))
+        found.append(calls.permit(claimed, wanted(), Asks()))
         connection.close()
 
     thread = threading.Thread(target=go)

@@ -1,0 +1,200 @@
+"""Breakers of models, tools and agents: opened by what calls came to, closed by a good probe, forced by people.
+
+A good call of a closed breaker writes nothing here; only failures, slow calls and probes are looked at. Calls pass by
+`runs_pass` (migration 0021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+
+from runs.engine.record import now, wake_run
+from runs.errors import ErrorClass
+from runs.guards.breaking import BreakerRule, Ended, open_for, opens
+from runs.models import Breaker, BreakerChange, BreakerState, Call, CallKind, CallState, Run, RunState, Wait
+
+LAST = 100  # calls that are looked at
+_ITS_FAULT = (ErrorClass.RECOVERABLE, ErrorClass.UNFORESEEN, "")
+_LAST = {
+    "model": "c.model = %s AND c.kind = 'model'",
+    "tool": "c.name = %s AND c.kind = 'tool'",
+    "agent": "c.name = %s AND c.kind = 'model'",
+}
+
+
+def rule() -> BreakerRule:
+    """As the settings say."""
+    return BreakerRule(**settings.RUNS_BREAKERS)
+
+
+def ended(call: Call) -> None:
+    """Look at a call that has just ended, when it failed, was slow, or was a probe."""
+    slow = call.latency_ms is not None and call.latency_ms > rule().slow_ms
+    failed = call.state in (CallState.FAILED, CallState.UNKNOWN)
+    if not (slow or failed or call.probing):
+        return
+    probing = _probing(call.pk)
+    for kind, name in _of(call):
+        if probing and (kind, name) in probing:
+            _probed(kind, name, call, good=not slow and not _counts(kind, call))
+        elif slow or _counts(kind, call):
+            _look(kind, name, call)
+
+
+def blamed(agent: str, call_id: int) -> None:
+    """A reply was refused: that counts against its agent."""
+    if agent:
+        _look("agent", agent, Call.objects.filter(pk=call_id).first())
+
+
+def asked_to_wait(model: str, seconds: float, call: Call) -> None:
+    """The provider said when to come again (Retry-After): nobody asks this model sooner."""
+    if seconds > 0:
+        _open("model", model, f"its provider asks to wait {seconds:g} s", call, seconds=seconds)
+
+
+def _of(call: Call) -> Iterable[tuple[str, str]]:
+    if call.kind == CallKind.MODEL:
+        return (("model", call.model), ("agent", call.name))
+    return (("tool", call.name),) if call.kind == CallKind.TOOL else ()
+
+
+def _counts(kind: str, call: Call) -> bool:
+    """Whether a failure is the fault of what the breaker stands before."""
+    if call.state == CallState.UNKNOWN:
+        return True
+    if call.state != CallState.FAILED:
+        return False
+    return kind == "agent" or call.error_class in _ITS_FAULT
+
+
+def _probing(call_id: int) -> set[tuple[str, str]]:
+    found = Breaker.objects.filter(probe=call_id, state=BreakerState.HALF_OPEN)
+    return set(found.values_list("kind", "name"))
+
+
+def _look(kind: str, name: str, call: Call | None) -> None:
+    """Open the breaker if its last calls say so."""
+    why = opens(rule(), _last(kind, name))
+    if why:
+        _open(kind, name, why, call)
+
+
+def _last(kind: str, name: str) -> list[Ended]:
+    """What the last calls of the window came to, newest first."""
+    what = (
+        "NOT c.replayable OR c.state = 'failed'"
+        if kind == "agent"
+        else (
+            "c.state = 'unknown' OR c.state = 'failed' AND c.error_class IN ('recoverable', 'unforeseen', '')"
+        )
+    )
+    sql = f"""
+        SELECT {what}, c.latency_ms FROM runs_call c
+        WHERE {_LAST[kind]} AND c.state IN ('done', 'failed', 'unknown')
+            AND c.finished_at > clock_timestamp() - make_interval(secs => %s) ORDER BY c.id DESC LIMIT %s
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [name, rule().window, LAST])
+        return [Ended(failed=bool(failed), latency_ms=latency) for failed, latency in cursor.fetchall()]
+
+
+def _locked(kind: str, name: str) -> Breaker:
+    Breaker.objects.bulk_create([Breaker(kind=kind, name=name)], ignore_conflicts=True)
+    return Breaker.objects.select_for_update().get(kind=kind, name=name)
+
+
+@transaction.atomic
+def _open(kind: str, name: str, why: str, call: Call | None, *, seconds: float | None = None) -> None:
+    breaker = _locked(kind, name)
+    if breaker.state == BreakerState.OPEN and seconds is None:
+        return
+    moment = now()
+    breaker.opens += breaker.state != BreakerState.OPEN
+    retry_at = moment + timedelta(seconds=open_for(rule(), breaker.opens) if seconds is None else seconds)
+    if breaker.state == BreakerState.OPEN and breaker.retry_at and breaker.retry_at >= retry_at:
+        return
+    breaker.state, breaker.why, breaker.retry_at = BreakerState.OPEN, why, retry_at
+    breaker.opened_at = breaker.changed_at = moment
+    breaker.probe = breaker.probe_until = None
+    breaker.save()
+    _note(breaker, why, call)
+
+
+@transaction.atomic
+def _probed(kind: str, name: str, call: Call, *, good: bool) -> None:
+    breaker = _locked(kind, name)
+    if breaker.probe != call.pk or breaker.state != BreakerState.HALF_OPEN:
+        return
+    if not good:
+        _open(kind, name, "its probe failed or was slow", call)
+        return
+    breaker.state, breaker.why, breaker.opens = BreakerState.CLOSED, "", 0
+    breaker.probe = breaker.probe_until = breaker.retry_at = breaker.opened_at = None
+    breaker.changed_at = now()
+    breaker.save()
+    _note(breaker, "its probe went well", call)
+    let_go(breaker)
+
+
+def _note(breaker: Breaker, why: str, call: Call | None, *, by: str = "") -> None:
+    BreakerChange.objects.create(
+        breaker=breaker,
+        state=breaker.forced or breaker.state,
+        why=why,
+        by=by,
+        run_id=call.run_id if call else None,
+        call_id=call.pk if call else None,
+    )
+
+
+@transaction.atomic
+def force(kind: str, name: str, forced: str, *, by: str, why: str) -> Breaker:
+    """Hold a breaker open or closed whatever it finds, or let it decide by itself again (empty). A person's act: the
+    caller writes it into the journal, in the same transaction."""
+    breaker = _locked(kind, name)
+    breaker.forced, breaker.forced_by, breaker.forced_why = forced, by, why
+    breaker.changed_at = now()
+    if forced == "" and breaker.state == BreakerState.CLOSED:
+        breaker.opens = 0
+    breaker.save()
+    _note(breaker, why, None, by=by)
+    if forced != "open":
+        let_go(breaker)
+    return breaker
+
+
+def let_go(breaker: Breaker) -> None:
+    """Wake those that wait for it: they need not wait for their next look."""
+    waiting = list(Wait.objects.filter(breaker=breaker).order_by("since").values_list("step_id", "run_id"))
+    for step_id, run_id in waiting:
+        transaction.on_commit(lambda step_id=step_id, run_id=run_id: _wake(step_id, run_id), robust=True)  # type: ignore[misc]
+
+
+def _wake(step_id: int, run_id: int) -> None:
+    with transaction.atomic():
+        run = Run.objects.select_for_update(no_key=True).filter(pk=run_id).first()
+        if run is None or run.final:
+            return
+        moment = now()
+        run.steps.filter(pk=step_id, state="sleeping").update(due_at=moment)
+        if run.state == RunState.SLEEPING:
+            Run.objects.filter(pk=run_id).update(due_at=moment)
+            wake_run(run)
+
+
+def forget(days: int = 30) -> int:
+    """Drop the history of breakers that is older than so many days; how many rows."""
+    old = now() - timedelta(days=days)
+    count, _ = BreakerChange.objects.filter(at__lt=old).delete()
+    return count
+
+
+def blocked(breaker_id: int) -> int:
+    """How many runs wait for it."""
+    return Wait.objects.filter(breaker_id=breaker_id).values(run=F("run_id")).distinct().count()

@@ -1,0 +1,128 @@
+"""Under which caps and behind which breakers one call has to pass, as its permit asks for them. Reserves nothing.
+
+The book of limits is the one that this process read last; the permit compares its edition in its own transaction and
+says when it is old (OG002). Accounts are asked in one order, the widest scope first: that is the order of their locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from psycopg.types.json import Jsonb
+
+from runs.engine import estimates, limits
+from runs.engine.claimed import Claimed
+from runs.engine.wanted import Wanted
+from runs.limits.applying import Applied, Book
+from runs.limits.kinds import OF_MODELS, OF_TOOLS, LimitKind, LimitScope, Window
+from runs.limits.rows import Row, Where
+from runs.models import CallKind
+
+PROBE_SECONDS = 120  # a probe that has not ended by then was lost with its worker: another may pass
+_RUN_WIDE = (LimitScope.ORGANISATION, LimitScope.TEAM, LimitScope.WORKFLOW, LimitScope.RUN)
+_PER_TOOL = (LimitKind.REQUESTS, LimitKind.CONCURRENCY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asks:
+    """What a permit is asked with. `rows` None: no cap covers the call. `edition` None: nothing guards it."""
+
+    edition: int | None = None
+    team: str = ""
+    rows: Jsonb | None = None
+    breakers: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """As the SQL functions take them."""
+        return (self.edition, self.team, self.rows, list(self.breakers), PROBE_SECONDS)
+
+
+def asks(claimed: Claimed, wanted: Wanted) -> Asks:
+    """What this call has to ask. A recorded run spends nothing, and a look at an effect is never refused."""
+    if claimed.workflow.recorded or wanted.kind == CallKind.LOOK:
+        return Asks()
+    book = limits.known()
+    to = where(claimed, wanted)
+    rows = asked(book, to, wanted, at=datetime.now(UTC)) if book.rows else []
+    return Asks(
+        edition=book.edition,
+        team=claimed.workflow.team,
+        rows=Jsonb(rows) if rows else None,
+        breakers=tuple(breakers_of(to)),
+    )
+
+
+def where(claimed: Claimed, wanted: Wanted) -> Where:
+    """The place of a call. A tool's agent is the one that makes the attempt."""
+    of_model = wanted.kind == CallKind.MODEL
+    return Where(
+        team=claimed.workflow.team,
+        workflow=claimed.run.workflow,
+        agent=wanted.name if of_model else claimed.attempt.agent,
+        tool="" if of_model else wanted.name,
+        model=wanted.model,
+        run=claimed.run.pk,
+    )
+
+
+def breakers_of(to: Where) -> Iterator[str]:
+    """The breakers that such a call has to pass, as the database names them: those of its model and agent, or tool."""
+    if to.tool:
+        yield f"tool:{to.tool}"
+        return
+    if to.model:
+        yield f"model:{to.model}"
+    if to.agent:
+        yield f"agent:{to.agent}"
+
+
+def asked(book: Book, to: Where, wanted: Wanted, *, at: datetime) -> list[dict[str, Any]]:
+    """One row for each account that covers the call, the widest scope first: its caps, and what the call may use."""
+    counted = OF_TOOLS if to.tool else OF_MODELS
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for what, applied in book.applies(to=to, at=at).items():
+        if what in counted:
+            _fill(found, applied, to)
+    if not found:
+        return []
+    estimate = estimates.Estimate(wanted)
+    for row in found.values():
+        row["amount"] = estimate.of(row["kind"])
+    return [found[key] for key in sorted(found)]
+
+
+def _fill(found: dict[tuple[Any, ...], dict[str, Any]], applied: Applied, to: Where) -> None:
+    for name, rows in (("cap", applied.holding), ("warn", applied.warning), ("observe", applied.observing)):
+        for row in rows:
+            if to.tool and row.kind in _PER_TOOL and row.scope_kind is not LimitScope.TOOL:
+                continue
+            scope_kind, scope = account_scope(row)
+            key = (scope_kind.specific, scope, row.kind.value, row.window.value)
+            ask = found.setdefault(key, _blank(row, scope_kind, scope))
+            if ask[name] is None or row.value < ask[name]:
+                ask[name], ask["limit_id" if name == "cap" else f"{name}_id"] = row.value, row.id
+
+
+def account_scope(row: Row) -> tuple[LimitScope, str]:
+    """Whose account a limit is counted on. Within a run, what covers the whole run is one account of it."""
+    if row.window is Window.RUN and row.scope_kind in _RUN_WIDE:
+        return LimitScope.RUN, ""
+    return row.scope_kind, row.scope
+
+
+def _blank(row: Row, scope_kind: LimitScope, scope: str) -> dict[str, Any]:
+    nothing: Iterable[str] = ("cap", "limit_id", "warn", "warn_id", "observe", "observe_id")
+    return {
+        "kind": row.kind.value,
+        "window": row.window.value,
+        "scope_kind": scope_kind.value,
+        "scope": scope,
+        **dict.fromkeys(nothing),
+        "share": int(settings.RUNS_BUDGET_WARN_PERCENT),
+        "chunk": int(settings.RUNS_BUDGET_CHUNK),
+    }

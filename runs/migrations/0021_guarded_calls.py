@@ -1,0 +1,558 @@
+"""A call's permit asks the guards: breakers, rates, budgets, in the permit's own transaction (law L4, L5).
+
+`runs_pass` asks breakers, `runs_reserve` reserves under every cap that Python found in the book of limits, widest
+scope first; that is the one order in which accounts are locked. Both raise: OG001 is a refusal with what refused in its
+detail (as JSON), OG002 means that the book or an account is not known as it is now: read again, and ask again. Nothing
+of a refused permit stays. `runs_book` books what a call really used.
+
+Locks: gate, run row, the lock of the accounts (shared; whoever opens an account has it alone), accounts and chunks.
+"""
+
+from importlib import import_module
+
+from django.db import migrations
+
+_before = import_module("runs.migrations.0019_calls")
+
+# The parts below take the run's row lock as given.
+WITHIN = """
+CREATE FUNCTION runs_within(c runs_call, r runs_run, p_scope_kind text, p_scope text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT c.kind <> 'look' AND NOT r.recorded AND CASE p_scope_kind
+        WHEN 'team' THEN r.team_id = (SELECT t.id FROM runs_team t WHERE t.name = p_scope)
+        WHEN 'workflow' THEN r.workflow = p_scope
+        WHEN 'provider' THEN starts_with(c.model, p_scope || '/')
+        WHEN 'model' THEN c.model = p_scope
+        WHEN 'tool' THEN c.kind = 'tool' AND c.name = p_scope
+        WHEN 'agent' THEN CASE c.kind WHEN 'model' THEN c.name = p_scope
+            ELSE EXISTS (SELECT FROM runs_attempt a WHERE a.id = c.attempt_id AND a.agent = p_scope) END
+        ELSE true END
+$$;
+"""
+
+# What one call counts of a kind. Requests and calls at once are those of models; of a tool those of the tool.
+COUNTS = """
+CREATE FUNCTION runs_counts(c runs_call, p_kind text, p_scope_kind text) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE p_kind
+        WHEN 'cost' THEN coalesce(c.cost_micros, 0)
+        WHEN 'tokens' THEN coalesce(c.tokens_in::bigint + c.tokens_out, 0)
+        WHEN 'turns' THEN (c.kind = 'model' AND c.send = 1)::int
+        WHEN 'model_calls' THEN (c.kind = 'model')::int
+        WHEN 'tool_calls' THEN (c.kind = 'tool')::int
+        ELSE (c.kind = CASE p_scope_kind WHEN 'tool' THEN 'tool' ELSE 'model' END)::int END
+$$;
+"""
+
+SPENT = """
+CREATE FUNCTION runs_spent(
+    p_kind text, p_scope_kind text, p_scope text, p_run bigint, p_since timestamptz
+) RETURNS bigint LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce((SELECT sum(runs_counts(c, p_kind, p_scope_kind))
+        FROM runs_call c JOIN runs_run r ON r.id = c.run_id
+        WHERE CASE WHEN p_run = 0 THEN c.permitted_at >= p_since ELSE c.run_id = p_run END
+            AND runs_within(c, r, p_scope_kind, p_scope)), 0);
+END $$;
+"""
+
+# Alone with the accounts: nobody permits or records a call meanwhile.
+OPEN = """
+CREATE FUNCTION runs_open(p_kind text, p_window text, p_scope_kind text, p_scope text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    made bigint;
+    moment timestamptz;
+    began timestamptz;
+    summed boolean := p_window IN ('hour', 'day', 'month');
+BEGIN
+    PERFORM pg_advisory_xact_lock(7050203);
+    moment := clock_timestamp();
+    began := CASE WHEN summed THEN date_trunc(p_window, moment, 'UTC') ELSE 'epoch'::timestamptz END;
+    INSERT INTO runs_account (kind, "window", scope_kind, scope, begins)
+        VALUES (p_kind, p_window, p_scope_kind, p_scope, began) ON CONFLICT DO NOTHING RETURNING id INTO made;
+    IF made IS NULL THEN RETURN NULL; END IF;
+    IF summed THEN
+        UPDATE runs_account a SET spent = runs_spent(p_kind, p_scope_kind, p_scope, 0, began) WHERE a.id = made;
+    END IF;
+    IF p_window = 'minute' THEN
+        INSERT INTO runs_rateentry (account_id, at, amount, team, call_id)
+            SELECT made, c.permitted_at, runs_counts(c, p_kind, p_scope_kind), t.name, c.id
+            FROM runs_call c JOIN runs_run r ON r.id = c.run_id JOIN runs_team t ON t.id = r.team_id
+            WHERE c.permitted_at > moment - interval '60 s' AND runs_within(c, r, p_scope_kind, p_scope)
+                AND runs_counts(c, p_kind, p_scope_kind) > 0;
+    ELSE
+        -- Calls under way reserve nothing here; what they use is booked in full when it is known.
+        UPDATE runs_call c SET reserved = coalesce(c.reserved, '[]'::jsonb)
+                || jsonb_build_array(jsonb_build_array(made, CASE p_kind WHEN 'concurrency' THEN 1 ELSE 0 END))
+            FROM runs_run r WHERE r.id = c.run_id AND c.state = 'permitted' AND c.cost_micros IS NULL
+                AND (summed AND c.permitted_at >= began OR NOT summed AND c.fence = r.fence)
+                AND runs_within(c, r, p_scope_kind, p_scope) AND (summed AND c.kind = 'model'
+                    OR NOT summed AND runs_counts(c, p_kind, p_scope_kind) > 0);
+        IF NOT summed THEN
+            UPDATE runs_account a SET reserved = (SELECT count(*) FROM runs_call c WHERE c.state = 'permitted'
+                AND c.reserved @> jsonb_build_array(jsonb_build_array(made, 1))) WHERE a.id = made;
+        END IF;
+    END IF;
+    RETURN made;
+END $$;
+"""
+
+REFUSE = """
+CREATE FUNCTION runs_refuse(p_code text, p_why jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a guard refuses this call' USING ERRCODE = p_code, DETAIL = p_why::text;
+END $$;
+"""
+
+PASS = """
+CREATE FUNCTION runs_pass(p_names text[], p_probe_seconds integer) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    breaker record;
+    probes bigint[];
+    moment timestamptz := clock_timestamp();
+BEGIN
+    FOR breaker IN SELECT b.id, b.kind, b.name, b.state, b.forced, b.why, b.retry_at, b.probe_until, b.opens
+        FROM runs_breaker b WHERE b.kind || ':' || b.name = ANY (p_names) AND (b.state <> 'closed' OR b.forced <> '')
+        ORDER BY b.id FOR UPDATE
+    LOOP
+        IF breaker.forced = 'closed' OR breaker.forced = '' AND breaker.state = 'closed' THEN CONTINUE; END IF;
+        IF breaker.forced = 'open'
+            OR breaker.state = 'open' AND breaker.retry_at > moment
+            OR breaker.state = 'half_open' AND breaker.probe_until > moment
+        THEN
+            PERFORM runs_refuse('OG001', jsonb_build_object('guard', 'breaker', 'breaker', breaker.id,
+                'scope_kind', breaker.kind, 'scope', breaker.name, 'why', breaker.why, 'forced', breaker.forced,
+                'until', CASE WHEN breaker.forced = 'open' THEN moment + interval '60 s'
+                    WHEN breaker.state = 'open' THEN breaker.retry_at ELSE breaker.probe_until END));
+        END IF;
+        UPDATE runs_breaker SET state = 'half_open', probe = NULL, changed_at = moment,
+            probe_until = moment + make_interval(secs => p_probe_seconds) WHERE id = breaker.id;
+        probes := array_append(probes, breaker.id);
+    END LOOP;
+    RETURN probes;
+END $$;
+"""
+
+RESERVE = """
+CREATE FUNCTION runs_reserve(p_run bigint, p_team text, p_step bigint, p_first boolean, p_asks jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    ask record;
+    account record;
+    run_own bigint;
+    began timestamptz;
+    moment timestamptz := clock_timestamp();
+    cap bigint;
+    more bigint;
+    used bigint;
+    ahead bigint;
+    mine record;
+    again timestamptz;
+    taken jsonb := '[]';
+    rated jsonb := '[]';
+    told jsonb := '[]';
+    bits integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7050203);
+    FOR ask IN SELECT * FROM jsonb_to_recordset(p_asks) AS one(kind text, "window" text, scope_kind text, scope text,
+        amount bigint, cap bigint, limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint,
+        share integer, chunk integer)
+    LOOP
+        CONTINUE WHEN ask.kind = 'turns' AND NOT p_first;
+        run_own := CASE ask."window" WHEN 'run' THEN p_run ELSE 0 END;
+        began := CASE WHEN ask."window" IN ('hour', 'day', 'month') THEN date_trunc(ask."window", moment, 'UTC')
+            ELSE 'epoch'::timestamptz END;
+        SELECT a.id, a.spent, a.reserved, a.noted, a.noted_at INTO account FROM runs_account a
+            WHERE a.kind = ask.kind AND a."window" = ask."window" AND a.scope_kind = ask.scope_kind
+                AND a.scope = ask.scope AND a.run_id = run_own AND a.begins = began;
+        IF NOT FOUND THEN
+            IF run_own = 0 THEN
+                PERFORM runs_refuse('OG002', to_jsonb(ask));
+            END IF;
+            INSERT INTO runs_account (kind, "window", scope_kind, scope, run_id, begins, spent)
+                VALUES (ask.kind, ask."window", ask.scope_kind, ask.scope, run_own, began,
+                    runs_spent(ask.kind, ask.scope_kind, ask.scope, p_run, began))
+                RETURNING id, spent, reserved, noted, noted_at INTO account;
+        END IF;
+        cap := ask.cap;
+        -- A run's own accounts are kept apart by its row lock. All others are read again under their own.
+        IF run_own = 0 AND ask."window" IN ('hour', 'day', 'month') THEN
+            IF cap IS NULL OR account.spent + account.reserved <= cap THEN
+                UPDATE runs_chunk c SET held = c.held - ask.amount
+                    WHERE c.run_id = p_run AND c.account_id = account.id AND c.held >= ask.amount;
+                IF FOUND THEN
+                    taken := taken || jsonb_build_array(jsonb_build_array(account.id, ask.amount));
+                    CONTINUE;
+                END IF;
+            END IF;
+        END IF;
+        IF run_own = 0 THEN
+            SELECT a.id, a.spent, a.reserved, a.noted, a.noted_at INTO account FROM runs_account a
+                WHERE a.id = account.id FOR UPDATE;
+        END IF;
+        again := NULL;
+        IF ask."window" = 'minute' THEN
+            moment := clock_timestamp();
+            SELECT greatest(moment, max(e.at)) INTO moment FROM runs_rateentry e WHERE e.account_id = account.id;
+            SELECT coalesce(sum(e.amount), 0) INTO used FROM runs_rateentry e
+                WHERE e.account_id = account.id AND e.at > moment - interval '60 s';
+        ELSE
+            used := account.spent + account.reserved;
+        END IF;
+        IF cap IS NOT NULL AND used + ask.amount > cap THEN
+            SELECT coalesce(sum(t.amount), 0) INTO more FROM runs_topup t
+                WHERE t.account_id = account.id AND (t.until IS NULL OR t.until > moment);
+            cap := cap + more;
+            IF used + ask.amount > cap AND ask."window" IN ('hour', 'day', 'month') THEN
+                -- What other runs hold and do not use comes back before anybody is refused.
+                WITH idle AS (
+                    SELECT c.id, c.held FROM runs_chunk c WHERE c.account_id = account.id AND c.held > 0
+                        ORDER BY c.id FOR UPDATE
+                ), back AS (
+                    UPDATE runs_chunk c SET held = 0 FROM idle WHERE c.id = idle.id RETURNING idle.held
+                ) SELECT coalesce(sum(back.held), 0) INTO more FROM back;
+                IF more > 0 THEN
+                    UPDATE runs_account a SET reserved = a.reserved - more WHERE a.id = account.id;
+                    used := used - more;
+                END IF;
+            ELSIF used + ask.amount > cap AND ask.kind = 'concurrency' THEN
+                -- Calls whose worker is gone are not under way.
+                SELECT count(*) INTO more FROM runs_call c JOIN runs_run r ON r.id = c.run_id
+                    WHERE c.state = 'permitted' AND c.fence = r.fence AND r.lease_until > moment
+                        AND c.reserved @> jsonb_build_array(jsonb_build_array(account.id, 1));
+                IF more < account.reserved THEN
+                    UPDATE runs_account a SET reserved = more WHERE a.id = account.id;
+                    used := more;
+                END IF;
+            END IF;
+        END IF;
+        IF cap IS NOT NULL AND (ask."window" = 'minute' OR ask.kind = 'concurrency') THEN
+            -- Who waits goes first: the team that had least within the minute, then who has waited longest.
+            ahead := 0;
+            IF EXISTS (SELECT FROM runs_wait w WHERE w.account_id = account.id AND w.step_id <> p_step) THEN
+                SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step
+                        AND w.account_id = account.id), moment) AS since,
+                    coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = account.id
+                        AND e.at > moment - interval '60 s' AND e.team = p_team), 0) AS had
+                    INTO mine;
+                SELECT coalesce(sum(w.need), 0) INTO ahead FROM runs_wait w
+                    JOIN runs_run r ON r.id = w.run_id JOIN runs_step s ON s.id = w.step_id
+                    WHERE w.account_id = account.id AND w.step_id <> p_step AND r.hold = ''
+                        AND s.state IN ('sleeping', 'running') AND w.until > moment - interval '5 s'
+                        AND (coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = account.id
+                            AND e.at > moment - interval '60 s' AND e.team = w.team), 0), w.since)
+                            < (mine.had, mine.since);
+            END IF;
+            IF used + ahead + ask.amount > cap AND ask.amount <= cap THEN
+                IF ask."window" = 'minute' THEN
+                    SELECT min(due.at) + interval '60 s' INTO again FROM (
+                        SELECT e.at, sum(e.amount) OVER (ORDER BY e.at, e.id) AS freed FROM runs_rateentry e
+                            WHERE e.account_id = account.id AND e.at > moment - interval '60 s'
+                        ) due WHERE due.freed >= used + least(ahead, cap - ask.amount) + ask.amount - cap;
+                END IF;
+                again := greatest(coalesce(again, moment + interval '1 s'), moment + interval '50 ms');
+                used := used + ahead;
+            END IF;
+        END IF;
+        IF cap IS NOT NULL AND used + ask.amount > cap THEN
+            PERFORM runs_refuse('OG001', jsonb_build_object('guard', ask.kind, 'window', ask."window",
+                'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', account.id, 'limit', ask.limit_id,
+                'cap', cap, 'used', used, 'need', ask.amount, 'until', again));
+        END IF;
+        bits := 0;
+        IF account.noted_at IS NOT NULL AND ask."window" = 'minute' AND account.noted_at < moment - interval '60 s' THEN
+            account.noted := 0;
+        END IF;
+        IF used + ask.amount > ask.observe AND account.noted & 1 = 0 THEN bits := 1; END IF;
+        IF used + ask.amount > ask.warn AND account.noted & 2 = 0 THEN bits := bits | 2; END IF;
+        IF (used + ask.amount) * 100 >= cap * ask.share AND account.noted & 4 = 0 AND cap > 1 THEN
+            bits := bits | 4;
+        END IF;
+        IF bits > 0 THEN
+            UPDATE runs_account a SET noted = account.noted | bits, noted_at = moment WHERE a.id = account.id;
+            told := told || jsonb_build_array(jsonb_build_object('bits', bits, 'guard', ask.kind,
+                'window', ask."window", 'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', account.id,
+                'limit', CASE WHEN bits & 4 > 0 THEN ask.limit_id WHEN bits & 2 > 0 THEN ask.warn_id
+                    ELSE ask.observe_id END,
+                'cap', CASE WHEN bits & 4 > 0 THEN cap WHEN bits & 2 > 0 THEN ask.warn ELSE ask.observe END,
+                'used', used + ask.amount));
+        END IF;
+        CASE
+            WHEN ask."window" = 'minute' THEN
+                rated := rated || jsonb_build_array(jsonb_build_object('account', account.id, 'at', moment,
+                    'amount', ask.amount, 'tokens', ask.kind = 'tokens'));
+            WHEN ask.kind IN ('turns', 'model_calls', 'tool_calls') THEN
+                UPDATE runs_account a SET spent = a.spent + ask.amount WHERE a.id = account.id;
+            WHEN ask."window" IN ('hour', 'day', 'month') THEN
+                -- A chunk for the next calls while there is plenty; near the cap each reserves just what it needs.
+                more := least(ask.amount * ask.chunk, CASE WHEN cap IS NULL THEN ask.amount * ask.chunk
+                    ELSE (cap - used - ask.amount) / 256 END);
+                IF more < ask.amount THEN more := 0; END IF;
+                UPDATE runs_account a SET reserved = a.reserved + ask.amount + more WHERE a.id = account.id;
+                INSERT INTO runs_chunk AS c (run_id, account_id, held) VALUES (p_run, account.id, more)
+                    ON CONFLICT (run_id, account_id) DO UPDATE SET held = c.held + more;
+                taken := taken || jsonb_build_array(jsonb_build_array(account.id, ask.amount));
+            ELSE
+                UPDATE runs_account a SET reserved = a.reserved + ask.amount WHERE a.id = account.id;
+                taken := taken || jsonb_build_array(jsonb_build_array(account.id, ask.amount));
+        END CASE;
+    END LOOP;
+    RETURN jsonb_build_object('taken', taken, 'rated', rated, 'told', told);
+END $$;
+"""
+
+BOOK = """
+CREATE FUNCTION runs_book(
+    p_run bigint, p_call bigint, p_taken jsonb, p_cost bigint, p_tokens bigint, p_known boolean
+) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    one record;
+    actual bigint;
+    kept jsonb := '[]';
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7050203);
+    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount
+        FROM jsonb_array_elements(p_taken) WITH ORDINALITY t JOIN runs_account a ON a.id = (t.value ->> 0)::bigint
+        ORDER BY t.ordinality
+    LOOP
+        IF one.kind = 'concurrency' THEN
+            UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
+            CONTINUE;
+        END IF;
+        IF NOT p_known THEN
+            kept := kept || jsonb_build_array(jsonb_build_array(one.id, one.amount));
+            CONTINUE;
+        END IF;
+        actual := CASE one.kind WHEN 'cost' THEN p_cost ELSE p_tokens END;
+        IF one."window" <> 'run' THEN
+            UPDATE runs_chunk c SET held = c.held + one.amount - actual, spent = c.spent + actual
+                WHERE c.run_id = p_run AND c.account_id = one.id AND c.held + one.amount >= actual;
+            CONTINUE WHEN FOUND;
+        END IF;
+        UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
+            WHERE a.id = one.id;
+    END LOOP;
+    IF p_known AND p_tokens IS NOT NULL THEN
+        UPDATE runs_rateentry e SET amount = p_tokens FROM runs_account a
+            WHERE e.call_id = p_call AND a.id = e.account_id AND a.kind = 'tokens' AND e.amount <> p_tokens;
+    END IF;
+    RETURN nullif(kept, '[]'::jsonb);
+END $$;
+"""
+
+GIVE_BACK = """
+CREATE FUNCTION runs_give_back(p_account bigint) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7050203);
+    PERFORM FROM runs_account a WHERE a.id = p_account FOR UPDATE;
+    WITH idle AS (
+        SELECT c.id, c.held, c.spent FROM runs_chunk c JOIN runs_run r ON r.id = c.run_id
+        WHERE c.account_id = p_account
+            AND (r.state <> 'running' OR r.lease_until < clock_timestamp() - interval '1 minute')
+        ORDER BY c.id FOR UPDATE OF c
+    ), gone AS (
+        DELETE FROM runs_chunk c USING idle WHERE c.id = idle.id RETURNING idle.held, idle.spent
+    ), sums AS (
+        SELECT coalesce(sum(held), 0) AS held, coalesce(sum(spent), 0) AS spent FROM gone
+    )
+    UPDATE runs_account a SET reserved = a.reserved - sums.held - sums.spent, spent = a.spent + sums.spent
+        FROM sums WHERE a.id = p_account;
+END $$;
+"""
+
+# An uncertain spend is booked: as somebody says (millionths of a dollar), else all that is reserved.
+SETTLE = """
+CREATE FUNCTION runs_settle(p_call bigint, p_cost bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    one record;
+    actual bigint;
+    cost bigint := p_cost;
+    run_id bigint;
+BEGIN
+    FOR one IN SELECT a.id, a.kind, (t.value ->> 1)::bigint AS amount, c.run_id
+        FROM runs_call c, jsonb_array_elements(c.reserved) WITH ORDINALITY t, runs_account a
+        WHERE c.id = p_call AND a.id = (t.value ->> 0)::bigint ORDER BY t.ordinality
+    LOOP
+        run_id := one.run_id;
+        IF one.kind = 'concurrency' THEN
+            UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
+            CONTINUE;
+        END IF;
+        actual := CASE WHEN one.kind = 'cost' AND p_cost IS NOT NULL THEN p_cost ELSE one.amount END;
+        IF one.kind = 'cost' THEN cost := coalesce(cost, one.amount); END IF;
+        UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
+            WHERE a.id = one.id;
+    END LOOP;
+    UPDATE runs_call c SET reserved = NULL, cost_micros = coalesce(c.cost_micros, cost) WHERE c.id = p_call;
+    UPDATE runs_run r SET cost_micros = r.cost_micros + coalesce(cost, 0) WHERE r.id = run_id;
+    RETURN cost;
+END $$;
+"""
+
+PERMIT = """
+CREATE FUNCTION runs_permit(
+    p_run bigint, p_fence bigint, p_worker text, p_step bigint, p_attempt bigint, p_kind text, p_name text, p_key text,
+    p_request text, p_content text, p_size integer, p_effect text, p_egress boolean, p_digest text, p_question bigint,
+    p_simulated boolean, p_model text, p_prompt text, p_parameters jsonb, p_edition bigint, p_team text, p_asks jsonb,
+    p_breakers text[], p_probe_seconds integer
+) RETURNS TABLE (call_id bigint, send integer, permitted_at timestamptz, reserved jsonb, told jsonb)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    run record;
+    asked jsonb;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7050201);
+    SELECT r.workflow, r.lease_until INTO run FROM runs_run r
+        WHERE r.id = p_run AND r.fence = p_fence AND r.lease_owner = p_worker AND r.hold = ''
+        FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN; END IF;
+    permitted_at := clock_timestamp();
+    IF run.lease_until IS NULL OR run.lease_until <= permitted_at
+        OR EXISTS (SELECT FROM runs_control control WHERE control.released_at IS NULL AND (
+            control.scope_kind = 'everything'
+            OR control.scope_kind = 'workflow' AND control.scope = run.workflow
+            OR control.scope_kind = 'run' AND control.scope = p_run::text))
+        OR EXISTS (SELECT FROM runs_step s WHERE s.id = p_step AND s.state IN ('done', 'failed', 'ended'))
+        OR p_question IS NOT NULL AND NOT EXISTS (SELECT FROM runs_question q
+            WHERE q.id = p_question AND q.step_id = p_step AND q.call_key = p_key AND q.state = 'answered'
+                AND q.verb = 'approve' AND q.answer_digest = p_digest)
+    THEN RETURN; END IF;
+    INSERT INTO runs_body (digest, content, size) VALUES (p_request, p_content, p_size) ON CONFLICT DO NOTHING;
+    send := 1 + coalesce((SELECT max(c.send) FROM runs_call c WHERE c.step_id = p_step AND c.key = p_key), 0);
+    asked := runs_guarded(p_run, p_team, p_step, runs_permit.send = 1, p_edition, p_asks, p_breakers, p_probe_seconds);
+    reserved := nullif(asked -> 'taken', '[]'::jsonb);
+    told := nullif(asked -> 'told', '[]'::jsonb);
+    INSERT INTO runs_call (run_id, step_id, attempt_id, kind, name, key, send, state, replayable, fence, request_id,
+            error_class, error, effect, egress, digest, question_id, simulated, model, model_returned, prompt_version,
+            parameters, permitted_at, reserved)
+        VALUES (p_run, p_step, p_attempt, p_kind, p_name, p_key, runs_permit.send, 'permitted', true, p_fence,
+            p_request, '', '', p_effect, p_egress, p_digest, p_question, p_simulated, p_model, '', p_prompt,
+            p_parameters, runs_permit.permitted_at, runs_permit.reserved)
+        RETURNING id INTO call_id;
+    IF asked IS NOT NULL THEN PERFORM runs_named(p_team, call_id, asked); END IF;
+    RETURN NEXT;
+END $$;
+"""
+
+# What both ways of a permit share: the straight one above, and the long one of runs.engine.permits.
+GUARDED = """
+CREATE FUNCTION runs_guarded(
+    p_run bigint, p_team text, p_step bigint, p_first boolean, p_edition bigint, p_asks jsonb, p_breakers text[],
+    p_probe_seconds integer
+) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    probes bigint[];
+    asked jsonb;
+BEGIN
+    IF p_edition <> coalesce((SELECT e.number FROM runs_limitedition e WHERE e.id = 1), 0) THEN
+        PERFORM runs_refuse('OG002', '{}');
+    END IF;
+    IF EXISTS (SELECT FROM runs_breaker b WHERE b.state <> 'closed' OR b.forced <> '') THEN
+        probes := runs_pass(p_breakers, p_probe_seconds);
+    END IF;
+    IF p_asks IS NOT NULL THEN
+        asked := runs_reserve(p_run, p_team, p_step, p_first, p_asks);
+    END IF;
+    DELETE FROM runs_wait w WHERE w.step_id = p_step;
+    IF probes IS NOT NULL THEN
+        asked := coalesce(asked, '{}'::jsonb) || jsonb_build_object('probes', to_jsonb(probes));
+    END IF;
+    RETURN asked;
+END $$;
+"""
+
+NAMED = """
+CREATE FUNCTION runs_named(p_team text, p_call bigint, p_asked jsonb) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF p_asked ? 'rated' AND p_asked -> 'rated' <> '[]'::jsonb THEN
+        INSERT INTO runs_rateentry (account_id, at, amount, team, call_id)
+            SELECT (one ->> 'account')::bigint, (one ->> 'at')::timestamptz, (one ->> 'amount')::bigint, p_team, p_call
+            FROM jsonb_array_elements(p_asked -> 'rated') one;
+    END IF;
+    IF p_asked ? 'probes' THEN
+        UPDATE runs_breaker b SET probe = p_call
+            WHERE b.id IN (SELECT value::bigint FROM jsonb_array_elements_text(p_asked -> 'probes'));
+    END IF;
+END $$;
+"""
+
+RECORD = """
+CREATE FUNCTION runs_record(
+    p_run bigint, p_fence bigint, p_call bigint, p_state text, p_response text, p_content text, p_size integer,
+    p_error text, p_error_class text, p_tokens_in integer, p_tokens_out integer, p_cost bigint, p_model text,
+    p_latency integer, p_handed timestamptz, p_known boolean
+) RETURNS TABLE (event_seq integer, finished_at timestamptz, reserved jsonb, probing boolean)
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    run record;
+    call record;
+BEGIN
+    SELECT r.event_seq INTO run FROM runs_run r WHERE r.id = p_run AND r.fence = p_fence FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN; END IF;
+    PERFORM pg_advisory_xact_lock_shared(7050203);
+    SELECT c.step_id, c.name, c.send, c.reserved INTO call FROM runs_call c
+        WHERE c.id = p_call AND c.state = 'permitted' AND c.cost_micros IS NULL FOR NO KEY UPDATE;
+    IF NOT FOUND THEN RETURN; END IF;
+    event_seq := run.event_seq + 1;
+    finished_at := clock_timestamp();
+    IF p_response IS NOT NULL THEN
+        INSERT INTO runs_body (digest, content, size) VALUES (p_response, p_content, p_size) ON CONFLICT DO NOTHING;
+    END IF;
+    IF call.reserved IS NOT NULL THEN
+        reserved := runs_book(p_run, p_call, call.reserved, coalesce(p_cost, 0),
+            coalesce(p_tokens_in::bigint + p_tokens_out, 0), p_known);
+    END IF;
+    UPDATE runs_call SET state = p_state, response_id = p_response, error = p_error, error_class = p_error_class,
+            model_returned = p_model, latency_ms = p_latency, cost_micros = p_cost, tokens_in = p_tokens_in,
+            tokens_out = p_tokens_out, finished_at = runs_record.finished_at,
+            reserved = runs_record.reserved,
+            handed_at = coalesce(p_handed, runs_call.handed_at)
+        WHERE id = p_call;
+    INSERT INTO runs_event (run_id, seq, at, kind, step_id, data) VALUES (p_run, runs_record.event_seq,
+        runs_record.finished_at, 'call', call.step_id,
+        jsonb_build_object('call', p_call, 'name', call.name, 'state', p_state, 'send', call.send));
+    IF p_cost IS NULL AND p_tokens_in IS NULL THEN
+        UPDATE runs_run SET event_seq = runs_record.event_seq WHERE id = p_run;
+    ELSE
+        UPDATE runs_run SET event_seq = runs_record.event_seq, tokens_in = tokens_in + coalesce(p_tokens_in, 0),
+                tokens_out = tokens_out + coalesce(p_tokens_out, 0), cost_micros = cost_micros + coalesce(p_cost, 0)
+            WHERE id = p_run;
+    END IF;
+    probing := EXISTS (SELECT FROM runs_breaker b WHERE b.probe = p_call);
+    RETURN NEXT;
+END $$;
+"""
+
+_OLD_PERMIT = "runs_permit(bigint, bigint, text, bigint, bigint, text, text, text, text, text, integer, text, boolean, text, bigint, boolean, text, text, jsonb)"  # noqa: E501
+_OLD_RECORD = "runs_record(bigint, bigint, bigint, text, text, text, integer, text, text, integer, integer, bigint, text, integer, timestamptz)"  # noqa: E501
+
+
+class Migration(migrations.Migration):
+    dependencies = [("runs", "0020_spend")]
+
+    operations = [
+        migrations.RunSQL(
+            f"DROP FUNCTION {_OLD_PERMIT}; DROP FUNCTION {_OLD_RECORD}", _before.PERMIT + _before.RECORD
+        ),
+        *(
+            migrations.RunSQL(sql, f"DROP FUNCTION {name}")
+            for name, sql in (
+                ("runs_refuse", REFUSE),
+                ("runs_within", WITHIN),
+                ("runs_counts", COUNTS),
+                ("runs_spent", SPENT),
+                ("runs_open", OPEN),
+                ("runs_pass", PASS),
+                ("runs_reserve", RESERVE),
+                ("runs_book", BOOK),
+                ("runs_give_back", GIVE_BACK),
+                ("runs_settle", SETTLE),
+                ("runs_guarded", GUARDED),
+                ("runs_named", NAMED),
+                ("runs_permit", PERMIT),
+                ("runs_record", RECORD),
+            )
+        ),
+    ]
