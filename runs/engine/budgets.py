@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
 from runs.engine import answers, limits
+from runs.engine.calls import read_json
 from runs.limits.applying import Book
 from runs.limits.kinds import LimitKind, LimitScope, Window
 from runs.limits.rows import Where
@@ -46,13 +47,16 @@ def book(run_id: int, call_id: int, reserved: Any, *, cost: int, tokens: int, kn
 
     The caller holds the run's row and the accounts' lock. `known` False: it may have been used, nobody knows.
     """
+    if known:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT runs_rated(%s, %s)", [call_id, tokens])
     if reserved is None:
         return None
     with connection.cursor() as cursor:
         values: list[Any] = [run_id, call_id, Jsonb(reserved), cost, tokens, known]
         cursor.execute(_BOOK, values)
         row = cursor.fetchone()
-    return row[0] if row else None
+    return read_json(row[0]) if row else None
 
 
 def give_back(limit: int = 200) -> int:

@@ -7,6 +7,7 @@ over holds the gate with it, and a second session would wait behind a stop that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,9 +66,10 @@ def permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[Any
     )
     if row is None:
         return None
-    call.pk, call.send, call.permitted_at, call.reserved, told = row
+    call.pk, call.send, call.permitted_at, reserved, told = row
+    call.reserved = read_json(reserved)
     call._state.adding = False
-    return call, told or []
+    return call, read_json(told) or []
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
@@ -102,12 +104,18 @@ def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
     )
     if row is None:
         return None
-    claimed.run.event_seq, call.finished_at, call.reserved, call.probing = row
+    claimed.run.event_seq, call.finished_at, reserved, call.probing = row
+    call.reserved = read_json(reserved)
     call.state, call.response, call.cost_micros = result.state, response, result.cost_micros
     call.tokens_in, call.tokens_out = used
     call.latency_ms, call.handed_at = result.latency_ms, result.handed_at or call.handed_at
     tell_run(claimed.run)
     return call
+
+
+def read_json(value: Any) -> Any:
+    """Django's connections give jsonb as text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _row(sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:

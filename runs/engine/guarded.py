@@ -24,7 +24,7 @@ from runs.limits.kinds import LimitKind, Window
 from runs.limits.rows import Row
 
 REFUSED, OUTDATED = "OG001", "OG002"
-TRIES = 5  # limits may change while one asks, but not five times running
+TRIES = 24  # an account is opened at each, or a change of limits read; more than that is a defect
 OBSERVED, WARNED, NEARLY = 1, 2, 4
 _OPEN = "SELECT runs_open(%s, %s, %s, %s)"
 T = TypeVar("T")

@@ -68,7 +68,7 @@ def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
     with connection.cursor() as cursor:
         cursor.execute(_GUARDED, [call.run_id, asks.team, call.step_id, call.send == 1, *_without_team(asks)])
         row = cursor.fetchone()
-    asked: dict[str, Any] = (row[0] if row else None) or {}
+    asked: dict[str, Any] = (calls.read_json(row[0]) if row else None) or {}
     call.reserved = asked.get("taken") or None
     call.save(force_insert=True)
     if asked:

@@ -167,7 +167,7 @@ KEYS: Mapping[str, tuple[LimitKind, Window]] = {
 }
 # What the permit of a call of a model and of a tool counts. Requests and calls at once are those of models; of a tool,
 # the tool's.
-# ASKED: what some guard asks before it lets something happen. Whoever builds such a guard adds its kinds and windows here:
+# ASKED: what some guard asks before it lets something happen. Whoever builds such a guard adds its kinds and windows:
 # until then the page says that a limit of that kind is kept and shown, and stops nothing.
 _SUMS = (W.RUN, W.HOUR, W.DAY, W.MONTH)
 OF_MODELS: frozenset[tuple[LimitKind, Window]] = frozenset(

@@ -334,12 +334,16 @@ BEGIN
         UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
             WHERE a.id = one.id;
     END LOOP;
-    IF p_known AND p_tokens IS NOT NULL THEN
-        UPDATE runs_rateentry e SET amount = p_tokens FROM runs_account a
-            WHERE e.call_id = p_call AND a.id = e.account_id AND a.kind = 'tokens' AND e.amount <> p_tokens;
-    END IF;
     RETURN nullif(kept, '[]'::jsonb);
 END $$;
+"""
+
+# What a call really used of a rate counts from then on; requests stay one.
+RATED = """
+CREATE FUNCTION runs_rated(p_call bigint, p_tokens bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
+    UPDATE runs_rateentry e SET amount = p_tokens FROM runs_account a
+        WHERE e.call_id = p_call AND a.id = e.account_id AND a.kind = 'tokens' AND e.amount <> p_tokens
+$$;
 """
 
 GIVE_BACK = """
@@ -504,6 +508,7 @@ BEGIN
         reserved := runs_book(p_run, p_call, call.reserved, coalesce(p_cost, 0),
             coalesce(p_tokens_in::bigint + p_tokens_out, 0), p_known);
     END IF;
+    IF p_known THEN PERFORM runs_rated(p_call, coalesce(p_tokens_in::bigint + p_tokens_out, 0)); END IF;
     UPDATE runs_call SET state = p_state, response_id = p_response, error = p_error, error_class = p_error_class,
             model_returned = p_model, latency_ms = p_latency, cost_micros = p_cost, tokens_in = p_tokens_in,
             tokens_out = p_tokens_out, finished_at = runs_record.finished_at,
@@ -547,6 +552,7 @@ class Migration(migrations.Migration):
                 ("runs_pass", PASS),
                 ("runs_reserve", RESERVE),
                 ("runs_book", BOOK),
+                ("runs_rated", RATED),
                 ("runs_give_back", GIVE_BACK),
                 ("runs_settle", SETTLE),
                 ("runs_guarded", GUARDED),
