@@ -253,7 +253,7 @@ class _Choice:
         question = step.questions.order_by("-pk").first()
         if question is None:
             return False
-        if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN):
+        if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN) or _room_given(question):
             return self._go_on(step)
         if question.state != QuestionState.ANSWERED or question.verb == Verb.REJECT:
             end_step(self.closing, step, StepState.ENDED, question.answer_text or "denied", self.moment)
@@ -382,6 +382,14 @@ def _close_attempt(step: Step, state: AttemptState) -> Attempt | None:
 
 def _changed(node: str) -> str:
     return f"its definition has changed under the same version: there is no node {node}"
+
+
+def _room_given(question: Question) -> bool:
+    """Whether a used-up limit has room again: somebody gave it, or a sweep saw that there is some."""
+    if question.kind != QuestionKind.LIMIT:
+        return False
+    given = question.state == QuestionState.ANSWERED and question.verb != Verb.REJECT
+    return given or question.state == QuestionState.WITHDRAWN
 
 
 def _outcome(state: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -70,7 +71,19 @@ def _refresh(missing: Mapping[str, Any]) -> None:
 def _hindrance(claimed: Claimed, wanted: Wanted, refusal: Refusal) -> Blocked | Park:
     if refusal.waits:
         return Blocked(refusal)
+    if refusal.window == Window.RUN:
+        refusal = replace(refusal, account=_own_account(claimed, refusal))
     return Park(asking(refusal, row=deciding(claimed, wanted, refusal), seconds_left=claimed.left()))
+
+
+def _own_account(claimed: Claimed, refusal: Refusal) -> int:
+    """The number of the run's own account: one that the refused permit had made has gone with it."""
+    with connection.cursor() as cursor:
+        values = [refusal.guard, refusal.scope_kind, refusal.scope, claimed.run.pk]
+        cursor.execute("SELECT runs_own(%s, %s, %s, %s)", values)
+        row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def deciding(claimed: Claimed, wanted: Wanted, refusal: Refusal) -> Row | None:

@@ -33,7 +33,7 @@ from runs.models import (
 )
 
 NOT_PLAIN = "OC001"  # raised by the functions of the straight way: what was read has changed
-_GO_ON = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN)  # the attempt that asked goes on
+_GO_ON = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN, QuestionKind.LIMIT)  # the attempt that asked goes on
 RUN = Rows(Run)
 # What an attempt is performed with. The other columns are fetched when somebody asks for them.
 STEP = Rows(Step, "id", "run_id", "seq", "node", "state", "input_id", "fence")

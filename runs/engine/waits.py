@@ -15,6 +15,7 @@ from runs.engine.endings import Closing, ask_at, let_step_go, sleep
 from runs.engine.questions import Asking
 from runs.engine.record import event, move_attempt
 from runs.engine.refusals import Refusal
+from runs.errors import ErrorClass
 from runs.models import Attempt, AttemptState, Breaker, BreakerState, QuestionKind, Run, Step, Wait
 from runs.models.run import Hold
 from runs.policies import links
@@ -33,18 +34,16 @@ def wait(
     if by is not None and claimed.workflow.retry_budget > closing.run.retries:
         _go_by(closing.run, step, attempt, by, refusal, moment)
         return
+    if until >= closing.run.deadline_at and closing.run.hold == Hold.NONE:
+        Wait.objects.filter(step=step).delete()
+        _fail(attempt, refusal, moment)
+        event(closing.run, "guard", step=step, **refusal.data)
+        ask_at(closing, step, _too_long(step, refusal, claimed))
+        return
     move_attempt(attempt, AttemptState.CUT)
     attempt.save()
     if closing.run.hold != Hold.NONE:
         let_step_go(step)
-        return
-    if until >= closing.run.deadline_at:
-        Wait.objects.filter(step=step).delete()
-        event(closing.run, "guard", step=step, **refusal.data)
-        ask_at(closing, step, _too_long(step, refusal, claimed))
-        move_attempt(attempt, AttemptState.RUNNING)
-        move_attempt(attempt, AttemptState.ASKED)
-        attempt.save()
         return
     _write(closing.run, step, refusal, claimed, until)
     sleep(step, until)
@@ -98,17 +97,20 @@ def _passes(model: str) -> bool:
 
 def _go_by(run: Run, step: Step, attempt: Attempt, by: str, refusal: Refusal, moment: datetime) -> None:
     """The attempt ends here, and the next is made by a fallback model: one of the run's retries."""
-    move_attempt(attempt, AttemptState.FAILED)
-    attempt.error_class = "recoverable"
-    attempt.error = refusal.says
-    attempt.finished_at = moment
-    attempt.save()
+    _fail(attempt, refusal, moment)
     run.retries += 1
     step.by, step.note = by, attempt.note
     event(
         run, "guard", step=step, **{**refusal.data, "says": f"{refusal.says}. Another model goes on: {by}."}
     )
     sleep(step, moment + LEAST)
+
+
+def _fail(attempt: Attempt, refusal: Refusal, moment: datetime) -> None:
+    move_attempt(attempt, AttemptState.FAILED)
+    attempt.error_class, attempt.error = ErrorClass.RECOVERABLE, refusal.says
+    attempt.finished_at = moment
+    attempt.save()
 
 
 def _too_long(step: Step, refusal: Refusal, claimed: Claimed) -> Asking:

@@ -135,6 +135,25 @@ BEGIN
 END $$;
 """
 
+# A run's own account, which a refused permit has taken back with it.
+OWN = """
+CREATE FUNCTION runs_own(p_kind text, p_scope_kind text, p_scope text, p_run bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    made bigint;
+BEGIN
+    PERFORM FROM runs_run r WHERE r.id = p_run FOR NO KEY UPDATE;
+    SELECT a.id INTO made FROM runs_account a WHERE a.kind = p_kind AND a."window" = 'run'
+        AND a.scope_kind = p_scope_kind AND a.scope = p_scope AND a.run_id = p_run;
+    IF made IS NULL THEN
+        INSERT INTO runs_account (kind, "window", scope_kind, scope, run_id, begins, spent) VALUES (p_kind, 'run',
+            p_scope_kind, p_scope, p_run, 'epoch', runs_spent(p_kind, p_scope_kind, p_scope, p_run, 'epoch'))
+            RETURNING id INTO made;
+    END IF;
+    RETURN made;
+END $$;
+"""
+
 RESERVE = """
 CREATE FUNCTION runs_reserve(p_run bigint, p_team text, p_step bigint, p_first boolean, p_asks jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE AS $$
@@ -142,6 +161,7 @@ DECLARE
     ask record;
     account record;
     run_own bigint;
+    own bigint;
     began timestamptz;
     moment timestamptz := clock_timestamp();
     cap bigint;
@@ -171,10 +191,9 @@ BEGIN
             IF run_own = 0 THEN
                 PERFORM runs_refuse('OG002', to_jsonb(ask));
             END IF;
-            INSERT INTO runs_account (kind, "window", scope_kind, scope, run_id, begins, spent)
-                VALUES (ask.kind, ask."window", ask.scope_kind, ask.scope, run_own, began,
-                    runs_spent(ask.kind, ask.scope_kind, ask.scope, p_run, began))
-                RETURNING id, spent, reserved, noted, noted_at INTO account;
+            own := runs_own(ask.kind, ask.scope_kind, ask.scope, p_run);
+            SELECT a.id, a.spent, a.reserved, a.noted, a.noted_at INTO STRICT account FROM runs_account a
+                WHERE a.id = own;
         END IF;
         cap := ask.cap;
         -- A run's own accounts are kept apart by its row lock. All others are read again under their own.
@@ -550,6 +569,7 @@ class Migration(migrations.Migration):
                 ("runs_spent", SPENT),
                 ("runs_open", OPEN),
                 ("runs_pass", PASS),
+                ("runs_own", OWN),
                 ("runs_reserve", RESERVE),
                 ("runs_book", BOOK),
                 ("runs_rated", RATED),

@@ -17,7 +17,7 @@ from runs.engine.outcomes import Blocked, Park
 from runs.engine.record import now
 from runs.engine.wanted import Result, Wanted
 from runs.models import Account, Call, CallKind, CallState, Chunk, Limit
-from tests.runs.conftest import only, start
+from tests.runs.conftest import _empty_cashbox, _no_pauses, only, runtime, start
 
 MODEL = "simulated/small"
 _LONG_AGO = "2026-01-01T00:00:00+00:00"
@@ -113,4 +113,4 @@ def empty_accounts() -> None:
     )
 
 
-__all__ = ["account", "asking", "at_work", "empty_accounts", "held", "limit", "now", "tool", "tried", "used"]
+__all__ = ["_empty_cashbox", "_no_pauses", "now", "runtime"]
