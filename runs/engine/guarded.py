@@ -65,7 +65,7 @@ def _refresh(missing: Mapping[str, Any]) -> None:
         return
     names = ("kind", "window", "scope_kind", "scope")
     with connection.cursor() as cursor:
-        cursor.execute(_OPEN, [missing[name] for name in names])
+        cursor.execute(_OPEN, [str(missing[name]) for name in names])
 
 
 def _hindrance(claimed: Claimed, wanted: Wanted, refusal: Refusal) -> Blocked | Park:
@@ -79,7 +79,7 @@ def _hindrance(claimed: Claimed, wanted: Wanted, refusal: Refusal) -> Blocked | 
 def _own_account(claimed: Claimed, refusal: Refusal) -> int:
     """The number of the run's own account: one that the refused permit had made has gone with it."""
     with connection.cursor() as cursor:
-        values = [refusal.guard, refusal.scope_kind, refusal.scope, claimed.run.pk]
+        values: list[Any] = [refusal.guard, refusal.scope_kind, refusal.scope, claimed.run.pk]
         cursor.execute("SELECT runs_own(%s, %s, %s, %s)", values)
         row = cursor.fetchone()
     assert row is not None

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0019_calls"),
+        ("runs", "0029_guards_told"),
     ]
 
     operations = [
@@ -348,7 +348,7 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(
                 db_constraint=False,
                 on_delete=django.db.models.deletion.CASCADE,
-                related_name="waits",
+                related_name="+",
                 to="runs.run",
             ),
         ),

@@ -114,7 +114,7 @@ class Wait(models.Model):
     step = models.OneToOneField(
         "runs.Step", primary_key=True, db_constraint=False, on_delete=models.CASCADE, related_name="wait"
     )
-    run = models.ForeignKey("runs.Run", db_constraint=False, on_delete=models.CASCADE, related_name="waits")
+    run = models.ForeignKey("runs.Run", db_constraint=False, on_delete=models.CASCADE, related_name="+")
     team = models.CharField(max_length=80, blank=True)
     guard = models.CharField(max_length=20)
     account = models.ForeignKey(Account, null=True, on_delete=models.CASCADE, related_name="waits")

@@ -14,7 +14,7 @@ from escalations import starts
 from runs.engine import heart
 from runs.engine.claim import claim
 from runs.engine.claimed import Next
-from runs.engine.outcomes import Asked, Cut, Failed, Lost, Outcome, Output
+from runs.engine.outcomes import Asked, Cut, Failed, Later, Lost, Outcome, Output
 from runs.engine.perform import perform
 from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
@@ -284,6 +284,8 @@ def _told(outcome: Outcome) -> tuple[str, str, float]:
     match outcome:
         case Output(value=value):
             return "done", getattr(value, "verdict", ""), 0.0
+        case Later():
+            raise AssertionError("no limit is set here")
         case Asked(asking=asking):
             return "asked", asking.kind, 0.0
         case Failed(failure=failure, rejected=rejected):
