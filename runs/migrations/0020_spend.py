@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0029_guards_told"),
+        ("runs", "0025_verify"),
     ]
 
     operations = [
