@@ -78,9 +78,10 @@ class Performed:
         sent = [call for call in self.after if call.pk not in known and call.state != "refused"]
         if self.barred and sent:
             yield f"{sent} were permitted, and the claim was {self.barred}"
-        if self.happened and len(sent) != 1:
-            yield f"{sent} were permitted, and in the middle of the first one it was {self.happened}"
-        for call in sent[:1] if self.happened == "overtaken" and not self.died else ():
+        acts = [call for call in sent if call.kind != "look"]  # in the middle of a look nothing happens here
+        if self.happened and len(acts) != 1:
+            yield f"{acts} were permitted, and in the middle of the first one it was {self.happened}"
+        for call in acts[:1] if self.happened == "overtaken" and not self.died else ():
             if call.replayable == (call.kind == "model") or call.state == "permitted":
                 yield f"a late {call.kind} call is {call.state}, replayable: {call.replayable}"
         left = [call for call in sent if call.state == "permitted"]
