@@ -69,6 +69,7 @@ def test_each_misbehaviour_at_each_agent_has_a_row_that_says_what_caught_it() ->
         ),
         "wrong_argument (keeps it)": (True, "approval", "done"),
         "broken_output": (True, "contract -> repair -> escalation: contract", "ended"),
+        "invented_evidence": (None, "nothing to spoil", "done"),
         "unavailable": (True, "retry policy -> escalation: error", "ended"),
         "rate_limited": (True, "retry policy -> escalation: error", "ended"),
         "slow": (False, "NOT CAUGHT: the late answer was taken", "done"),
