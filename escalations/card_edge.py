@@ -55,7 +55,7 @@ def edge_of(question: Question, workflow: Workflow | None) -> Edge | None:
         consumer=_consumer(workflow, question.step),
         contract=gives.__name__,
         consumers=consumers,
-        rows=() if consumers else sides.rows(gives, gives, where=where),
+        rows=() if consumers else _first(sides.rows(gives, gives, where=where)),
     )
 
 
@@ -63,7 +63,12 @@ def _consumers(workflow: Workflow, step: Step, gives: Any, where: str) -> Iterat
     for name, takes, how in _takers(workflow, step):
         found = sides.rows(gives, takes, where=where)
         count = 0 if how else sides.differing(found)
-        yield Consumer(name=name, contract=takes.__name__, how=how, rows=found, differing=count)
+        yield Consumer(name=name, contract=takes.__name__, how=how, rows=_first(found), differing=count)
+
+
+def _first(rows: tuple[sides.Row, ...]) -> tuple[sides.Row, ...]:
+    """Where the value broke is read first, then what differs."""
+    return tuple(sorted(rows, key=lambda row: (not row.failing, not row.says)))
 
 
 def _takers(workflow: Workflow, step: Step) -> Iterator[tuple[str, Any, str]]:
