@@ -6,8 +6,10 @@ decided in `tools_called`.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,7 @@ from runs.models import Call, CallKind, CallState, Question, Run
 from runs.signals import effect_looked_at
 from runs.verdicts import Failure, TryAgain, judge
 
+LOOK_SECONDS = 30.0  # the longest a look may take, whatever the run's deadline leaves
 LONGEST_SEEN = 500  # characters of a sentence on a card
 HAPPENED, DID_NOT, NOT_SURE = "it happened", "it did not happen", "not sure"
 
@@ -65,7 +68,7 @@ def look(
     looked = permits.permit(claimed, _wanted(tool, call))
     connection.close()  # it may take as long as the other side takes
     try:
-        saw = _saw(tool, arguments, call.key)
+        saw = _saw(tool, arguments, call.key, min(LOOK_SECONDS, claimed.left()))
     except (InterfaceError, OperationalError):
         raise  # our own database: whoever claims next looks again
     except Exception as error:
@@ -99,8 +102,11 @@ def _wanted(tool: Tool, call: Call) -> Wanted:
     )
 
 
-def _saw(tool: Tool, arguments: BaseModel, key: str) -> Saw:
-    seen: object = tool.look(arguments, key) if tool.look else tool.find(key) if tool.find else None
+def _saw(tool: Tool, arguments: BaseModel, key: str, seconds: float) -> Saw:
+    def look() -> object:
+        return tool.look(arguments, key) if tool.look else tool.find(key) if tool.find else None
+
+    seen = _within(seconds, look)
     match seen:
         case None:
             return DidNot()
@@ -113,6 +119,30 @@ def _saw(tool: Tool, arguments: BaseModel, key: str) -> Saw:
             return NotSure(
                 seen=f"{tool.name} looked and returned a {type(seen).__name__}, which says nothing"
             )
+
+
+def _within(seconds: float, look: Callable[[], object]) -> object:
+    """What a look says in this time. One that says nothing is left to itself: it only reads.
+
+    Raises TimeoutError, or what the look raised.
+    """
+    said: Future[object] = Future()
+
+    def answer() -> None:
+        try:
+            said.set_result(look())
+        except BaseException as error:
+            said.set_exception(error)
+        finally:
+            connection.close()
+
+    threading.Thread(target=answer, name="look", daemon=True).start()
+    try:
+        return said.result(seconds)
+    except TimeoutError as error:
+        if said.done():
+            raise
+        raise TimeoutError(f"it did not answer within {seconds:.1f} s") from error
 
 
 def _record(claimed: Claimed, looked: Call, saw: Saw, began: float) -> None:

@@ -33,6 +33,7 @@ from runs.models import Call, CallKind, CallState, Question, QuestionKind, Quest
 
 LOOKED = "it did not happen, says the tool's own look"
 SAID_LATE = "the worker that had sent it has said how it ended"
+OVER = "the run's deadline has passed"
 LATE_MS = 1000  # a worker is not given up sooner, so nobody can have been asked
 RECORD_AGAIN_SECONDS = (0.0, 0.2, 0.5, 1.0)  # between tries to record what only this process knows
 
@@ -72,9 +73,16 @@ def call(
     known = permits.recorded(claimed, action.key)
     if known and known.state in (CallState.DONE, CallState.REFUSED) and known.response:
         return _marked(action, known, bodies.load(known.response))
+    _in_time(claimed)
     if known and tool.acts and known.state in (CallState.PERMITTED, CallState.UNKNOWN):
         return _marked(action, known, _after_doubt(claimed, action, known, words))
     return _decide(claimed, action, step_input, words)
+
+
+def _in_time(claimed: Claimed) -> None:
+    """Raise Refused when nothing is left of the run's deadline: nothing is sent any more, and nobody is asked."""
+    if claimed.left() <= 0:
+        raise Refused(OVER)
 
 
 def check_arguments(tool: Tool, raw: Mapping[str, Any]) -> BaseModel:
@@ -203,6 +211,7 @@ class Gateway:
             self.call = permits.permit(self.claimed, _wanted(self.action))
             failpoints.hit("before_effect")
             left = hold - (time.monotonic() - taken)
+            _in_time(self.claimed)
             if left <= 0:
                 raise Refused(f"the permit took longer than {hold * 1000:.0f} ms; aborted unsent")
             if not gate.is_held():  # a stop could be engaged at this moment

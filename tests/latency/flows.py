@@ -1,0 +1,82 @@
+"""Workflows whose tools, looks and steps do not end by themselves within their run's deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from runs import registry
+from runs.definitions import Effect, EffectGate, Node, NotKnown, Pipeline, Tool, Workflow
+from tests.runs.flows import CASHBOX, Draft, Order, Paid, Payment, _upper, agent
+
+ENDLESS = threading.Event()  # set by tests when they are over, so that nothing stays behind
+ASKED_TO_LOOK = threading.Event()
+
+
+def _prepares_too_long(payment: Payment, gate: EffectGate) -> Mapping[str, Any]:
+    while gate.seconds_left > 0:
+        time.sleep(0.01)
+    gate.hand_over(lambda _: CASHBOX.pay(gate.key, payment.amount))
+    return {"paid": payment.amount}
+
+
+def _pays(payment: Payment, gate: EffectGate) -> Mapping[str, Any]:
+    gate.hand_over(lambda _: CASHBOX.pay(gate.key, payment.amount))
+    return {"paid": payment.amount}
+
+
+def _never_says(payment: Payment, key: str) -> Mapping[str, Any] | NotKnown | None:
+    ASKED_TO_LOOK.set()
+    ENDLESS.wait(60)
+    return None
+
+
+def _tool(perform: Any, look: Any = None) -> Tool:
+    return Tool(
+        name="cashbox.pay",
+        arguments=Payment,
+        perform=perform,
+        sentence=lambda payment: f"Pay {payment.amount}",
+        effect=Effect.IRREVERSIBLE,
+        approval=lambda payment, draft: None,
+        look=look,
+    )
+
+
+def _paying(name: str, tool: Tool, seconds: float) -> Workflow:
+    return Workflow(
+        name=name,
+        version=1,
+        team="Testers",
+        goal=lambda order: f"Pay {order.amount}",
+        deadline_seconds=seconds,
+        pattern=Pipeline(
+            nodes=(
+                Node(name="draft", work=_upper, takes=Order, gives=Draft),
+                Node(name="pay", work=agent("payer", tool), takes=Draft, gives=Paid),
+            )
+        ),
+    )
+
+
+def computes(order: Order) -> Draft:
+    time.sleep(60)
+    return Draft(text="never", plan="", amount=0)
+
+
+SLOW_TOOL = registry.register(_paying("latency_slow_tool", _tool(_prepares_too_long), 1.5))
+SLOW_LOOK = registry.register(_paying("latency_slow_look", _tool(_pays, _never_says), 2.5))
+SLOW_CHILD = registry.register(
+    Workflow(
+        name="latency_slow_child",
+        version=1,
+        team="Testers",
+        goal=lambda order: order.text,
+        deadline_seconds=3.0,
+        pattern=Pipeline(
+            nodes=(Node(name="compute", work=computes, takes=Order, gives=Draft, isolated=True),)
+        ),
+    )
+)
