@@ -1,4 +1,4 @@
-"""What a card says of one escalation: the action field by field, what each answer does, what the deadline does.
+"""What a card says of one escalation: the action field by field, what each answer does.
 
 Pure: no database, no markup. The sentences must be true of `runs.engine` (claim: what an answer leads to;
 tools_called: what a denied action leads to); tests hold them to it.
@@ -13,7 +13,8 @@ from typing import Any
 from escalations.card_claims import Doubted, doubted, standing
 from escalations.card_edge import OF_VALUES, Edge, edge_of
 from escalations.changes import flat
-from escalations.models import Escalation, EscalationState
+from escalations.expiry import deadline
+from escalations.models import Escalation
 from runs.definitions import Agent, Workflow
 from runs.models import Question, QuestionKind, Step, Verb
 from runs.models.question import EDITABLE, can_look, verbs_of
@@ -150,32 +151,6 @@ def _needs_edit(question: Question, draft: Mapping[str, Any] | None) -> bool:
     return question.kind == QuestionKind.CONTRACT and draft is None
 
 
-def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
-    """What happens when nobody answers in time, or what has happened. Completes "At 14:50 it is denied."."""
-    expired = state == EscalationState.EXPIRED
-    match question.kind:
-        case QuestionKind.APPROVAL:
-            if expired:
-                return "Nothing was sent; the agent was told that nobody answered in time."
-            return (
-                "Nothing is sent; the agent is told “expired: nobody answered in time” and the run goes on."
-            )
-        case QuestionKind.UNKNOWN:
-            if expired:
-                return "It was not repeated; whether it happened is still not known."
-            return "It is not repeated; whether it happened stays unknown, and the agent is told so."
-        case QuestionKind.CONTRACT:
-            was = "was" if expired else "is"
-            ending = _ending(question, expired)
-            return f"The broken value {was} not handed on; {ending[:1].lower()}{ending[1:]}"
-        case QuestionKind.CLAIMS:
-            were = "were" if expired else "are"
-            ending = _ending(question, expired)
-            return f"The claims {were} not handed on, none of them; {ending[:1].lower()}{ending[1:]}"
-        case _:
-            return _ending(question, expired)
-
-
 def _cannot_look(question: Question) -> str:
     """Why nobody but a person can find out what happened; empty where a tool can, or nothing is in doubt."""
     if question.kind != QuestionKind.UNKNOWN or can_look(question):
@@ -184,15 +159,6 @@ def _cannot_look(question: Question) -> str:
         f"{question.tool} cannot look by itself: its definition states no look. Look where the effect would show, "
         "and say what you found."
     )
-
-
-def _ending(question: Question, expired: bool) -> str:
-    """What ends when a question is denied: the run, or one task of a plan."""
-    ends = "ended" if expired else "ends"
-    if question.step is None:
-        return f"The run {ends}."
-    what = "The run" if question.step.parent_id is None else "This task alone"
-    return f"{what} {ends} at {question.step.node}."
 
 
 def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:

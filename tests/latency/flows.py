@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from runs import registry
-from runs.definitions import Effect, EffectGate, Node, NotKnown, Pipeline, Tool, Workflow
+from runs.definitions import (
+    END,
+    Edge,
+    Effect,
+    EffectGate,
+    Node,
+    NotKnown,
+    Orchestrated,
+    Pipeline,
+    Tool,
+    Workflow,
+)
 from tests.runs.flows import CASHBOX, Draft, Order, Paid, Payment, _upper, agent
 
 ENDLESS = threading.Event()  # set by tests when they are over, so that nothing stays behind
@@ -77,6 +88,24 @@ SLOW_CHILD = registry.register(
         deadline_seconds=3.0,
         pattern=Pipeline(
             nodes=(Node(name="compute", work=computes, takes=Order, gives=Draft, isolated=True),)
+        ),
+    )
+)
+
+
+def _nobody_foresaw(draft: Draft) -> bool:
+    raise ZeroDivisionError("nobody foresaw this")
+
+
+UNDECIDED = registry.register(
+    Workflow(
+        name="latency_undecided",
+        version=1,
+        team="Testers",
+        goal=lambda order: order.text,
+        pattern=Orchestrated(
+            nodes=(Node(name="draft", work=_upper, takes=Order, gives=Draft),),
+            edges=(Edge(source="draft", target=END, when=_nobody_foresaw, says="it depends"),),
         ),
     )
 )

@@ -38,7 +38,7 @@ def test_rejecting_a_task_says_that_it_ends_alone() -> None:
         "Reject and end the task",
         "This task ends at chore, with your reason. The others go on where the join allows it.",
     )
-    assert card_of(run).deadline == "This task alone ends at chore."
+    assert card_of(run).deadline == "This task ends at chore; the others go on where the join allows it."
 
 
 def test_who_is_told_words_is_said_truly() -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from escalations.card import deadline
+from escalations.expiry import deadline
 from escalations.models import Escalation
 from runs.engine import sweep
 from runs.models import Question, Run

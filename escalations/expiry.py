@@ -1,0 +1,89 @@
+"""What happens to a question that nobody answers in time, in words. Pure.
+
+The sentences must be true of `runs.engine` (answers.expire and what a claim makes of it); tests hold each to it.
+A question may be open longer than its run has left: then the run's own deadline decides, and no answer after it counts.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from escalations.models import EscalationState
+from runs.limits.rows import moment_words
+from runs.models import Question, QuestionKind
+
+AT_ONCE = timedelta(seconds=1)  # with less than that left, a run is over before anybody looks at it
+SHORTLY = timedelta(minutes=1)
+
+
+def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
+    """What happens when nobody answers in time, or what has happened. Completes "At 14:50 it is denied."."""
+    expired = state == EscalationState.EXPIRED
+    left = question.run.deadline_at - question.expires_at
+    if left <= AT_ONCE:
+        return _with_the_run(question, expired)
+    match question.kind:
+        case QuestionKind.APPROVAL:
+            if expired:
+                return "Nothing was sent; the agent was told that nobody answered in time."
+            return (
+                "Nothing is sent; the agent is told “expired: nobody answered in time” and the run goes on"
+                f"{_for_a_while(left)}."
+            )
+        case QuestionKind.UNKNOWN:
+            if expired:
+                return "It was not repeated; whether it happened is still not known."
+            return "It is not repeated; whether it happened stays unknown, and the agent is told so."
+        case QuestionKind.CONTRACT | QuestionKind.CLAIMS:
+            ending = _ending(question, expired)
+            return f"{_nothing(question, expired)}; {ending[:1].lower()}{ending[1:]}"
+        case _:
+            return _ending(question, expired)
+
+
+def _no_answer(question: Question) -> str:
+    at = moment_words(question.run.deadline_at)
+    return f"Its own deadline is {at}, and no answer after that lets it go on."
+
+
+def _with_the_run(question: Question, expired: bool) -> str:
+    """The run has nothing left by then: whatever a step's question is about, the run fails."""
+    if question.step is None:  # denied before anybody looks at the clock
+        ending = _ending(question, expired)
+        return ending if expired else f"{ending} {_no_answer(question)}"
+    nothing = _nothing(question, expired)
+    if expired:
+        ends = "the run failed, because its own deadline had passed."
+    else:
+        ends = f"the run fails: i{_no_answer(question)[1:]}"
+    return f"{nothing}; {ends}" if nothing else f"{ends[:1].upper()}{ends[1:]}"
+
+
+def _nothing(question: Question, expired: bool) -> str:
+    """What does not happen."""
+    match question.kind:
+        case QuestionKind.APPROVAL:
+            return "Nothing was sent" if expired else "Nothing is sent"
+        case QuestionKind.UNKNOWN:
+            return "It was not repeated" if expired else "It is not repeated"
+        case QuestionKind.CONTRACT:
+            return f"The broken value {'was' if expired else 'is'} not handed on"
+        case QuestionKind.CLAIMS:
+            return f"The claims {'were' if expired else 'are'} not handed on, none of them"
+        case _:
+            return ""
+
+
+def _for_a_while(left: timedelta) -> str:
+    return f", with {int(left.total_seconds())} s left before its own deadline" if left < SHORTLY else ""
+
+
+def _ending(question: Question, expired: bool) -> str:
+    """What ends when a question is denied: the run, or one task of a plan."""
+    ends = "ended" if expired else "ends"
+    if question.step is None:
+        return f"The run {ends}."
+    if question.step.parent_id is None:
+        return f"The run {ends} at {question.step.node}."
+    go_on = "went on" if expired else "go on"
+    return f"This task {ends} at {question.step.node}; the others {go_on} where the join allows it."

@@ -1,0 +1,158 @@
+"""The text on a card about its deadline is what happens at it: of every kind of question, whatever its run has left.
+
+Each sentence has one meaning here; a text with a sentence that has none fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from escalations.expiry import deadline
+from escalations.models import Escalation
+from runs.engine import sweep
+from runs.models import Call, Question, Run, RunState, StepState
+from tests import factories
+from tests.deploys import flows as deploys
+from tests.latency import flows
+from tests.runs.flows import CASHBOX
+from tests.screens import patterns
+from tests.verify import flows as verify
+
+pytestmark = pytest.mark.django_db(transaction=True)
+MINUTE = 60
+DAY = 24 * 3600
+
+
+def a_task() -> Escalation:
+    """A task of a plan that asks; the others are done."""
+    return factories.escalation_of(factories.advanced(factories.started(patterns.FAN_ASKS.name, ask=(1,))))
+
+
+def undecided() -> Escalation:
+    """Nobody can say what comes next of the run."""
+    return factories.escalation_of(factories.advanced(factories.started(flows.UNDECIDED.name)))
+
+
+MADE: dict[str, Callable[[], Escalation]] = {
+    "approval": factories.approval,
+    "unknown": factories.unknown_effect,
+    "contract": factories.broken_contract,
+    "error": factories.unforeseen_error,
+    "error of a task": a_task,
+    "claims": verify.doubted,
+    "missing": deploys.without_its_version,
+    "error of the run itself": undecided,
+}
+
+
+class Outcome:
+    """What has become of a question, its run and its effects."""
+
+    def __init__(self, escalation: Escalation, paid: int) -> None:
+        self.run = Run.objects.get(pk=escalation.run_id)
+        self.question = Question.objects.select_related("step", "run").get(pk=escalation.question_id)
+        self.step = self.question.step
+        self.paid_more = len(CASHBOX.paid) - paid
+        self.calls = Call.objects.filter(run=self.run, key=self.question.call_key or "-").order_by("-send")
+
+    @property
+    def over_by_deadline(self) -> bool:
+        return (self.run.state, self.run.ending) == (RunState.FAILED, "The run's deadline has passed.")
+
+    def told_the_agent(self) -> bool:
+        return "expired: nobody answered in time" in str(
+            [call.response.content for call in Call.objects.filter(run=self.run) if call.response]
+        )
+
+    def ended_at(self, node: str) -> bool:
+        assert self.step is not None
+        return (self.step.node, self.step.state) == (node, StepState.ENDED)
+
+
+MEANS: dict[str, Callable[[Outcome, re.Match[str]], bool]] = {
+    r"nothing (is|was) sent": lambda now, _: now.paid_more == 0,
+    r"the agent (is|was) told (“expired: nobody answered in time”|that nobody answered in time)": (
+        lambda now, _: now.told_the_agent()
+    ),
+    r"the run goes on": lambda now, _: now.run.state == RunState.DONE,
+    r"it (is|was) not repeated": lambda now, _: now.paid_more == 0 and now.calls.count() <= 2,
+    r"whether it happened (stays unknown|is still not known)": (
+        lambda now, _: not now.calls.filter(state="done").exists()
+    ),
+    r"the agent is told so": lambda now, _: now.told_the_agent(),
+    r"the broken value (is|was) not handed on": lambda now, _: (
+        now.step is not None and now.step.output_id is None
+    ),
+    r"the claims (are|were) not handed on": lambda now, _: (
+        now.step is not None and now.step.output_id is None
+    ),
+    r"none of them": lambda now, _: "write" not in now.run.steps.values_list("node", flat=True),
+    r"the run (ends|ended) at (?P<node>\w+)": (
+        lambda now, said: now.run.state == RunState.ENDED and now.ended_at(said["node"])
+    ),
+    r"the run (ends|ended)": lambda now, _: now.run.state == RunState.ENDED,
+    r"this task (ends|ended) at (?P<node>\w+)": lambda now, said: now.ended_at(said["node"]),
+    r"the others (go|went) on where the join allows it": lambda now, _: now.run.state == RunState.DONE,
+    r"the run (fails|failed)": lambda now, _: now.over_by_deadline,
+    r"its own deadline is (?P<at>[\d-]+ [\d:]+ UTC)": lambda now, _: now.run.final,
+    r"because its own deadline had passed": lambda now, _: now.over_by_deadline,
+    r"no answer after that lets it go on": lambda now, _: now.run.final,
+}
+
+
+def holds(text: str, now: Outcome) -> None:
+    """Every part of the text is known here, and true."""
+    for part in re.split(r"; |, and |: (?=its own)| and (?=the run)|\. ?|, (?=none|because)", text):
+        part = part.strip()
+        if not part:
+            continue
+        found = [(said, means) for words, means in MEANS.items() if (said := re.fullmatch(words, part, re.I))]
+        assert found, f"nobody knows what {part!r} means, of {text!r}"
+        said, means = found[0]
+        assert means(now, said), (
+            f"{part!r} is not what happened, of {text!r}: {now.run.state} {now.run.ending}"
+        )
+
+
+def passes(escalation: Escalation, gap: timedelta) -> None:
+    """Nobody answers, and the question's time is over; its run has `gap` more, or less."""
+    at = timezone.now() - timedelta(seconds=1)
+    Question.objects.filter(pk=escalation.question_id).update(expires_at=at)
+    Run.objects.filter(pk=escalation.run_id).update(deadline_at=at + gap)
+    sweep.expire_questions()
+    factories.advanced(escalation.run)
+
+
+@pytest.mark.parametrize("kind", MADE)
+@settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
+@example(gap=0)
+@example(gap=DAY)
+@given(gap=st.integers(-DAY, 0) | st.integers(MINUTE, DAY))
+def test_what_the_card_says_of_its_deadline_is_what_happens(kind: str, gap: int) -> None:
+    escalation = MADE[kind]()
+    paid, left = len(CASHBOX.paid), timedelta(seconds=gap)
+    question = Question.objects.select_related("run", "step").get(pk=escalation.question_id)
+    question.run.deadline_at = question.expires_at + left
+    promised = deadline(question)
+    gone: AbstractContextManager[None] = (
+        deploys.installed(deploys.TWO) if kind == "missing" else nullcontext()
+    )
+    with gone:
+        passes(escalation, left)
+    now = Outcome(escalation, paid)
+    holds(promised, now)
+    holds(deadline(now.question, Escalation.objects.get(pk=escalation.pk).state), now)
+
+
+def test_a_run_with_little_left_says_how_little() -> None:
+    question = Question.objects.select_related("run", "step").get(pk=factories.approval().question_id)
+    question.run.deadline_at = question.expires_at + timedelta(seconds=14)
+    assert deadline(question).endswith("the run goes on, with 14 s left before its own deadline.")
