@@ -47,7 +47,7 @@ UNION ALL
 WHERE run_id = %(run)s AND kind IN ('held', 'resumed') ORDER BY seq DESC LIMIT 100)
 UNION ALL {guarded.TOLD} UNION ALL {used.USED} UNION ALL {spans.SPANS}
 """
-_ABOUT = ("steps", "last", "way", "hold", "told", "used", "use", "edition", "spans")
+_ABOUT = ("steps", "last", "way", "hold", "told", "used", "use", "account", "wait", "edition", "spans")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ def added_up(run: Run) -> AddedUp:
         for about, told in cursor.fetchall():
             rows[about].append(json.loads(told))
     holds = tuple(_holds(list(reversed(rows["hold"]))))
-    said = guarded.guarded(rows["told"])
+    said = guarded.guarded(rows["told"], rows["wait"])
     latest = max((one["seq"] for one in rows["last"]), default=0)
     own = [one for one in rows["steps"] if not one["task"] and one["state"] != StepState.READY]
     return AddedUp(
@@ -84,7 +84,7 @@ def added_up(run: Run) -> AddedUp:
         ),
         holds=holds,
         guarded=said,
-        used=used.used(run, rows["used"], rows["use"]),
+        used=used.used(run, rows["used"], rows["use"], rows["account"]),
         spans=spans.spans(run, rows["spans"][0], holds=holds, guarded=said),
         edition=rows["edition"][0]["number"],
     )

@@ -2,7 +2,8 @@
 crossed. Pure.
 
 What a limit binds, it binds for the part of the run that its scope covers: a model's tokens are those of its own calls.
-What is counted over many runs, or is a figure of one moment, is named without a share of its own.
+Where the guards keep an account of it, that says what is used, what is reserved and what people allowed beyond it. Sums
+of an hour, a day or a month count when they are near; rates and figures of one moment are named alone.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from math import ceil
 
 from runs.limits.applying import Book
 from runs.limits.forecast import Breach, Use, forecast, passing
-from runs.limits.kinds import PLACE, TABLE, LimitKind, Mode, Window
+from runs.limits.kinds import PLACE, TABLE, LimitKind, LimitScope, Mode, Window
 from runs.limits.rows import Row, Where
 from runs.limits.units import Unit, shown
 from runs.models import CallKind
-from runs.shown.used import Spent, Sum, Used
+from runs.shown.used import Account, Spent, Sum, Used
 
 NEAR = 0.8  # of a cap, from where on it shows as a warning
+_RUN_WIDE = (LimitScope.ORGANISATION, LimitScope.TEAM, LimitScope.WORKFLOW, LimitScope.RUN)
 _OF_MODELS = (LimitKind.TURNS, LimitKind.MODEL_CALLS, LimitKind.TOKENS, LimitKind.COST)
 
 
@@ -40,15 +42,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """One limit and how far the run is. `breach` is told while the run goes on, if it comes before the run's end."""
+    """One limit and how far the run is. `used` is with what is `reserved`; `more`: what people allowed beyond it;
+    `breach` is told while the run goes on, if it comes before the run's end."""
 
     row: Row
     used: int
+    reserved: int = 0
+    more: int = 0
     breach: Breach | None = None
 
     @property
     def cap(self) -> int:
-        return self.row.value
+        return self.row.value + self.more
 
     @property
     def share(self) -> float:
@@ -65,8 +70,21 @@ class Bound:
         return amount(TABLE[self.row.kind].unit, self.used)
 
     @property
+    def limit(self) -> str:
+        return shown(TABLE[self.row.kind].unit, self.cap)
+
+    @property
+    def held(self) -> str:
+        """What of it is reserved, as people read it."""
+        return amount(TABLE[self.row.kind].unit, self.reserved) if self.reserved else ""
+
+    @property
+    def beyond(self) -> str:
+        return shown(TABLE[self.row.kind].unit, self.more) if self.more else ""
+
+    @property
     def what(self) -> str:
-        return TABLE[self.row.kind].words
+        return TABLE[self.row.kind].words if self.row.window is Window.RUN else self.row.what
 
     @property
     def most(self) -> int:
@@ -81,10 +99,10 @@ class Bound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """`bounds` in the table's order, `beside` what else covers the run."""
+    """`bounds` in the table's order, `beside` what else covers the run; without an account `used` says nothing."""
 
     bounds: tuple[Bound, ...] = ()
-    beside: tuple[Row, ...] = ()
+    beside: tuple[tuple[Row, Bound | None], ...] = ()
 
     @property
     def near(self) -> int:
@@ -100,10 +118,13 @@ def binding(book: Book, fixed: Iterable[Row], place: Place) -> Binding:
     bounds = [_bound(row, place) for row in of_run]
     kinds = sorted({row.kind for row in of_run}, key=lambda kind: PLACE[kind, Window.RUN])
     nearest = [one for kind in kinds for one in _nearest([b for b in bounds if b.row.kind is kind])]
-    beside = [row for row in covering if row.window is not Window.RUN and not row.origin]
+    others = [row for row in covering if row.window is not Window.RUN and not row.origin]
+    others.sort(key=lambda row: (PLACE[row.kind, row.window], row.strictness))
+    summed = {row.id: _bound(row, place) for row in others if _account(row, place.used)}
+    near = [one for one in summed.values() if one.state != "calm" and one.row.mode is Mode.ENFORCE]
     return Binding(
-        bounds=tuple(nearest),
-        beside=tuple(sorted(beside, key=lambda row: (PLACE[row.kind, row.window], row.strictness))),
+        bounds=(*near, *nearest),
+        beside=tuple((row, summed.get(row.id)) for row in others if summed.get(row.id) not in near),
     )
 
 
@@ -137,8 +158,25 @@ def _covering(book: Book, place: Place) -> list[Row]:
 
 
 def _bound(row: Row, place: Place) -> Bound:
-    used = _used(row, place)
-    return Bound(row=row, used=used, breach=_breach(row, used, place))
+    account = _account(row, place.used)
+    if account is None:
+        used = _used(row, place)
+        return Bound(row=row, used=used, breach=_breach(row, used, row.value, place))
+    used, more = account.spent + account.reserved, account.more
+    return Bound(
+        row=row,
+        used=used,
+        reserved=account.reserved,
+        more=more,
+        breach=_breach(row, account.spent, row.value + more, place),
+    )
+
+
+def _account(row: Row, used: Used) -> Account | None:
+    """Where a limit is counted, if guards count it. Within a run, what covers the whole run is one account of it."""
+    if row.window is Window.RUN and row.scope_kind in _RUN_WIDE:
+        return used.accounts.get((row.kind.value, row.window.value, LimitScope.RUN.value, ""))
+    return used.accounts.get((row.kind.value, row.window.value, row.scope_kind.value, row.scope))
 
 
 def _used(row: Row, place: Place) -> int:
@@ -161,7 +199,7 @@ def _amount(kind: LimitKind, one: Sum) -> int:
         return 0
     match kind:
         case LimitKind.TURNS:
-            return one.answered
+            return one.first
         case LimitKind.MODEL_CALLS:
             return one.sent
         case LimitKind.TOKENS:
@@ -171,17 +209,20 @@ def _amount(kind: LimitKind, one: Sum) -> int:
     return 0
 
 
-def _breach(row: Row, used: int, place: Place) -> Breach | None:
-    """At the burn of the run's last calls, if it comes before the run must end anyway."""
+def _breach(row: Row, used: int, cap: int, place: Place) -> Breach | None:
+    """At the burn of the run's last calls, if it comes before the run must end anyway. Of what many runs use up
+    together one run's burn tells nothing."""
+    if row.window is not Window.RUN:
+        return None
     if row.kind is LimitKind.WALL_TIME:
-        at = passing(used=used, cap=row.value, now=place.now) if place.ticks else None
+        at = passing(used=used, cap=cap, now=place.now) if place.ticks else None
         return None if at is None or _too_late(at, place) else Breach(turns=0, at=at)
     if not place.going or row.kind is LimitKind.RETRIES:
         return None
     kind = CallKind.MODEL if row.kind in _OF_MODELS else CallKind.TOOL
     last = [one for one in place.used.last if one.kind == kind and row.covers(_where(place.where, one))]
     uses = [_use(row.kind, one) for one in last]
-    told = forecast(used=used, cap=row.value, uses=uses, now=place.now)
+    told = forecast(used=used, cap=cap, uses=uses, now=place.now)
     return None if told is None or (told.at and _too_late(told.at, place)) else told
 
 

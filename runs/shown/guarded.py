@@ -15,21 +15,25 @@ from runs.limits.kinds import TABLE, LimitKind, Mode
 from runs.limits.units import Unit, shown
 
 MOST_TOLD = 200  # of a run: the newest; the list of events has all of them
-# A wait is over with the next event of its step that is more than a guard's remark.
+# A wait is over with the next call of its step, or with the next event of it that is more than another look.
+_LOOKS = "('guard', 'went on', 'cut', 'given back', 'worker lost')"
 TOLD = f"""
 (SELECT 'told', jsonb_build_object('seq', seq, 'kind', kind, 'at', at, 'step', step_id, 'data', data, 'over',
-    CASE WHEN kind = 'waits' THEN (SELECT later.at FROM runs_event AS later
-        WHERE later.run_id = %(run)s AND later.seq > told.seq AND later.kind <> 'guard'
-            AND (told.step_id IS NULL OR later.step_id = told.step_id) ORDER BY later.seq LIMIT 1) END)::text
+    CASE WHEN kind = 'waits' THEN least(
+        (SELECT min(call.permitted_at) FROM called AS call
+            WHERE call.step_id = told.step_id AND call.permitted_at > told.at),
+        (SELECT later.at FROM runs_event AS later WHERE later.run_id = %(run)s AND later.seq > told.seq
+            AND later.kind NOT IN {_LOOKS} AND (told.step_id IS NULL OR later.step_id = told.step_id)
+            ORDER BY later.seq LIMIT 1)) END)::text
 FROM runs_event AS told WHERE run_id = %(run)s AND kind IN ('guard', 'waits') ORDER BY seq DESC LIMIT {MOST_TOLD})
+UNION ALL
+SELECT 'wait', jsonb_build_object('step', step_id, 'guard', guard, 'since', since, 'until', until, 'says', says)::text
+FROM runs_wait WHERE run_id = %(run)s
 """
-# The same wait of a run in a list, as its data; null when it waits for no guard.
+# The first of them of a run in a list; null when it waits for no guard.
 WAITS = """
-(SELECT told.data FROM runs_event AS told WHERE told.run_id = runs_run.id AND told.kind = 'waits'
-    AND told.kind IN ('guard', 'waits') AND NOT EXISTS (SELECT FROM runs_event AS later
-        WHERE later.run_id = told.run_id AND later.seq > told.seq AND later.kind <> 'guard'
-            AND (told.step_id IS NULL OR later.step_id = told.step_id))
-    ORDER BY told.seq DESC LIMIT 1)
+(SELECT jsonb_build_object('step', step_id, 'guard', guard, 'since', since, 'until', until, 'says', says)
+FROM runs_wait WHERE run_id = runs_run.id ORDER BY until LIMIT 1)
 """
 _WORDS = {
     "taint": "origin of a value",
@@ -92,7 +96,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """The run, or one step of it, waits for a guard, until `until` as far as that is known. `over`: it went on then."""
+    """A step waits for a guard, or the run does; at `until` it looks again. `over`: it went on then."""
 
     seq: int
     at: datetime
@@ -110,32 +114,20 @@ class Wait:
     def tone(self) -> str:
         return "care" if self.over is None else "idle"
 
-    @property
-    def end(self) -> datetime | None:
-        """When the guard let go, as far as that is known: what comes after `until` is not its doing."""
-        return min((one for one in (self.until, self.over) if one is not None), default=None)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guarded:
-    """Everything guards said of one run, oldest first."""
+    """Everything guards said of one run, oldest first. `waiting`: for what it waits now, first what is over first."""
 
     told: tuple[Told, ...] = ()
     waits: tuple[Wait, ...] = ()
+    waiting: tuple[Wait, ...] = ()
 
     def about(self, step: int | None) -> tuple[Told | Wait, ...]:
         """What was said of one step, or of none, in order."""
         every: tuple[Told | Wait, ...] = (*self.told, *self.waits)
         found = [one for one in every if one.step == step]
         return tuple(sorted(found, key=lambda one: one.seq))
-
-    @property
-    def waiting(self) -> tuple[Wait, ...]:
-        """What has not ended yet; the first to be over stands first."""
-        far = datetime.max.replace(tzinfo=UTC)
-        return tuple(
-            sorted((one for one in self.waits if one.over is None), key=lambda one: one.until or far)
-        )
 
 
 def _article(guard: str) -> str:
@@ -153,16 +145,19 @@ def _unit(guard: str) -> Unit:
     return TABLE[LimitKind(kind)].unit if kind in {one.value for one in LimitKind} else Unit.COUNT
 
 
-def guarded(rows: Iterable[Mapping[str, Any]]) -> Guarded:
+def guarded(rows: Iterable[Mapping[str, Any]], waiting: Iterable[Mapping[str, Any]] = ()) -> Guarded:
     """From rows of TOLD, newest first. What an event does not say, or says otherwise than agreed, stays empty."""
     told, waits = [], []
+    now = sorted(
+        (one for one in map(waits_of, waiting) if one), key=lambda one: (one.until or one.at, one.step or 0)
+    )
     for row in reversed(list(rows)):
         data = row["data"] if isinstance(row["data"], dict) else {}
         if row["kind"] == "waits":
             waits.append(_wait(row, data))
         else:
             told.append(_told(row, data))
-    return Guarded(told=tuple(told), waits=tuple(waits))
+    return Guarded(told=tuple(told), waits=tuple(waits), waiting=tuple(now))
 
 
 def _told(row: Mapping[str, Any], data: Mapping[str, Any]) -> Told:
@@ -194,11 +189,11 @@ def _wait(row: Mapping[str, Any], data: Mapping[str, Any]) -> Wait:
 
 
 def waits_of(data: Any) -> Wait | None:
-    """The wait of a run in a list, from the data of WAITS."""
+    """What a run waits for now, from a row of WAITS."""
     given = json.loads(data) if isinstance(data, str) else data
     if not isinstance(given, dict):
         return None
-    return _wait({"seq": 0, "at": datetime.max.isoformat(), "step": None, "over": None}, given)
+    return _wait({"seq": 0, "at": given["since"], "step": given["step"], "over": None}, given)
 
 
 def _whole(value: Any) -> int | None:

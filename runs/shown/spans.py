@@ -105,7 +105,7 @@ def spans(run: Run, given: Mapping[str, Any], *, holds: Sequence[Held], guarded:
             spells[step].append(Spell(cause=Cause.PEOPLE, begin=asked, end=answered))
     for wait in guarded.waits:
         if wait.step in spells:
-            end = _ms(wait.end, run.created_at) if wait.end else None
+            end = _ms(wait.over, run.created_at) if wait.over else None
             begin = _ms(wait.at, run.created_at)
             spells[wait.step].append(Spell(cause=Cause.GUARDS, begin=begin, end=end))
     cut_short = (

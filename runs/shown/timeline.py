@@ -235,7 +235,7 @@ def _more_row(planner: int, level: int, rest: Mapping[str, int]) -> Row:
 def _step_row(visit: Visited, level: int, scale: _Scale) -> Row:
     calls = [call for attempt in visit.tries for call in attempt.calls]
     waits = [scale.bar("wait", asked.begin, asked.end) for asked in visit.questions]
-    waits += [scale.bar("guard", one.at, one.end) for one in visit.remarks if isinstance(one, Wait)]
+    waits += [scale.bar("guard", one.at, one.over) for one in visit.remarks if isinstance(one, Wait)]
     begun = [scale.bar("step", visit.begin, visit.end)] if visit.begun else []
     return Row(
         about="step",
@@ -309,8 +309,8 @@ def _remark_row(remark: Told | Wait, level: int, scale: _Scale) -> Row:
             level=level,
             label=remark.what,
             state="waits",
-            bars=(scale.bar("guard", remark.at, remark.end),),
-            seconds=scale.length(remark.at, remark.end),
+            bars=(scale.bar("guard", remark.at, remark.over),),
+            seconds=scale.length(remark.at, remark.over),
             remark=remark,
         )
     return Row(

@@ -1,9 +1,11 @@
-"""What one run has used up so far, by agent, model and tool, and its last uses. Reads only; knows no limits."""
+"""What one run has used up so far, by agent, model and tool, its last uses, and the accounts it is counted on. Reads
+only; knows no limits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,19 +15,27 @@ from runs.models import CallKind, Run
 LAST = 12  # uses by which the present burn is told
 CALLED = """
 called AS MATERIALIZED (
-    SELECT id, step_id, attempt_id, kind, name, model, state, permitted_at, finished_at,
+    SELECT id, step_id, attempt_id, kind, name, model, state, send, permitted_at, finished_at,
         coalesce(tokens_in, 0) + coalesce(tokens_out, 0) AS tokens, coalesce(cost_micros, 0) AS cost
     FROM runs_call WHERE run_id = %(run)s
 )"""
 USED = f"""
 SELECT 'used', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'agent', agent, 'sent', count(*),
-    'answered', count(*) FILTER (WHERE called.state = 'done'), 'tokens', sum(tokens), 'cost', sum(cost))::text
+    'first', count(*) FILTER (WHERE send = 1), 'tokens', sum(tokens), 'cost', sum(cost))::text
 FROM called LEFT JOIN runs_attempt AS attempt ON attempt.id = called.attempt_id
-WHERE called.state <> 'refused' GROUP BY kind, name, model, agent
+WHERE kind <> 'look' GROUP BY kind, name, model, agent
 UNION ALL
 (SELECT 'use', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'at', coalesce(finished_at, permitted_at),
     'tokens', tokens, 'cost', cost)::text
 FROM called WHERE kind <> 'look' AND state <> 'refused' ORDER BY id DESC LIMIT {LAST})
+UNION ALL
+SELECT 'account', jsonb_build_object('kind', kind, 'window', account."window", 'scope_kind', scope_kind,
+    'scope', scope, 'spent', spent, 'reserved', reserved, 'more', coalesce((SELECT sum(amount) FROM runs_topup AS more
+        WHERE more.account_id = account.id AND (more.until IS NULL OR more.until > statement_timestamp())), 0))::text
+FROM runs_account AS account WHERE run_id = %(run)s
+    OR run_id = 0 AND account."window" = 'hour' AND begins = date_trunc('hour', statement_timestamp(), 'UTC')
+    OR run_id = 0 AND account."window" = 'day' AND begins = date_trunc('day', statement_timestamp(), 'UTC')
+    OR run_id = 0 AND account."window" = 'month' AND begins = date_trunc('month', statement_timestamp(), 'UTC')
 UNION ALL
 SELECT 'edition', jsonb_build_object('number', coalesce((SELECT number FROM runs_limitedition WHERE id = 1), 0))::text
 """
@@ -33,14 +43,14 @@ SELECT 'edition', jsonb_build_object('number', coalesce((SELECT number FROM runs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sum:
-    """Calls of one kind by one agent to one model or tool."""
+    """Calls of one kind by one agent to one model or tool: all sendings, and those that were no repetition."""
 
     kind: CallKind
     agent: str
     model: str = ""
     tool: str = ""
     sent: int = 0
-    answered: int = 0
+    first: int = 0
     tokens: int = 0
     cost_micros: int = 0
 
@@ -58,6 +68,18 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What counts against a limit by the guards' own book. `more`: what people allowed beyond it."""
+
+    spent: int
+    reserved: int
+    more: int = 0
+
+
+Counted = tuple[str, str, str, str]  # kind, window, kind of scope, scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
     """`last` are the last calls, oldest first. Tokens and cost of the run are what was booked, late replies too."""
 
@@ -66,6 +88,7 @@ class Used:
     tokens: int = 0
     cost_micros: int = 0
     retries: int = 0
+    accounts: Mapping[Counted, Account] = field(default_factory=dict)
 
     def places(self, team: str, workflow: str, run: int) -> list[tuple[Where, Sum]]:
         """Where each of the sums was used."""
@@ -78,7 +101,12 @@ class Used:
         ]
 
 
-def used(run: Run, sums: Iterable[Mapping[str, Any]], last: Iterable[Mapping[str, Any]]) -> Used:
+def used(
+    run: Run,
+    sums: Iterable[Mapping[str, Any]],
+    last: Iterable[Mapping[str, Any]],
+    accounts: Iterable[Mapping[str, Any]],
+) -> Used:
     """From rows of USED."""
     return Used(
         sums=tuple(_sum(row) for row in sums),
@@ -96,6 +124,12 @@ def used(run: Run, sums: Iterable[Mapping[str, Any]], last: Iterable[Mapping[str
         tokens=run.tokens_in + run.tokens_out,
         cost_micros=run.cost_micros,
         retries=run.retries,
+        accounts={
+            (row["kind"], row["window"], row["scope_kind"], row["scope"]): Account(
+                spent=row["spent"], reserved=row["reserved"], more=row["more"]
+            )
+            for row in accounts
+        },
     )
 
 
@@ -108,7 +142,7 @@ def _sum(row: Mapping[str, Any]) -> Sum:
         model=row["model"],
         tool="" if of_model else row["name"],
         sent=row["sent"],
-        answered=row["answered"],
+        first=row["first"],
         tokens=row["tokens"],
         cost_micros=row["cost"],
     )

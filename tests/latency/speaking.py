@@ -8,7 +8,7 @@ from typing import Any
 from django.db import transaction
 
 from runs.engine.record import event, lock_run
-from runs.models import Run, RunState, Step, StepState
+from runs.models import Run, RunState, Step, StepState, Wait
 
 
 def told(run: Run, step: Step | None = None, **data: Any) -> None:
@@ -25,23 +25,30 @@ def told(run: Run, step: Step | None = None, **data: Any) -> None:
     _say(run, "guard", step, given | data)
 
 
-def waits(run: Run, step: Step | None, until: datetime | None, **data: Any) -> None:
-    """A wait for a guard, and the run asleep because of it."""
+def waits(run: Run, step: Step, until: datetime, **data: Any) -> None:
+    """A wait for a guard, as runs.engine.waits writes it, and the run asleep because of it."""
     given = {
         "guard": "requests",
-        "until": until.isoformat() if until else None,
-        "says": "60 of 60 requests a minute are used by team Testers.",
-    }
-    _say(run, "waits", step, given | data)
-    if step is not None and until is not None:
-        Step.objects.filter(pk=step.pk).update(state=StepState.SLEEPING, due_at=until, finished_at=None)
-        Run.objects.filter(pk=run.pk).update(
-            state=RunState.SLEEPING, due_at=until, lease_owner="", lease_until=None
-        )
+        "until": until.isoformat(),
+        "says": "60 of 60 requests a minute are used by team Testers. It goes on by itself.",
+    } | data
+    Wait.objects.create(step=step, run=run, guard=given["guard"], until=until, says=given["says"])
+    _say(run, "waits", step, given)
+    Step.objects.filter(pk=step.pk).update(state=StepState.SLEEPING, due_at=until, finished_at=None)
+    Run.objects.filter(pk=run.pk).update(
+        state=RunState.SLEEPING, due_at=until, lease_owner="", lease_until=None, finished_at=None
+    )
+
+
+def looks_again(run: Run, step: Step) -> None:
+    """It was taken up and has no room yet."""
+    _say(run, "went on", step, {"number": 1})
 
 
 def goes_on(run: Run, step: Step) -> None:
-    _say(run, "went on", step, {"number": 1})
+    """Its call was permitted, and has ended."""
+    Wait.objects.filter(step=step).delete()
+    _say(run, "call", step, {"call": 0})
 
 
 @transaction.atomic

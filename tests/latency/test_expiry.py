@@ -6,6 +6,7 @@ Each sentence has one meaning here; a text with a sentence that has none fails.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -22,6 +23,7 @@ from runs.models import Call, Question, Run, RunState, StepState
 from tests import factories
 from tests.deploys import flows as deploys
 from tests.latency import flows
+from tests.limits import setting
 from tests.runs.flows import CASHBOX
 from tests.screens import patterns
 from tests.verify import flows as verify
@@ -36,6 +38,14 @@ def a_task() -> Escalation:
     return factories.escalation_of(factories.advanced(factories.started(patterns.FAN_ASKS.name, ask=(1,))))
 
 
+def a_cap() -> Escalation:
+    """A run that may not make another turn."""
+    admin = factories.person(f"ines-{uuid.uuid4().hex}", "admin")
+    run = factories.started("paying", amount=50)
+    setting.made(admin, scope_kind="run", scope=str(run.pk), value="1")
+    return factories.escalation_of(factories.advanced(run))
+
+
 def undecided() -> Escalation:
     """Nobody can say what comes next of the run."""
     return factories.escalation_of(factories.advanced(factories.started(flows.UNDECIDED.name)))
@@ -48,6 +58,7 @@ MADE: dict[str, Callable[[], Escalation]] = {
     "error": factories.unforeseen_error,
     "error of a task": a_task,
     "claims": verify.doubted,
+    "limit": a_cap,
     "missing": deploys.without_its_version,
     "error of the run itself": undecided,
 }

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from runs.models import Attempt, Call, Event, Run, Step
+from runs.models import Account, Attempt, Call, Event, Run, Step, TopUp
 from runs.shown import history, limited
 from tests import factories
 from tests.latency import speaking
@@ -88,15 +88,14 @@ def test_a_run_that_waits_for_a_rate_says_until_when_and_why_at_its_head_and_in_
     step = run.steps.order_by("seq").last()
     assert step is not None
     until = timezone.now() + timedelta(minutes=3)
-    Run.objects.filter(pk=run.pk).update(finished_at=None)
     speaking.waits(run, step, until)
     for where in (f"/runs/{run.pk}", f"/runs/{run.pk}/moving", "/runs/", "/runs/list"):
         text = read(operator.get(where)).text
         assert f"waits for a rate until {until:%H:%M:%S}" in text, where
-    assert (
-        "60 of 60 requests a minute are used by team Testers. It goes on by itself."
-        in page(operator, run).text
-    )
+    assert "60 of 60 requests a minute are used by team Testers." in page(operator, run).text
+    speaking.looks_again(run, step)
+    assert "waits for a rate until" in read(operator.get("/runs/")).text
+    assert "Waits for a rate until" in page(operator, run).text
     speaking.goes_on(run, step)
     for where in (f"/runs/{run.pk}", "/runs/"):
         assert "waits for a rate until" not in read(operator.get(where)).text
@@ -106,7 +105,6 @@ def test_a_run_that_waits_for_a_rate_says_until_when_and_why_at_its_head_and_in_
 def test_another_steps_event_does_not_end_a_wait(operator: Client) -> None:
     run, step = paid()
     other = run.steps.get(node="draft")
-    Run.objects.filter(pk=run.pk).update(finished_at=None)
     speaking.waits(run, step, timezone.now() + timedelta(minutes=3))
     speaking.goes_on(run, other)
     speaking.told(run, step, mode="observe")
@@ -199,9 +197,10 @@ def test_a_step_slower_than_its_limit_is_marked_and_a_wait_is_none_of_it(
     assert any(
         "slower than 20 s (the organisation, enforce)" in given.get("title", "") for _, given in slow.tags
     )
-    speaking.waits(run, None, None)
+    speaking.waits(run, step, timezone.now())
     assert "slow" in page(operator, run).classes()
-    Event.objects.filter(run=run, kind="waits").update(step=step.pk, at=began)
+    Event.objects.filter(run=run, kind="waits").update(at=began)
+    Call.objects.filter(step=step).update(permitted_at=began, finished_at=began)
     assert "slow" not in page(operator, run).classes()
 
 
@@ -232,3 +231,38 @@ def test_a_redrawn_run_brings_its_head_bounds_and_figures_with_it(operator: Clie
         assert redrawn.ids().count(part) == whole.ids().count(part) == 1
     assert "No time has passed yet." not in whole.text
     assert "our own overhead" in whole.text
+
+
+def test_a_run_that_the_engine_lets_wait_for_a_rate_says_so_and_goes_on(operator: Client, ines: User) -> None:
+    number = setting.made(ines, what="requests/minute", scope_kind="organisation", scope="", value="1")
+    run = factories.advanced(factories.started("paying", amount=50))
+    assert run.state == "sleeping"
+    shown = page(operator, run)
+    assert "waits for a rate until" in shown.text
+    assert "requests a minute of the organisation: 1 of 1 are used" in shown.text
+    assert f"/limits/{number}#limit" in shown.links()
+    drawn = limited.limited(history.history(run), timezone.now()).chain
+    assert "waiting for guards" in {part.words for part in drawn.causes}
+
+
+def test_a_cap_that_is_reached_is_the_guards_own_figure(operator: Client, ines: User) -> None:
+    setting.made(ines, scope="paying", value="1")
+    run = factories.advanced(factories.started("paying", amount=50))
+    assert run.state == "waiting"
+    assert "Turns 1 of 1 reached" in page(operator, run).text
+    account = Account.objects.get(run_id=run.pk, kind="turns")
+    TopUp.objects.create(account=account, amount=2, made_by="Ines", reason="once more")
+    assert "Turns 1 of 3" in page(operator, run).text
+    assert "2 topped up" in page(operator, run).text
+
+
+def test_a_budget_of_many_runs_is_shown_with_them_when_it_is_near(operator: Client, ines: User) -> None:
+    setting.made(ines, what="tokens/day", scope_kind="organisation", scope="", value="100000")
+    run = factories.advanced(factories.started("paying", amount=50))
+    account = Account.objects.get(run_id=0, kind="tokens")
+    assert account.spent + account.reserved > 0
+    assert "1 more covers it" in page(operator, run).text
+    Account.objects.filter(pk=account.pk).update(spent=90_000, reserved=0)
+    text = page(operator, run).text
+    assert "Tokens a day 90,000 of 100,000 near" in text
+    assert "more covers it" not in text
