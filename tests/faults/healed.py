@@ -50,10 +50,11 @@ def _three_more(living: Sequence[Process], broker: Broker, seconds: float) -> No
         return not missing
 
     until(done, f"{', '.join(one.name for one in living)} did {OPERATIONS} things more", seconds)
+    until(lambda: not due().exists(), "what was asked of them is done", seconds)  # a fourth may be under way
     for one in living:
-        last = Attempt.objects.filter(worker=one.worker).order_by("-pk").values_list("state", flat=True)
-        assert set(last[:OPERATIONS]) == {"done"}, f"{one.name}: {list(last[:OPERATIONS])}"
-    until(lambda: not due().exists(), "what was asked of them is done", seconds)
+        attempts = Attempt.objects.filter(worker=one.worker).order_by("-pk")
+        last = list(attempts.values_list("state", flat=True)[:OPERATIONS])
+        assert set(last) == {"done"}, f"{one.name}: {last}"
 
 
 def _did(process: Process, since: int) -> int:

@@ -73,7 +73,8 @@ def test_a_killed_worker_is_made_good_at_once_by_a_neighbour(fleet: Fleet, broke
 
 
 def test_a_killed_worker_of_the_console_is_back_with_its_runs_in_seconds(whole_console: Console) -> None:
-    """The worker that is started in its place frees what it had."""
+    """The worker that is started in its place frees what it had. In the soak each dies within half a minute of its
+    start, so that the supervisor waits 10 s before it starts the next one."""
     console, took = whole_console, []
     for number in range(counts.of(fast=1, soak=30)):
         run_id = console.start("load_long", 700_000 + number, ms=4000)
