@@ -29,7 +29,7 @@ from runs import registry
 from runs.canonical import plain
 from runs.engine import limits as in_force
 from runs.engine.record import now
-from runs.limits import written
+from runs.limits import fixed, written
 from runs.limits.increasing import Increase
 from runs.limits.kinds import LimitScope, Mode
 from runs.limits.names import names_of
@@ -89,6 +89,7 @@ def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "", unreh
     moment = now()
     row = _read(lambda: written.new_limit(plain(dict(given)), at=moment))
     must_exist(row)
+    _must_not_replace(row)
     _must_be_alone(row)
     saw: dict[str, Any] = {}
     if row.mode is Mode.ENFORCE:
@@ -351,6 +352,22 @@ def _must_be_alone(row: Row) -> None:
             raise IllegalMove(
                 f"There is such a limit: {limit} (number {limit.line}, set by {limit.set_by}). Change that one."
             )
+
+
+def _must_not_replace(row: Row) -> None:
+    """What is built into a guard gives way to a row that only tells: that allows more, so it is a change of a limit
+    that is enforced, with everything that such a change asks for. Raises Invalid."""
+    built_in = any((one.kind, one.window) == (row.kind, row.window) for one in fixed.built_in())
+    if built_in and row.mode is not Mode.ENFORCE:
+        raise Invalid(
+            [
+                (
+                    "mode",
+                    f"Set {row.what} to enforce first, then change that limit's mode: to be told instead allows more "
+                    "than what is built in, so it asks for a reason and another admin.",
+                )
+            ]
+        )
 
 
 def must_exist(row: Row) -> None:

@@ -94,7 +94,7 @@ class Choices:
 def fixed_rows() -> tuple[Row, ...]:
     """The bounds of the newest version of every workflow, and of the settings. No query."""
     bounds = fixed.of_workflows(registry.all_newest())
-    return (*bounds, fixed.intake(int(settings.RUNS_INTAKE_LIMIT)))
+    return (*bounds, *fixed.built_in(), fixed.intake(int(settings.RUNS_INTAKE_LIMIT)))
 
 
 def table(limits: Iterable[Limit], proposals: Iterable[LimitProposal], wanted: Wanted) -> Table:

@@ -123,6 +123,8 @@ class _Definition:
         yield f"{where}: model", [agent.model, dict(agent.parameters)]
         yield f"{where}: prompt", [agent.prompt_version, agent.prompt]
         yield f"{where}: turns", agent.max_turns
+        if agent.when_full is not None:
+            yield f"{where}: when it is full", self._stand_in("Compact", agent.when_full.by)
         for tool in agent.tools:
             yield f"{where}, tool {tool.name}", self._tool(tool)
         for delegate in agent.delegates:
@@ -151,11 +153,14 @@ class _Definition:
             case Another(agent=agent):
                 return ["Another", agent.name]
             case RepairStep(by=by) | Verify(by=by):
-                code = None if isinstance(by, Agent) else self._code(by, far=False)
-                return [type(link).__name__, by.name if isinstance(by, Agent) else _called(by), code]
+                return self._stand_in(type(link).__name__, by)
             case _:
                 values = [getattr(link, one.name) for one in fields(link) if one.name != "then"]
                 return [type(link).__name__, *values]
+
+    def _stand_in(self, kind: str, by: Any) -> list[Any]:
+        code = None if isinstance(by, Agent) else self._code(by, far=False)
+        return [kind, by.name if isinstance(by, Agent) else _called(by), code]
 
 
 def _agents(node: Node) -> Iterator[Agent]:

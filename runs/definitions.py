@@ -41,6 +41,7 @@ from runs.policies import (
 )
 from runs.recorded.pattern import Recorded
 from runs.starts_by import Start
+from runs.untrusted import Untrusted
 
 __all__ = [
     "END",
@@ -51,6 +52,7 @@ __all__ = [
     "Check",
     "Claim",
     "Claims",
+    "Compact",
     "Delegate",
     "Edge",
     "Effect",
@@ -81,6 +83,7 @@ __all__ = [
     "ToVerify",
     "Tool",
     "Trail",
+    "Untrusted",
     "Verdict",
     "Verdicts",
     "Verifies",
@@ -211,8 +214,21 @@ class Delegate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compact:
+    """When a conversation would be longer than its limit, `by` says it again in fewer words, and the agent goes on.
+
+    `by` is an agent without tools, asked as one (a call of its own on record), or a function; either gets a
+    `runs.plans.Conversation` and gives a `runs.plans.Summary`. What the agent was given first is always kept. Where
+    that is not short enough a person is asked.
+    """
+
+    by: Agent | Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
-    """A role behind the model door. `model` is "provider/model"; `simulated/...` is the stand-in."""
+    """A role behind the model door. `model` is "provider/model"; `simulated/...` is the stand-in. `when_full` says what
+    follows when its conversation would cross a limit of context tokens; None: a person is asked."""
 
     name: str
     model: str
@@ -222,6 +238,7 @@ class Agent:
     delegates: tuple[Delegate, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     max_turns: int = 8
+    when_full: Compact | None = None
 
     @property
     def simulated(self) -> bool:
@@ -230,7 +247,10 @@ class Agent:
     @property
     def with_delegates(self) -> tuple[Agent, ...]:
         """This agent, and everybody it may ask, directly or through others."""
-        return (self, *(one for delegate in self.delegates for one in delegate.agent.with_delegates))
+        asked = [delegate.agent for delegate in self.delegates]
+        if self.when_full is not None and isinstance(self.when_full.by, Agent):
+            asked.append(self.when_full.by)
+        return (self, *(one for agent in asked for one in agent.with_delegates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

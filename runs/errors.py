@@ -20,17 +20,21 @@ class ErrorClass(enum.StrEnum):
 
 
 class StepError(Exception):
-    """An error whose class is known. `where` is the path of the wrong value, if there is one."""
+    """An error whose class is known. `where` is the path of the wrong value, if there is one. `ask`: nothing
+    more is tried, a person comes (or the end, where the error policy ends with it)."""
 
     error_class = ErrorClass.UNFORESEEN
     usage: object = None  # what a useless reply used all the same, if it said so (runs.agents.door.Usage)
     unbilled = False  # whether it is certain that nothing was used: it never left, or was refused as a whole
 
-    def __init__(self, message: str, *, where: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, where: str = "", retry_after: float | None = None, ask: bool = False
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.where = where
         self.retry_after = retry_after  # seconds, as the other side asked (Retry-After)
+        self.ask = ask
 
 
 class RecoverableError(StepError):

@@ -48,6 +48,32 @@ class Results(BaseModel):
     results: tuple[TaskResult, ...]
 
 
+class Said(BaseModel):
+    """One entry of a conversation: `role` is user, assistant or tool, `calls` are the tools that it asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    role: str
+    text: str
+    calls: tuple[str, ...] = ()
+
+
+class Conversation(BaseModel):
+    """What is to be said in fewer words: what `agent` was given, and everything since. `tokens`: what is allowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    agent: str
+    given: str
+    said: tuple[Said, ...]
+    tokens: int
+
+
+class Summary(BaseModel):
+    """The same in fewer words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    text: str = Field(min_length=1)
+
+
 class RefusedOutput(BaseModel):
     """What a repair step or a verifier is given. `output` is None when there was none, only an error."""
 

@@ -37,6 +37,7 @@ class Failure:
     message: str
     where: str = ""
     retry_after: float | None = None  # seconds
+    ask: bool = False  # nothing more is tried: a person comes, or the end where the policy ends with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def judge(policy: ErrorPolicy, failure: Failure, *, tries: int, budget_left: int
     run may still spend, `jitter` is a number in [0, 1).
     """
     rule, spent = _link(_rule(policy, failure.error_class), tries)
-    if budget_left <= 0:
+    if failure.ask or budget_left <= 0:
         rule = _end_of(rule)
     match rule:
         case Retry():

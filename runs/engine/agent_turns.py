@@ -6,9 +6,10 @@ with what was stored when it parked. A delegate's loop runs inside its asker's, 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,11 +18,17 @@ from runs import bodies
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Delegate, Tool
-from runs.engine import contracts, models_asked, tools_called
+from runs.engine import bounds, contracts, models_asked, tools_called
+from runs.engine.again import Again
 from runs.engine.claimed import Claimed
+from runs.engine.found import Found, because, tell
+from runs.engine.fullness import Counted, Fullness, is_summary
 from runs.engine.outcomes import Asked, Outcome, Output, Park, failed
 from runs.engine.runtime import Flight
-from runs.errors import ReasoningError, StepError
+from runs.engine.watched import Watched
+from runs.errors import ContractBroken, ReasoningError, RecoverableError, StepError
+from runs.guards.findings import Guard
+from runs.limits.rows import Row
 
 DEEPEST_DELEGATION = 3  # an agent that asks an agent that asks an agent
 MOST_DELEGATED = 64  # turns of all delegates in one attempt together: turns inside turns multiply
@@ -43,14 +50,17 @@ class _Blamed(Exception):
 
 def perform(claimed: Claimed, flight: Flight, agent: Agent, given: BaseModel) -> Outcome:
     """How an agent's attempt ended. Raises what no policy blames on a reply."""
-    attempt = _Attempt(claimed=claimed, flight=flight, given=given, parked=_parked(claimed))
+    watched = Watched(claimed=claimed, agent=agent)
+    attempt = _Attempt(claimed=claimed, flight=flight, given=given, parked=_parked(claimed), watched=watched)
     model = claimed.stand_in.model or agent.model
     turns = _Turns(attempt=attempt, agent=agent, model=model, gives=claimed.node.gives)
     turns.messages.append(Message(role="user", text=canonical(given)))
     if claimed.attempt.note:
         turns.messages.append(Message(role="user", text=claimed.attempt.note))
     try:
-        return Output(value=turns.answer(lambda value: contracts.accepted(claimed, value)))
+        value = turns.answer(lambda value: contracts.accepted(claimed, value))
+        watched.done(given, value)
+        return Output(value=value)
     except Park as park:
         return Asked(asking=park.asking, history=attempt.history())
     except _Blamed as blamed:
@@ -104,10 +114,45 @@ class _Attempt:
     flight: Flight
     given: BaseModel
     parked: list[Any]
+    watched: Watched
     asked: Counter[str] = field(default_factory=Counter)
     called: Counter[str] = field(default_factory=Counter)
     speaking: list[_Turns] = field(default_factory=list)
     delegated: int = 0
+    again: Again = field(init=False)
+    full: Fullness = field(init=False)
+    slowest: Row | None = field(init=False)  # how long this may take in one go, if people limit it
+
+    def __post_init__(self) -> None:
+        claimed, watched = self.claimed, self.watched
+        self.again = Again(claimed=claimed)
+        self.full = Fullness(
+            claimed=claimed, flight=self.flight, book=watched.book, at=watched.at, asked=self.asked
+        )
+        self.slowest = bounds.step_latency(
+            watched.book, claimed.run, claimed.workflow, watched.agent.name, watched.at
+        )
+
+    def left(self) -> float:
+        """Seconds that the next call may take. Raises RecoverableError when the step has had its time."""
+        left = self.claimed.left()
+        if self.slowest is None:
+            return left
+        worked = time.monotonic() - self.claimed.began
+        if worked * 1000 < self.slowest.value:
+            return min(left, self.slowest.value / 1000 - worked)
+        says = f"{self.claimed.step.node} has taken {worked:.0f} s: {because(self.slowest)}."
+        tell(
+            self.claimed,
+            Found(
+                guard="step_latency",
+                scope=f"agent {self.watched.agent.name}",
+                says=says,
+                row=self.slowest,
+                value=round(worked * 1000),
+            ),
+        )
+        raise RecoverableError(says)
 
     def count_turn(self) -> None:
         """Raise ReasoningError when agents only keep asking each other."""
@@ -126,6 +171,8 @@ class _Attempt:
 
     def compare(self, messages: list[Message]) -> None:
         """Raise ConversationChanged when the rebuilt conversation leaves the parked one."""
+        if any(map(is_summary, self.parked)) and not any(is_summary(asdict(one)) for one in messages):
+            return  # it was longer then, and is said in fewer words soon
         for place, (old, new) in enumerate(zip(self.parked, messages, strict=False)):
             if old != plain(asdict(new)):
                 raise ConversationChanged(
@@ -143,6 +190,7 @@ class _Turns:
     model: str
     gives: type[BaseModel]
     messages: list[Message] = field(default_factory=list)
+    counted: Counted = field(default_factory=Counted)
 
     def answer(self, accepted: Callable[[Any], BaseModel]) -> BaseModel:
         """The agent's answer once `accepted` takes it. Raises Park, _Blamed, ReasoningError, and what a call raises."""
@@ -151,10 +199,13 @@ class _Turns:
             self.attempt.count_turn()
             if self.attempt.speaking[0] is self:
                 self.attempt.compare(self.messages)
+            request = self._sendable()
             reply, call = models_asked.ask(
-                self.attempt.claimed, self.attempt.flight, self._request(), self.attempt.asked
+                self.attempt.claimed, self.attempt.flight, request, self.attempt.asked
             )
+            self.counted.replied(request, reply.usage)
             try:
+                self.attempt.watched.answered(self.agent.name, reply.text)
                 if not reply.tool_calls:
                     output = accepted(reply.output)
                     self.attempt.speaking.pop()
@@ -162,7 +213,24 @@ class _Turns:
                 self._call_tools(reply)
             except StepError as error:
                 raise _Blamed(error, call.pk, reply) from error
-        raise ReasoningError(f"{self.agent.name} used its {self.agent.max_turns} turns without an answer")
+        raise self._used_up()
+
+    def _used_up(self) -> ReasoningError:
+        says = f"{self.agent.name} used its {self.agent.max_turns} turns without an answer"
+        most = self.agent.max_turns
+        scope = f"agent {self.agent.name}"
+        tell(
+            self.attempt.claimed,
+            Found(guard=Guard.TURNS, scope=scope, says=f"{says}.", cap=most, value=most),
+        )
+        return ReasoningError(says)
+
+    def _sendable(self) -> ModelRequest:
+        """The next request, once the guards that acquire nothing let it pass."""
+        shared, request = self.attempt, self._request()
+        shared.again.model(request)
+        request = shared.full.fitting(self.agent, request, self.counted, self._request, self.messages)
+        return replace(request, seconds_left=shared.left())
 
     def _request(self) -> ModelRequest:
         agent = self.agent
@@ -189,7 +257,8 @@ class _Turns:
         if isinstance(one, Delegate):
             return self._delegate(one, asked)
         shared = self.attempt
-        return tools_called.call(shared.claimed, one, asked, shared.given, words, shared.called)
+        watch = tools_called.Guards(agent=self.agent.name, watched=shared.watched, again=shared.again)
+        return tools_called.call(shared.claimed, one, asked, shared.given, words, shared.called, watch)
 
     def _offered(self) -> list[Tool | Delegate]:
         return [*self.agent.tools, *self.agent.delegates]
@@ -198,6 +267,8 @@ class _Turns:
         for one in self._offered():
             if one.name == name:
                 return one
+        names = [one.name for one in self._offered()]
+        self.attempt.watched.unknown(self.agent.name, name, names)
         raise ReasoningError(
             f"{self.agent.name} asked for a tool that it does not have: {name[:80]!r}", where="tool"
         )
@@ -206,7 +277,14 @@ class _Turns:
         """Another agent's answer to this one's question. Its tools pass the same gates."""
         if len(self.attempt.speaking) >= DEEPEST_DELEGATION:
             raise ReasoningError(f"{self.agent.name} delegates deeper than {DEEPEST_DELEGATION} agents")
-        given = contracts.as_contract(delegate.takes, asked.arguments, what=f"arguments of {delegate.name}")
+        watched = self.attempt.watched
+        try:
+            given = contracts.as_contract(
+                delegate.takes, asked.arguments, what=f"arguments of {delegate.name}"
+            )
+        except ContractBroken as error:
+            watched.breaks(delegate.name, error)
+            raise
         turns = _Turns(
             attempt=self.attempt, agent=delegate.agent, model=delegate.agent.model, gives=delegate.gives
         )
@@ -214,6 +292,7 @@ class _Turns:
         what = f"answer of {delegate.agent.name}"
         answer = turns.answer(lambda value: contracts.as_contract(delegate.gives, value, what=what))
         kept: Mapping[str, Any] = plain(answer)
+        watched.returned(self.agent.name, delegate.name, plain(given), canonical(kept), reads=False)
         return kept
 
 

@@ -12,7 +12,7 @@ from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 from runs import bodies, registry, routing
 from runs.canonical import told
 from runs.definitions import Agent, Orchestrated, Pipeline, Supervised, Workflow
-from runs.engine import askings, contracts, holds, planned, questions, versions
+from runs.engine import askings, bounds, contracts, holds, planned, questions, versions
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
     Closing,
@@ -26,10 +26,12 @@ from runs.engine.endings import (
     rest,
     settle_step,
 )
+from runs.engine.found import GUARD, Found, because
 from runs.engine.past import past
 from runs.engine.record import event, move_attempt, move_run, move_step, now
 from runs.engine.runtime import current
 from runs.errors import ContractBroken
+from runs.limits.rows import Row
 from runs.models import (
     Attempt,
     AttemptState,
@@ -65,9 +67,22 @@ def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step
     run.lease_owner, run.lease_until = worker, moment + holds.lease()
     move_run(run, RunState.RUNNING)
     run.due_at = run.lease_until
-    if run.deadline_at <= moment:
-        return end_run(closing, RunState.FAILED, "The run's deadline has passed.", moment)
-    return _Choice(closing=closing, workflow=workflow, worker=worker, moment=moment).made(settled)
+    deadline, limit = bounds.deadline(run, workflow, moment)
+    if deadline <= moment:
+        return end_run(closing, RunState.FAILED, _too_late(run, deadline, limit, moment), moment)
+    return _Choice(closing=closing, workflow=workflow, worker=worker, moment=moment, deadline=deadline).made(
+        settled
+    )
+
+
+def _too_late(run: Run, deadline: datetime, limit: Row | None, moment: datetime) -> str:
+    if limit is None:
+        return "The run's deadline has passed."
+    says = f"The run's time is up: {because(limit)}."
+    value = limit.value + round((moment - deadline).total_seconds() * 1000)
+    found = Found(guard="wall_time", scope=f"workflow {run.workflow}", says=says, row=limit, value=value)
+    event(run, GUARD, **found.data)
+    return says
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,6 +93,7 @@ class _Choice:
     workflow: Workflow
     worker: str
     moment: datetime
+    deadline: datetime
     claims: list[Claimed] = field(default_factory=list)
     past: tuple[routing.Visited, ...] | None = None  # every step, once it was looked at
     performed: dict[int, int] | None = None  # see `_beside`; not known before somebody asked
@@ -240,7 +256,7 @@ class _Choice:
                 attempt=attempt,
                 fence=self.run.fence,
                 worker=self.worker,
-                seconds_left=(self.run.deadline_at - self.moment).total_seconds(),
+                seconds_left=(self.deadline - self.moment).total_seconds(),
                 stand_in=stand_in_,
                 past=() if isinstance(self.workflow.pattern, Pipeline) else self.past,
             )

@@ -9,9 +9,27 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies, routing
 from runs.canonical import SPARE, canonical, told
 from runs.definitions import Plan, Supervised, Workflow
+from runs.engine import bounds
 from runs.engine.claimed import Claimed
+from runs.engine.found import Found, because, tell
+from runs.engine.record import now
 from runs.errors import ContractBroken, broken
+from runs.limits.kinds import LimitKind
+from runs.limits.rows import Row
 from runs.models import Step
+
+
+class PlanTooLarge(ContractBroken):
+    """A plan keeps to its definition and not to the limits that people have set beside it; `found` says to which."""
+
+    def __init__(self, error: ContractBroken, rows: tuple[Row, ...], tasks: int, depth: int) -> None:
+        wide = error.where == "tasks"
+        kind = LimitKind.FAN_OUT_WIDTH if wide else LimitKind.FAN_OUT_DEPTH
+        row = next((one for one in rows if one.kind is kind), rows[0])
+        says = f"{error.message}: {because(row)}"
+        super().__init__(says, where=error.where)
+        value = tasks if wide else depth + 1
+        self.found = Found(guard=kind.value, scope=row.scope_words, says=f"{says}.", row=row, value=value)
 
 
 def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = False) -> BaseModel:
@@ -27,8 +45,17 @@ def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = Fal
 
 def check_bounds(workflow: Workflow, step: Step, output: BaseModel) -> None:
     """Whether a plan keeps to the bounds of its pattern, whoever made it. Raises ContractBroken."""
-    if isinstance(output, Plan) and isinstance(workflow.pattern, Supervised):
-        routing.check_plan(workflow.pattern, output, _depth(step))
+    if not isinstance(output, Plan) or not isinstance(workflow.pattern, Supervised):
+        return
+    depth = _depth(step)
+    routing.check_plan(workflow.pattern, output, depth)
+    bound, rows = bounds.of_plans(step.run, workflow, workflow.pattern, now())
+    if not rows:
+        return
+    try:
+        routing.check_plan(bound, output, depth)
+    except ContractBroken as error:
+        raise PlanTooLarge(error, rows, len(output.tasks), depth) from error
 
 
 def accepted(claimed: Claimed, value: Any) -> BaseModel:
@@ -36,7 +63,11 @@ def accepted(claimed: Claimed, value: Any) -> BaseModel:
 
     Raises ContractBroken, and the step error that `accept` raised.
     """
-    output = checked(claimed.workflow, claimed.step, value)
+    try:
+        output = checked(claimed.workflow, claimed.step, value)
+    except PlanTooLarge as error:
+        tell(claimed, error.found)
+        raise
     check_accept(claimed.workflow, claimed.step, output)
     return output
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from runs import bodies
 from runs.definitions import Agent, Rest, Supervised, Workflow
-from runs.engine import failpoints, holds, lanes
+from runs.engine import bounds, failpoints, holds, lanes
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
@@ -33,6 +33,8 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
     """
     pattern = claimed.workflow.pattern
     if not isinstance(outcome, Output) or not isinstance(pattern, Supervised) or current().leaving:
+        return None
+    if bounds.walled():
         return None
     if claimed.step.parent_id is None or claimed.node.plans:
         return None  # it says what comes next

@@ -116,6 +116,7 @@ def failed(
         message=told(error),
         where=cut(getattr(error, "where", ""))[:LONGEST_PLACE],
         retry_after=_seconds(getattr(error, "retry_after", None)),
+        ask=getattr(error, "ask", False) is True,
     )
     return Failed(failure=failure, blamed=blamed, rejected=rejected, words=words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies
 from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
-from runs.engine import agent_turns, child, contracts, played, verifying
+from runs.engine import agent_turns, bounds, child, contracts, limits, played, verifying
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import (
     Asked,
@@ -25,6 +26,7 @@ from runs.engine.outcomes import (
     Refused,
     failed,
 )
+from runs.engine.record import now
 from runs.engine.runtime import Flight
 from runs.errors import StepError, broken
 from runs.recorded.items import Item
@@ -87,9 +89,16 @@ def _performed(claimed: Claimed, flight: Flight, given: BaseModel) -> Outcome:
     if isinstance(given, Item):
         return _checked(claimed, played.play(claimed, flight, given))
     if claimed.node.isolated and not claimed.stand_in.refused:
-        seconds = min(claimed.node.seconds, claimed.left())
+        seconds = min(claimed.node.seconds, claimed.left(), _allowed(claimed))
         return _checked(claimed, child.perform(work, given, flight, seconds))
     return _checked(claimed, work(given))
+
+
+def _allowed(claimed: Claimed) -> float:
+    """Seconds that people let a step take in one go."""
+    row = bounds.step_latency(limits.current(), claimed.run, claimed.workflow, "", now())
+    connection.close()
+    return row.value / 1000 if row else math.inf
 
 
 def _checked(claimed: Claimed, value: Any) -> Outcome:

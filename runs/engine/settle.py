@@ -16,7 +16,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from runs import bodies
 from runs.canonical import plain
 from runs.definitions import Check
-from runs.engine import breakers, failpoints, fanned, gate, questions, straight, waits
+from runs.engine import bounds, breakers, failpoints, fanned, gate, questions, straight, waits
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
@@ -32,9 +32,11 @@ from runs.engine.endings import (
     settle_step,
     sleep,
 )
+from runs.engine.found import GUARD, Found, because
 from runs.engine.outcomes import Asked, Cut, Failed, Later, Lost, Outcome, Output
 from runs.engine.record import announce_run, event, lock_run, move_attempt, now
 from runs.errors import ErrorClass
+from runs.limits.rows import Row
 from runs.models import Attempt, AttemptState, Call, QuestionKind, QuestionState, Run, Step, StepState
 from runs.models.step import SETTLED_STEPS
 from runs.verdicts import Escalate, Stop, TryAgain, judge
@@ -185,13 +187,16 @@ class _Settlement:
             error=failure.message[:500],
             where=failure.where,
         )
+        left, limit = bounds.retries_left(self.run, self.claimed.workflow, self.moment)
         verdict = judge(
             self.claimed.node.errors,
             failure,
             tries=tries,
-            budget_left=self.claimed.workflow.retry_budget - self.run.retries,
+            budget_left=left,
             jitter=random.random(),
         )
+        if limit is not None and left <= 0 and not failure.ask:
+            self._out_of_retries(step, limit)
         match verdict:
             case TryAgain():
                 self._again(step, attempt, verdict)
@@ -199,6 +204,17 @@ class _Settlement:
                 ask_at(self.closing, step, _asking(self.run, step, failed, verdict))
             case Stop(reason=reason):
                 end_step(self.closing, step, StepState.FAILED, reason, self.moment)
+
+    def _out_of_retries(self, step: Step, limit: Row) -> None:
+        says = f"No retry is left: the run has made {self.run.retries} of {because(limit)}."
+        found = Found(
+            guard="retries",
+            scope=f"workflow {self.run.workflow}",
+            says=says,
+            row=limit,
+            value=self.run.retries,
+        )
+        event(self.run, GUARD, step=step, **found.data)
 
     def _again(self, step: Step, attempt: Attempt, verdict: TryAgain) -> None:
         """Another attempt after a while. Without a new note the next is told what this one was told; somebody

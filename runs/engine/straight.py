@@ -16,7 +16,7 @@ from django.db import DatabaseError
 
 from runs import bodies, registry, routing
 from runs.definitions import Agent, Node, Orchestrated, Pipeline, Workflow
-from runs.engine import failpoints, holds, lanes
+from runs.engine import bounds, failpoints, holds, lanes
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
@@ -47,7 +47,7 @@ def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
     *values, content = fresh
     run = RUN.next_of(iter(values))
     workflow = registry.workflow(run.workflow, run.version, run.definition)
-    if workflow is None or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
+    if workflow is None or bounds.walled() or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
         return None
     visit = _only(routing.route(workflow, None, ()))
     if visit is None:
@@ -68,7 +68,7 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
 
     Raises OperationalError or InterfaceError when the database cannot be reached: nobody knows whether it is recorded.
     """
-    if not isinstance(outcome, Output) or claimed.past is None or current().leaving:
+    if not isinstance(outcome, Output) or claimed.past is None or current().leaving or bounds.walled():
         return None
     output = bodies.of(outcome.value)
     visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=json.loads(output.content))

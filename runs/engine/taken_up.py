@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from runs import registry
 from runs.definitions import Agent, Orchestrated, Pipeline, Workflow
-from runs.engine import holds, lanes
+from runs.engine import bounds, holds, lanes
 from runs.engine.claimed import Claimed
 from runs.engine.record import tell_run
 from runs.engine.rows import Rows
@@ -72,7 +72,7 @@ def take_up(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
 
     Raises OperationalError or InterfaceError when the database cannot be reached.
     """
-    if current().leaving:
+    if current().leaving or bounds.walled():
         return None
     row = lanes.row(_WAITED, [run_id])
     if row is None:

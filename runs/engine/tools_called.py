@@ -22,13 +22,15 @@ from runs.agents.door import ToolCall
 from runs.canonical import SPARE, canonical, plain, tame, told
 from runs.definitions import Approval, Tool
 from runs.engine import answers, askings, failpoints, gate, looking, permits
+from runs.engine.again import Again
 from runs.engine.claimed import Claimed
 from runs.engine.looking import DidNot, Happened, NotSure
 from runs.engine.outcomes import Park, Refused
 from runs.engine.questions import Asking
 from runs.engine.record import now
 from runs.engine.wanted import Result, Wanted
-from runs.errors import DataError, ErrorClass, RecoverableError, broken, classify
+from runs.engine.watched import Watched, both
+from runs.errors import DataError, ErrorClass, RecoverableError, StepError, broken, classify
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
 
 LOOKED = "it did not happen, says the tool's own look"
@@ -60,23 +62,64 @@ class Action:
         return permits.approved_digest(self.tool.name, plain(self.arguments))
 
 
-def call(
-    claimed: Claimed, tool: Tool, asked: ToolCall, step_input: Any, words: str, seen: Counter[str]
-) -> Mapping[str, Any]:
-    """What the agent gets back for one tool call it asked for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """What watches an agent's tool calls: the guards that acquire nothing."""
 
-    Raises ContractBroken for arguments that do not meet the tool's contract, Park when a person must answer
-    first, Refused when a control or a lost fence forbids it, and what the tool raised.
+    agent: str
+    watched: Watched
+    again: Again
+
+    def checked(self, tool: Tool, raw: Mapping[str, Any]) -> BaseModel:
+        """The arguments as the tool's contract, taken as they are. Raises ContractBroken, and the run is told."""
+        try:
+            arguments = check_arguments(tool, raw)
+            self.watched.strictly(tool, plain(raw))
+        except DataError as error:
+            self.watched.breaks(tool.name, error)
+            raise
+        return arguments
+
+
+def call(
+    claimed: Claimed,
+    tool: Tool,
+    asked: ToolCall,
+    step_input: Any,
+    words: str,
+    seen: Counter[str],
+    guards: Guards | None = None,
+) -> Mapping[str, Any]:
+    """What the agent gets back for one tool call it asked for. Without `guards` nobody watches: a recording is played.
+
+    Raises ContractBroken for arguments that do not meet the tool's contract, ReasoningError for an agent that goes
+    round, Park when a person must answer first, Refused when a control or a lost fence forbids it, and what the tool
+    raised.
     """
-    arguments = check_arguments(tool, asked.arguments)
+    arguments = guards.checked(tool, asked.arguments) if guards else check_arguments(tool, asked.arguments)
     action = Action(tool=tool, arguments=arguments, key=_key(claimed, tool, arguments, seen))
+    if guards is None:
+        return _called(claimed, action, step_input, words, None)
+    try:
+        answer = _called(claimed, action, step_input, words, guards)
+    except StepError as error:
+        guards.watched.rejected(tool, error)
+        raise
+    guards.watched.returned(guards.agent, tool.name, plain(arguments), canonical(answer))
+    return answer
+
+
+def _called(
+    claimed: Claimed, action: Action, step_input: Any, words: str, guards: Guards | None
+) -> Mapping[str, Any]:
+    tool = action.tool
     known = permits.recorded(claimed, action.key)
     if known and known.state in (CallState.DONE, CallState.REFUSED) and known.response:
         return _marked(action, known, bodies.load(known.response))
     _in_time(claimed)
     if known and tool.acts and known.state in (CallState.PERMITTED, CallState.UNKNOWN):
         return _marked(action, known, _after_doubt(claimed, action, known, words))
-    return _decide(claimed, action, step_input, words)
+    return _decide(claimed, action, step_input, words, guards)
 
 
 def _in_time(claimed: Claimed) -> None:
@@ -104,15 +147,31 @@ def _key(claimed: Claimed, tool: Tool, arguments: BaseModel, seen: Counter[str])
     return f"run-{claimed.run.pk}-step-{claimed.step.seq}-{mark}-{seen[mark]}"
 
 
-def _decide(claimed: Claimed, action: Action, step_input: Any, words: str) -> Mapping[str, Any]:
+def _decide(
+    claimed: Claimed, action: Action, step_input: Any, words: str, guards: Guards | None
+) -> Mapping[str, Any]:
+    """What is asked about it is asked before anything is acquired; an answer that is there holds for exactly this."""
     rule = action.tool.approval
     approval = rule(action.arguments, step_input) if action.tool.acts and rule else None
-    if approval is None:
-        return _perform(claimed, action)
-    question = _question(claimed, action, QuestionKind.APPROVAL)
+    may_be_answered = approval is not None or (action.tool.acts and claimed.attempt.history_id is not None)
+    question = _question(claimed, action, QuestionKind.APPROVAL) if may_be_answered else None
     if question is None:
+        approval = _guarded(action, approval, guards)
+    if approval is None and question is None:
+        return _perform(claimed, action)
+    if question is None:
+        assert approval is not None
         raise Park(_approval_asking(claimed, action, approval, words))
     return _obey(claimed, action, question)
+
+
+def _guarded(action: Action, approval: Approval | None, guards: Guards | None) -> Approval | None:
+    """What is to be asked, by the tool's own rule and by the guards. Raises ReasoningError for what is not sent."""
+    if guards is None:
+        return approval
+    guards.again.tool(action.tool.name, action.digest)
+    guards.watched.calls(guards.agent, action.tool, action.arguments)
+    return both(approval, guards.watched.tainted(guards.agent, action.tool, action.arguments, action.key))
 
 
 def _question(claimed: Claimed, action: Action, kind: QuestionKind) -> Question | None:

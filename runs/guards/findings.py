@@ -25,13 +25,18 @@ class Guard(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One guard, the step it is about, whom it binds, the figure it goes by, and a sentence for people."""
+    """One guard, the step it is about, whom it binds, the figure it goes by, and a sentence for people.
+
+    `of` names the limit it goes by (a field of `Limits`), `value` is what was counted; empty and None where nothing is.
+    """
 
     guard: Guard
     step: int
     scope: str
     figure: str
     says: str
+    of: str = ""
+    value: int | None = None
 
     @property
     def as_json(self) -> dict[str, str | int]:

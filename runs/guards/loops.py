@@ -38,6 +38,7 @@ class Loops:
 
     limits: Limits = field(default_factory=Limits)
     _calls: dict[int, int] = field(default_factory=dict)  # what was seen -> number of the call
+    _last: dict[int, int] = field(default_factory=dict)  # what was asked for -> what was seen last
     _number: int = 0
     _again: Counter[int] = field(default_factory=Counter)  # since the last new answer
     _texts: deque[_Text] = field(default_factory=lambda: deque(maxlen=MOST_TEXTS))
@@ -46,11 +47,32 @@ class Loops:
     _asked: deque[tuple[str, Words]] = field(default_factory=lambda: deque(maxlen=MOST_ASKED))
     _told: set[str] = field(default_factory=set)
 
+    def before(self, step: int, tool: str, args: Any) -> Finding | None:
+        """A call that is not made yet: whether it would be a loop if it gave the answer that it gave last.
+
+        For calls that change something: of one that only asks, the answer tells, which may be new this time.
+        """
+        seen = self._last.get(hash((tool, likeness.arguments(args))))
+        if seen is None:
+            return None
+        count = self._again[seen] + 1
+        if count + 1 < self.limits.repeats:
+            return None
+        return self._found(
+            step,
+            f"tool {tool}",
+            count + 1,
+            f"{tool} was called with the same arguments {count} times and gave the same answer, and nothing new came "
+            f"in between: it is not done for time {count + 1}.",
+        )
+
     def called(self, step: int, agent: str, tool: str, args: Any, answer: str) -> Finding | None:
         """A call that has its answer, or its error."""
         self._number += 1
         self._said_again.clear()  # whether a turn that calls goes round shows in its calls
-        seen = hash((tool, likeness.arguments(args), likeness.result(answer)))
+        asked = likeness.arguments(args)
+        seen = hash((tool, asked, likeness.result(answer)))
+        self._last[hash((tool, asked))] = seen
         before = self._calls.get(seen)
         self._calls[seen] = self._number
         if before is None:
@@ -77,6 +99,7 @@ class Loops:
                 "run",
                 stale,
                 f"The last {stale} calls brought nothing that was not known before.",
+                of="stale",
             )
         return None
 
@@ -137,12 +160,16 @@ class Loops:
             key=key,
         )
 
-    def _found(self, step: int, scope: str, count: int, says: str, key: str = ROUND) -> Finding | None:
+    def _found(
+        self, step: int, scope: str, count: int, says: str, key: str = ROUND, of: str = "repeats"
+    ) -> Finding | None:
         """Said once: of going round until something new comes, of an instruction for good."""
         if key in self._told:
             return None
         self._told.add(key)
-        return Finding(guard=Guard.LOOP, step=step, scope=scope, figure=f"{count} times", says=says)
+        return Finding(
+            guard=Guard.LOOP, step=step, scope=scope, figure=f"{count} times", says=says, of=of, value=count
+        )
 
 
 def _instruction(args: Mapping[str, Any]) -> tuple[str, Words]:

@@ -33,13 +33,15 @@ _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|(?<![\w])'((?:[^'\\]|\\.)*)'(?!\w)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """One value of one result. `text` is what it says, `plain` what is compared."""
+    """One value of one result. `text` is what it says, `plain` what is compared. `foreign`: whoever gave the result
+    says that others have written it, so it vouches for nothing, not even where it stands alone."""
 
     step: int
     source: str
     named: bool  # the person who set the goal had named what this result was asked for
     text: str
     plain: str
+    foreign: bool = False
 
     def at(self, value: str) -> Iterator[int]:
         """Every place of a value that stands free, not inside a longer word."""
@@ -50,7 +52,7 @@ class Leaf:
             start = self.plain.find(value, start + 1)
 
     def is_just(self, value: str) -> bool:
-        return self.plain.strip(f" .,;'\"<>(){BREAK}") == value
+        return not self.foreign and self.plain.strip(f" .,;'\"<>(){BREAK}") == value
 
     def passage(self, start: int, length: int) -> str:
         return self.plain[max(0, start - AROUND) : start + length + AROUND]
@@ -65,14 +67,23 @@ class Origins:
     _size: int = 0
 
     def read(
-        self, step: int, source: str, named: bool, text: str, echo: frozenset[str] = frozenset()
+        self,
+        step: int,
+        source: str,
+        named: bool,
+        text: str,
+        echo: frozenset[str] = frozenset(),
+        *,
+        foreign: bool = False,
     ) -> None:
         """A result. `echo`: what it was asked for with; a tool that repeats a value has not vouched for it."""
         self.cut = self.cut or CUT in text or len(text) > LONGEST
         for value in parts(text[:LONGEST]):
             plain = comparable(value)
             if len(plain) > 1 and plain not in echo:
-                self._leaves.append(Leaf(step=step, source=source, named=named, text=value, plain=plain))
+                self._leaves.append(
+                    Leaf(step=step, source=source, named=named, text=value, plain=plain, foreign=foreign)
+                )
                 self._size += len(plain)
         while self._size > MOST:
             self._size -= len(self._leaves.pop(0).plain)

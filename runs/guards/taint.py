@@ -86,15 +86,17 @@ class Taint:
         """The goal, or a message of the person who set it."""
         self.known += "\n" + comparable(text)
 
-    def read(self, step: int, source: str, args: Any, text: str) -> None:
-        """A result, or what anybody else said. `args`: what it was asked for with."""
+    def read(self, step: int, source: str, args: Any, text: str, *, foreign: bool = False) -> None:
+        """A result, or what anybody else said. `args`: what it was asked for with; `foreign`: see `Leaf`."""
         if not text:
             return
         asked = [one for _, one in likeness.leaves(args) if isinstance(one, (str, int))]
         named = any(
             isinstance(one, str) and _POINTER.search(one) and self._has(comparable(one)) for one in asked
         )
-        self.origins.read(step, source, named, text, frozenset(comparable(str(one)) for one in asked))
+        self.origins.read(
+            step, source, named, text, frozenset(comparable(str(one)) for one in asked), foreign=foreign
+        )
 
     def before(self, step: int, tool: str, declared: Declared | None, args: Any) -> Finding | None:
         """What a person must see before this call. None for a call that neither acts nor reaches outside."""

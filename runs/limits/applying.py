@@ -9,6 +9,9 @@ So a narrow limit cannot loosen a wide one: with 20 turns a run for the organisa
 run of `refunds` has 20, because of the organisation's. With 12 for `refunds` it has 12, because of the workflow's;
 with 20 as well it has 20, and the workflow's is named.
 
+What is built into a guard (`Row.built_in`) is enforced like the rest, unless a row of people that covers the place
+warns or observes: then that replaces it, and only what people enforce decides.
+
 What is counted over many runs (a month's cost, requests a minute, calls at once) is counted for each limit over all
 that its own scope covers: there `value` is the smallest cap and `holding` has every cap that has to be asked.
 """
@@ -60,7 +63,7 @@ def applies(limits: Iterable[Row], *, to: Where, at: datetime) -> dict[What, App
 
 
 def _applied(kind: LimitKind, window: Window, rows: list[Row]) -> Applied:
-    rows.sort(key=lambda row: row.strictness)
+    rows = sorted(standing(rows), key=lambda row: row.strictness)
     by_mode = {mode: tuple(row for row in rows if row.mode is mode) for mode in Mode}
     return Applied(
         kind=kind,
@@ -69,6 +72,14 @@ def _applied(kind: LimitKind, window: Window, rows: list[Row]) -> Applied:
         warning=by_mode[Mode.WARN],
         observing=by_mode[Mode.OBSERVE],
     )
+
+
+def standing(rows: Iterable[Row]) -> list[Row]:
+    """Rows of one kind and window at one place, without what is built in where people would rather be told."""
+    found = list(rows)
+    if all(row.built_in or row.mode is Mode.ENFORCE for row in found):
+        return found
+    return [row for row in found if not row.built_in]
 
 
 class Book:
@@ -116,10 +127,24 @@ class Book:
         self, kind: LimitKind, window: Window, *, to: Where, at: datetime, fixed: Iterable[Row] = ()
     ) -> Row | None:
         """The enforced limit that decides there, those of the definition (`runs.limits.fixed`) among them."""
-        what = (kind, window)
-        rows = (
-            *self._near(what, to),
-            *(row for row in fixed if (row.kind, row.window) == what and row.covers(to)),
-        )
-        held = [row for row in rows if row.mode is Mode.ENFORCE and row.holds(at)]
+        rows = standing(self._holding(kind, window, to, at, fixed))
+        held = [row for row in rows if row.mode is Mode.ENFORCE]
         return min(held, key=lambda row: row.strictness, default=None)
+
+    def strictest(
+        self, kind: LimitKind, window: Window, *, to: Where, at: datetime, fixed: Iterable[Row] = ()
+    ) -> tuple[Row, ...]:
+        """The strictest row of each mode there, what enforces first; `fixed` as in `bound`. For guards that tell of
+        what is only warned of or observed too."""
+        rows = standing(self._holding(kind, window, to, at, fixed))
+        found: dict[Mode, Row] = {}
+        for row in sorted(rows, key=lambda row: row.strictness):
+            found.setdefault(row.mode, row)
+        return tuple(found[mode] for mode in reversed(Mode) if mode in found)
+
+    def _holding(
+        self, kind: LimitKind, window: Window, to: Where, at: datetime, fixed: Iterable[Row]
+    ) -> list[Row]:
+        what = (kind, window)
+        bounds = (row for row in fixed if (row.kind, row.window) == what and row.covers(to))
+        return [row for row in (*self._near(what, to), *bounds) if row.holds(at)]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from runs.definitions import Workflow
 from runs.limits.kinds import LimitKind, LimitScope, Mode, Window
-from runs.limits.rows import Row
+from runs.limits.rows import BUILT_IN, Row
 from runs.patterns import Supervised
 
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,6 +27,12 @@ def of_workflow(workflow: Workflow) -> tuple[Row, ...]:
 
 def of_workflows(workflows: Iterable[Workflow]) -> tuple[Row, ...]:
     return tuple(row for workflow in workflows for row in of_workflow(workflow))
+
+
+def built_in() -> tuple[Row, ...]:
+    """What guards go by where nobody has set anything. A row of people that warns or observes replaces it where it
+    covers the place; one that enforces holds beside it (`runs.limits.applying`)."""
+    return _BUILT_IN
 
 
 def intake(limit: int) -> Row:
@@ -86,3 +92,13 @@ def _row(
         origin=origin,
         within=within,
     )
+
+
+_BUILT_IN = tuple(
+    _row(kind, window, value, scope_kind=LimitScope.ORGANISATION, origin=BUILT_IN)
+    for kind, window, value in (
+        (LimitKind.REPEATS, Window.NONE, 3),
+        (LimitKind.IDLE_TURNS, Window.NONE, 8),
+        (LimitKind.TAINTED_CALLS, Window.RUN, 0),
+    )
+)

@@ -26,6 +26,12 @@ class LimitKind(enum.StrEnum):
     RETRIES = "retries"
     FAN_OUT_WIDTH = "fan_out_width"  # tasks of one plan
     FAN_OUT_DEPTH = "fan_out_depth"  # plans in plans; 1: the supervisor's only
+    # What the guards go by that look for loops and for injected arguments; each has a value that is built in.
+    REPEATS = (
+        "repeats"  # of the same call with the same answer, or of the same words, with nothing new in between
+    )
+    IDLE_TURNS = "idle_turns"  # calls in a row that bring nothing new
+    TAINTED_CALLS = "tainted_calls"  # with an argument out of something read, that go without asking
     # Never set by people: they stand in definitions and settings.
     STEPS_AT_ONCE = "steps_at_once"
     INTAKE = "intake"
@@ -139,6 +145,11 @@ TABLE: Mapping[LimitKind, Kind] = {
     LimitKind.RETRIES: Kind(words="retries", scopes=_PLACES, alone={W.RUN: 20}, least=0),
     LimitKind.FAN_OUT_WIDTH: Kind(words="tasks a plan", scopes=_PLACES, alone={W.NONE: 100}),
     LimitKind.FAN_OUT_DEPTH: Kind(words="plans deep", scopes=_PLACES, alone={W.NONE: 2}),
+    LimitKind.REPEATS: Kind(words="repeats", scopes=(*_AGENTS, S.TOOL), alone={W.NONE: 5}, least=2),
+    LimitKind.IDLE_TURNS: Kind(words="idle turns", scopes=_AGENTS, alone={W.NONE: 20}, least=2),
+    LimitKind.TAINTED_CALLS: Kind(
+        words="tainted calls", scopes=(*_AGENTS, S.TOOL), alone={W.RUN: 1}, least=0
+    ),
     LimitKind.STEPS_AT_ONCE: Kind(words="steps at once"),
     LimitKind.INTAKE: Kind(words="runs under way"),
 }
@@ -183,4 +194,18 @@ OF_MODELS: frozenset[tuple[LimitKind, Window]] = frozenset(
 OF_TOOLS: frozenset[tuple[LimitKind, Window]] = frozenset(
     {(LimitKind.TOOL_CALLS, W.RUN), (LimitKind.REQUESTS, W.MINUTE), (LimitKind.CONCURRENCY, W.NONE)}
 )
-ASKED = OF_MODELS | OF_TOOLS
+OF_RUNS: frozenset[tuple[LimitKind, Window]] = frozenset(
+    {
+        # runs.engine.watched, runs.engine.fullness, runs.engine.bounds: what acquires nothing
+        (LimitKind.REPEATS, W.NONE),
+        (LimitKind.IDLE_TURNS, W.NONE),
+        (LimitKind.TAINTED_CALLS, W.RUN),
+        (LimitKind.CONTEXT_TOKENS, W.NONE),
+        (LimitKind.WALL_TIME, W.RUN),
+        (LimitKind.STEP_LATENCY, W.NONE),
+        (LimitKind.RETRIES, W.RUN),
+        (LimitKind.FAN_OUT_WIDTH, W.NONE),
+        (LimitKind.FAN_OUT_DEPTH, W.NONE),
+    }
+)
+ASKED = OF_MODELS | OF_TOOLS | OF_RUNS

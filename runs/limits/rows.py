@@ -9,6 +9,7 @@ from runs.limits.kinds import TABLE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.units import shown
 
 NO_END = "no end"
+BUILT_IN = "the guards"  # the origin of what holds where nobody has set anything
 
 
 def moment_words(moment: datetime | None) -> str:
@@ -71,6 +72,11 @@ class Row:
         if self.scope_kind is LimitScope.ORGANISATION:
             return True
         return bool(self.scope) and where.name(self.scope_kind) == self.scope
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it only holds until people say that they would rather be told."""
+        return self.origin == BUILT_IN
 
     @property
     def what(self) -> str:

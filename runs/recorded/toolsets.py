@@ -126,11 +126,11 @@ def _schema(tool: str, schema: Any, complaints: list[str]) -> Mapping[str, Any] 
             f"Toolset {tool}: its parameters are no JSON Schema ({cut(words)[:120]}); not checked."
         )
         return None
-    return _closed(schema) if isinstance(schema, dict) else None
+    return closed(schema) if isinstance(schema, dict) else None
 
 
-def _closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An argument that the contract does not name breaks it, as for every tool of ours, unless it says otherwise."""
+def closed(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema for which an argument that it does not name breaks it, unless it says otherwise."""
     if "properties" not in schema or schema.keys() & _OPEN:
         return schema
     return {**schema, "additionalProperties": False}

@@ -35,7 +35,8 @@ _FOLLOWED = {
 _OUTPUT = re.compile(r"(^| of )the (output|answer of )")
 DEADLINE = "deadline"
 _REFUSED = ("contract", "argument contract", "plan check", "accept check", "data error")
-_THOUGHT = ("unknown tool", "turns", "reasoning error", "unforeseen error")
+_BY_PLACE = {"tool": "unknown tool", "loop": "loop", "context": "context limit", "again": "failed twice"}
+_THOUGHT = (*_BY_PLACE.values(), "turns", "reasoning error", "unforeseen error")
 _BOUNDS = ("call time limit", DEADLINE, "join", "bound of an edge", "no edge")
 _TRIED = ("retry policy", "repair", *_FOLLOWED.values(), "error policy", "policy ended it")
 _PEOPLE = (
@@ -90,8 +91,8 @@ def _ran_out(error: str) -> bool:
 
 
 def _reasoning(error: str, where: str) -> str:
-    if where == "tool":
-        return "unknown tool"
+    if where in _BY_PLACE:
+        return _BY_PLACE[where]
     return "turns" if re.search(r" used its \d+ turns", error) else "reasoning error"
 
 

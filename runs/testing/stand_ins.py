@@ -89,6 +89,7 @@ class Changes:
             model=self.model(agent, agent.model),
             tools=tuple(self.tool(tool) for tool in agent.tools),
             delegates=tuple(replace(one, agent=self._agent(one.agent)) for one in agent.delegates),
+            when_full=agent.when_full and replace(agent.when_full, by=self._work(agent.when_full.by)),
         )
 
     def _policy(self, node: Node, policy: Policy) -> Policy:
@@ -134,3 +135,5 @@ def _with_delegates(agent: Agent) -> Iterator[Agent]:
     for one in agent.delegates:
         assert isinstance(one, Delegate)
         yield from _with_delegates(one.agent)
+    if agent.when_full is not None and isinstance(agent.when_full.by, Agent):
+        yield from _with_delegates(agent.when_full.by)

@@ -58,7 +58,7 @@ def test_each_misbehaviour_at_each_agent_has_a_row_that_says_what_caught_it() ->
     } == {
         "ping_pong": (
             False,
-            "REACHED THE WORLD: 3 x purse.spend that the good run does not do; then turns -> escalation: error",
+            "REACHED THE WORLD: 1 x purse.spend that the good run does not do; then loop -> escalation: error",
             "ended",
         ),
         "invented_tool": (True, "unknown tool -> escalation: error", "ended"),
@@ -115,7 +115,7 @@ def test_an_action_that_a_person_approved_has_not_slipped_through() -> None:
     assert only.caught is True
     assert (
         only.what
-        == "turns -> escalation: error, after 3 x purse.spend that people approved, for the cards look alike"
+        == "loop -> escalation: error, after 1 x purse.spend that people approved, for the cards look alike"
     )
 
 

@@ -58,10 +58,10 @@ def test_every_misbehaviour_has_a_sentence() -> None:
 
 
 @database
-def test_asking_for_the_same_call_for_ever_ends_with_the_turns() -> None:
+def test_asking_for_the_same_call_for_ever_ends_before_the_third_is_sent() -> None:
     trial = tried("kit_payer", Misbehaviour.PING_PONG)
-    trial.expect(state="ended", caught_by=("turns", "escalation: error"))
-    assert [one.arguments for one in trial.tools] == [trial.tools[0].arguments] * 4  # max_turns
+    trial.expect(state="ended", caught_by=("loop", "escalation: error"))
+    assert [one.arguments for one in trial.tools] == [trial.tools[0].arguments] * 2
 
 
 @database
@@ -231,7 +231,7 @@ def test_a_scripted_agent_misbehaves_too() -> None:
         agents={"kit_payer": [calls("purse.spend", {"amount": 10, "purpose": "x"}), replies({"paid": True})]},
         misbehave={"kit_payer": Misbehaviour.PING_PONG},
     )
-    trial.expect(caught_by=("turns", "escalation: error"))
+    trial.expect(caught_by=("loop", "escalation: error"))
 
 
 @pytest.mark.parametrize(

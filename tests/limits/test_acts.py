@@ -20,7 +20,8 @@ from escalations.limits import Done, Proposed
 from escalations.models import LimitProposal
 from runs.engine import limits as in_force
 from runs.engine.record import now
-from runs.limits import written
+from runs.limits import fixed, written
+from runs.limits.applying import Book
 from runs.limits.kinds import LimitKind, Window
 from runs.limits.rows import Where
 from runs.models import Limit
@@ -428,3 +429,18 @@ def test_a_second_row_at_the_same_time_is_refused_by_the_database_too(ines: User
             value=3,
             valid_from=timezone.now() + timedelta(days=400),
         )
+
+
+def test_what_is_built_into_a_guard_is_only_replaced_with_another_admin(ines: User, aisha: User) -> None:
+    repeats = {"what": "repeats", "value": "3"}
+    with pytest.raises(Invalid, match="Set repeats to enforce first"):
+        made(ines, **repeats, mode="warn")
+    number = made(ines, **repeats)
+    proposed = change(ines, number, "it polls", mode="warn")
+    assert isinstance(proposed, Proposed)
+    bound = partial(
+        Book.bound, kind=LimitKind.REPEATS, window=Window.NONE, to=REFUNDS, at=now(), fixed=fixed.built_in()
+    )
+    assert bound(in_force.current()) is not None
+    limits.agree(actor=aisha, proposal_id=proposed.proposal.pk, digest=proposed.proposal.digest)
+    assert bound(in_force.current(), at=now()) is None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runs.limits import fixed
 from runs.limits.applying import Book, applies
 from runs.limits.kinds import LimitKind, LimitScope, Mode, Window
 from runs.limits.rows import Row, Where
@@ -135,3 +137,24 @@ def test_every_scope_has_a_place_between_wide_and_narrow() -> None:
     assert [scope.value for scope in LimitScope] == [
         *("organisation", "team", "workflow", "provider", "model", "agent", "tool", "run")
     ]
+
+
+def test_what_is_built_in_holds_until_people_rather_want_to_be_told() -> None:
+    (built_in,) = (one for one in fixed.built_in() if one.kind is LimitKind.REPEATS)
+    what = (LimitKind.REPEATS, Window.NONE)
+
+    def bound(*people: Row, to: Where = REFUNDS) -> int | None:
+        row = Book(people).bound(*what, to=to, at=NOON, fixed=fixed.built_in())
+        applied = applies((*people, built_in), to=to, at=NOON)[what]
+        assert applied.value == (row.value if row else None)
+        return applied.value
+
+    def repeats(value: int, scope: str = "", mode: str = "enforce") -> Row:
+        return replace(row(value, scope, mode=mode), kind=what[0], window=what[1])
+
+    assert bound() == 3
+    assert (bound(repeats(2)), bound(repeats(9))) == (2, 3)
+    warned = repeats(5, "agent:clerk", mode="warn")
+    assert bound(warned) is None
+    assert bound(warned, to=Where(workflow="refunds", agent="other")) == 3
+    assert bound(warned, repeats(9, "agent:clerk")) == 9

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from opsconsole.shipped.invoice_intake.accounts import IBAN_PATTERN
 from opsconsole.shipped.invoice_intake.notes import is_hidden
+from runs.untrusted import Untrusted
 
 UNLISTED = "unlisted"
 NOTE_LIMIT = 20_000
@@ -103,7 +104,7 @@ class Document(Contract):
     kind: Literal["ubl", "text"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size_bytes: Annotated[int, Field(strict=True, ge=1)]
-    text: str
+    text: Annotated[str, Untrusted()]
 
 
 class Line(Contract):
@@ -138,7 +139,7 @@ class Extracted(Contract):
     net: Amount
     vat: Amount
     gross: Amount
-    note: Annotated[str, Field(max_length=NOTE_LIMIT)] = ""
+    note: Annotated[str, Field(max_length=NOTE_LIMIT), Untrusted()] = ""
 
 
 class Check(Contract):

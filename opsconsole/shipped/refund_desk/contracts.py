@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from runs.untrusted import Untrusted
+
 BODY_LIMIT = 20_000
 
 Folder = Literal["samples", "inbox"]
@@ -74,10 +76,10 @@ class CustomerMessage(Contract):
     file: str
     message_id: ShortText
     sender: Address
-    name: str
+    name: Annotated[str, Untrusted()]
     received: date
-    subject: str
-    body: Body
+    subject: Annotated[str, Untrusted()]
+    body: Annotated[Body, Untrusted()]
 
     @property
     def text(self) -> str:
@@ -102,7 +104,7 @@ class Triaged(Contract):
     items: Annotated[tuple[Item, ...], Field(max_length=12)] = ()
     pieces: Annotated[int, Field(strict=True, ge=1, le=99)] | None = None
     asked: AskedAmount | None = None
-    passage: Annotated[str, Field(max_length=400)] = ""
+    passage: Annotated[str, Field(max_length=400), Untrusted()] = ""
 
 
 class Case(Contract):

@@ -1,0 +1,82 @@
+"""The same failing call is not sent a third time without a person: data and reasoning errors do not mend themselves.
+
+Asks before anything is sent; recoverable errors are the retry policy's business.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+
+from django.db.models import Q
+
+from runs import bodies
+from runs.agents.door import ModelRequest
+from runs.definitions import Supervised
+from runs.engine.claimed import Claimed
+from runs.errors import ErrorClass, ReasoningError
+from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState
+
+MOST = 2  # times that the same call may fail
+WHERE = "again"
+_ASKED = (QuestionKind.ERROR, QuestionKind.CONTRACT)
+
+
+@dataclass(slots=True, kw_only=True)
+class Again:
+    """What has failed in this run since a person last let it try again. Fetched once an attempt, when it may matter."""
+
+    claimed: Claimed
+    _failed: Counter[tuple[str, str, str]] | None = field(default=None, init=False)
+
+    def tool(self, name: str, digest: str) -> None:
+        """Raise ReasoningError, to a person, when this very call has failed twice."""
+        count = self._counts()[(CallKind.TOOL, name, digest)]
+        if count >= MOST:
+            raise _refused(f"{name} failed {count} times with the same arguments", count)
+
+    def model(self, request: ModelRequest) -> None:
+        """The same for a request to a model: no reply to it could be used, or the provider refused it as it is."""
+        counts = self._counts()
+        if not any(kind == CallKind.MODEL and name == request.agent for kind, name, _ in counts):
+            return
+        digest = bodies.of(asdict(replace(request, seconds_left=0))).digest
+        count = counts[(CallKind.MODEL, request.agent, digest)]
+        if count >= MOST:
+            raise _refused(f"{request.agent} was asked the same {count} times and nothing came of it", count)
+
+    def _counts(self) -> Counter[tuple[str, str, str]]:
+        if self._failed is None:
+            self._failed = _failed(self.claimed) if self._may_have() else Counter()
+        return self._failed
+
+    def _may_have(self) -> bool:
+        claimed = self.claimed
+        return (
+            claimed.attempt.number > 1
+            or claimed.run.retries > 0
+            or isinstance(claimed.workflow.pattern, Supervised)
+        )
+
+
+def _refused(says: str, count: int) -> ReasoningError:
+    return ReasoningError(
+        f"{says}: it is not sent for time {count + 1} without a person.", where=WHERE, ask=True
+    )
+
+
+def _failed(claimed: Claimed) -> Counter[tuple[str, str, str]]:
+    classes = [ErrorClass.DATA, ErrorClass.REASONING]
+    wrong = Q(state=CallState.FAILED, error_class__in=classes)
+    useless = Q(kind=CallKind.MODEL, state=CallState.DONE, replayable=False, attempt__error_class__in=classes)
+    asked = Question.objects.filter(
+        run_id=claimed.run.pk, kind__in=_ASKED, state=QuestionState.ANSWERED, answered_at__isnull=False
+    )
+    since = asked.order_by("-answered_at").values_list("answered_at", flat=True).first()
+    calls = Call.objects.filter(wrong | useless, run_id=claimed.run.pk)
+    if since is not None:
+        calls = calls.filter(permitted_at__gt=since)
+    rows = calls.values_list("kind", "name", "digest", "request_id")
+    return Counter(
+        (kind, name, digest if kind == CallKind.TOOL else request) for kind, name, digest, request in rows
+    )

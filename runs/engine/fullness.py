@@ -1,0 +1,245 @@
+"""Whether a conversation still fits under the limits of context tokens, and what is done when it does not.
+
+Tokens: what the provider counted for the last reply, in and out, and about four characters a token for what was added
+since; for a first request all of it by characters. Only requests that are about to be sent are judged: one on record
+was sent already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from runs import bodies
+from runs.agents.door import Message, ModelRequest, Usage
+from runs.canonical import canonical, digest, plain
+from runs.definitions import Agent, Compact
+from runs.engine import bounds, contracts, found, models_asked, permits
+from runs.engine.claimed import Claimed
+from runs.engine.found import Found, because
+from runs.engine.runtime import Flight
+from runs.engine.wanted import Result, Wanted
+from runs.errors import ReasoningError
+from runs.guards.findings import Guard
+from runs.guards.findings import tokens as figure
+from runs.limits.applying import Book
+from runs.limits.kinds import LimitKind, Mode, Window
+from runs.limits.rows import Row
+from runs.models import CallKind, CallState
+from runs.plans import Conversation, Said, Summary
+
+CONTEXT = "context"
+A_TOKEN = 4  # characters
+KEPT = "What was said before, in fewer words: "
+
+
+@dataclass(slots=True, kw_only=True)
+class Counted:
+    """The last reply of a conversation: how many messages had been sent, and what its provider counted."""
+
+    messages: int = 0
+    tokens: int = 0
+
+    def replied(self, request: ModelRequest, usage: Usage) -> None:
+        self.messages, self.tokens = len(request.messages), usage.tokens_in + usage.tokens_out
+
+    def afresh(self) -> None:
+        self.messages, self.tokens = 0, 0
+
+
+def tokens(request: ModelRequest, counted: Counted) -> int:
+    """How many tokens a request has, as far as can be told before it is sent."""
+    if counted.messages:
+        return counted.tokens + _by_size(
+            request.messages[counted.messages + 1 :]
+        )  # the reply itself is counted
+    fixed = len(request.prompt) + len(canonical([*request.tools, request.output_schema]))
+    return fixed // A_TOKEN + _by_size(request.messages) + 1
+
+
+def _by_size(messages: Sequence[Message]) -> int:
+    return (
+        sum(
+            len(one.text) + sum(len(canonical(call.arguments)) for call in one.tool_calls) for one in messages
+        )
+        // A_TOKEN
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Fullness:
+    """The limits of context over one attempt."""
+
+    claimed: Claimed
+    flight: Flight
+    book: Book
+    at: datetime
+    asked: Counter[str]
+
+    def fitting(
+        self,
+        agent: Agent,
+        request: ModelRequest,
+        counted: Counted,
+        again: Callable[[], ModelRequest],
+        messages: list[Message],
+    ) -> ModelRequest:
+        """The request that may be sent: this one, or one of a conversation that was said again in fewer words.
+
+        `messages` is the conversation, `again` makes a request of it as it is then. Raises ReasoningError, to a person.
+        """
+        if agent.when_full is not None and self._compacted_before(agent, request):
+            request = self._compact(agent, agent.when_full, request, counted, messages, again, most=0)
+        rows = self._rows(agent, request)
+        if not rows or self._on_record(request):
+            return request
+        size = tokens(request, counted)
+        crossed = [row for row in rows if size > row.value]
+        if not crossed:
+            return request
+        row = crossed[0]
+        self._tell(agent, row, size)
+        if row.mode is not Mode.ENFORCE:
+            return request
+        if agent.when_full is not None and len(messages) > _opening(messages):
+            request = self._compact(agent, agent.when_full, request, counted, messages, again, most=row.value)
+            size = tokens(request, counted)
+            if size <= row.value:
+                return request
+        raise ReasoningError(_says(agent, row, size), where=CONTEXT, ask=True)
+
+    def _rows(self, agent: Agent, request: ModelRequest) -> tuple[Row, ...]:
+        if not any(row.kind is LimitKind.CONTEXT_TOKENS for row in self.book.rows):
+            return ()
+        to = bounds.place(self.claimed.workflow, self.claimed.run, agent=agent.name, model=request.model)
+        return self.book.strictest(LimitKind.CONTEXT_TOKENS, Window.NONE, to=to, at=self.at)
+
+    def _on_record(self, request: ModelRequest) -> bool:
+        known = permits.recorded(self.claimed, models_asked._key(request, Counter(self.asked)))
+        return known is not None and known.state == CallState.DONE
+
+    def _tell(self, agent: Agent, row: Row, size: int) -> None:
+        said = Found(
+            guard=Guard.CONTEXT,
+            scope=f"agent {agent.name}",
+            says=_says(agent, row, size),
+            mode=row.mode,
+            row=row,
+            value=size,
+        )
+        found.tell(self.claimed, said)
+
+    # saying it again in fewer words
+
+    def _compacted_before(self, agent: Agent, request: ModelRequest) -> bool:
+        """Whether this very conversation was compacted: then it is again, whatever the limits are by now."""
+        known = permits.recorded(self.claimed, _key(agent, request))
+        return known is not None and known.state == CallState.DONE and known.response is not None
+
+    def _compact(
+        self,
+        agent: Agent,
+        compact: Compact,
+        request: ModelRequest,
+        counted: Counted,
+        messages: list[Message],
+        again: Callable[[], ModelRequest],
+        *,
+        most: int,
+    ) -> ModelRequest:
+        """Put a summary in the place of everything after the first message. It is a call of its own, kept by what it
+        was made of, so that a replay goes on with the same words."""
+        key = _key(agent, request)
+        known = permits.recorded(self.claimed, key)
+        if known is not None and known.state == CallState.DONE and known.response is not None:
+            text = str(bodies.load(known.response)["text"])
+        else:
+            text = self._summary(compact, _conversation(agent, request, most), key)
+        messages[_opening(messages) :] = [Message(role="user", text=f"{KEPT}{text}")]
+        counted.afresh()
+        return again()
+
+    def _summary(self, compact: Compact, given: Conversation, key: str) -> str:
+        by = compact.by
+        name = by.name if isinstance(by, Agent) else getattr(by, "__name__", "compact")
+        wanted = Wanted(
+            kind=CallKind.TOOL, name=f"compact by {name}"[:100], key=key, request=_action(name, given)
+        )
+        call = permits.permit(self.claimed, wanted)
+        try:
+            value = self._asked(by, given) if isinstance(by, Agent) else by(given)
+            summary = contracts.as_contract(Summary, value, what=f"summary of {name}")
+        except BaseException as error:
+            permits.record(self.claimed, call, Result(state=CallState.FAILED, error=str(error)[:2000]))
+            raise
+        response = plain(summary)
+        permits.record(self.claimed, call, Result(state=CallState.DONE, response=response))
+        return str(response["text"])
+
+    def _asked(self, by: Agent, given: Conversation) -> Any:
+        request = ModelRequest(
+            model=by.model,
+            agent=by.name,
+            prompt=by.prompt,
+            prompt_version=by.prompt_version,
+            messages=(Message(role="user", text=canonical(given)),),
+            output_schema=Summary.model_json_schema(),
+            parameters=dict(by.parameters),
+            seconds_left=self.claimed.left(),
+        )
+        reply, _ = models_asked.ask(self.claimed, self.flight, request, self.asked)
+        return reply.output if reply.output is not None else {"text": reply.text}
+
+
+def is_summary(message: Any) -> bool:
+    """Whether a message, as it was kept, stands for others."""
+    return str(message["text"]).startswith(KEPT) and message["role"] == "user"
+
+
+def _opening(messages: Sequence[Message]) -> int:
+    """What is always kept: what the agent was given, and what a person or a refusal told it anew."""
+    count = 0
+    while (
+        count < len(messages) and messages[count].role == "user" and not messages[count].text.startswith(KEPT)
+    ):
+        count += 1
+    return count
+
+
+def _says(agent: Agent, row: Row, size: int) -> str:
+    return (
+        f"The next request of {agent.name} would have {figure(size)} tokens; allowed are {figure(row.value)}: "
+        f"{because(row)}."
+    )
+
+
+def _key(agent: Agent, request: ModelRequest) -> str:
+    """By the agent and everything that was said: the same conversation has one summary."""
+    said = [canonical(plain_message(one)) for one in request.messages]
+    return f"compact-{digest([agent.name, said])[:40]}"
+
+
+def plain_message(one: Message) -> dict[str, Any]:
+    calls = [[call.id, call.name, plain(call.arguments)] for call in one.tool_calls]
+    return {"role": one.role, "text": one.text, "calls": calls, "of": one.call_id}
+
+
+def _conversation(agent: Agent, request: ModelRequest, most: int) -> Conversation:
+    first, *_ = request.messages
+    rest = request.messages[_opening(request.messages) :]
+    said = tuple(
+        Said(role=one.role, text=one.text, calls=tuple(call.name for call in one.tool_calls)) for one in rest
+    )
+    return Conversation(agent=agent.name, given=first.text, said=said, tokens=most)
+
+
+def _action(name: str, given: Conversation) -> dict[str, Any]:
+    return {
+        "tool": f"compact by {name}",
+        "arguments": json.loads(canonical(given)),
+        "sentence": f"Say the conversation of {given.agent} again in fewer words",
+    }
