@@ -41,7 +41,7 @@ from runs.policies import (
 )
 from runs.recorded.pattern import Recorded
 from runs.starts_by import Start
-from runs.untrusted import Untrusted
+from runs.trust import Untrusted, Vouched
 
 __all__ = [
     "END",
@@ -88,6 +88,7 @@ __all__ = [
     "Verdicts",
     "Verifies",
     "Verify",
+    "Vouched",
     "Way",
     "Workflow",
     "a_person",

@@ -20,7 +20,7 @@ from runs.guards.loops import Loops
 from runs.guards.provenance import comparable
 from runs.guards.taint import Taint
 from runs.models import Body, Call, CallKind, CallState, Question, QuestionState, Step, StepState, Verb
-from runs.untrusted import Told, told
+from runs.trust import Told, told
 
 MOST_STEPS = 400  # that are looked back at; the newest
 MOST_ROUNDS = 80
@@ -84,6 +84,9 @@ def _tell_output(claimed: Claimed, taint: Taint, step: Step) -> None:
             _foreign(taint, step.seq, source, one)
     if isinstance(node.work, Agent) or step.answered_by:
         return
+    for one in values:
+        if one.vouched:
+            taint.vouched(str(one.value))
     asked = [value for _, value in likeness.leaves(given)]
     echo = frozenset(comparable(str(value)) for value in asked)
     pointed = step.input_id == claimed.run.input_id

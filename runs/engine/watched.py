@@ -32,6 +32,7 @@ from runs.limits.kinds import LimitKind, Mode, Window
 from runs.limits.rows import Row
 from runs.models import Event
 from runs.recorded.toolsets import Declared, closed
+from runs.trust import told
 
 LOOP = "loop"
 _COUNTED = {"repeats": LimitKind.REPEATS, "stale": LimitKind.IDLE_TURNS}
@@ -163,9 +164,8 @@ class Watched:
         """What a person must see before this call, when an argument came out of something that was read."""
         if not tool.acts:
             return None
-        finding = self._provenance().before(
-            self.claimed.step.seq, tool.name, declared(tool), plain(arguments)
-        )
+        given = {one.place: one.value for one in told(tool.arguments, plain(arguments)) if not one.vouched}
+        finding = self._provenance().before(self.claimed.step.seq, tool.name, declared(tool), given)
         if finding is None:
             return None
         rows = self._strictest(LimitKind.TAINTED_CALLS, Window.RUN, agent, tool.name)
@@ -183,12 +183,12 @@ class Watched:
 
     def _went(self, key: str) -> int:
         """Tainted calls of this run that went without asking."""
-        told = Event.objects.filter(run_id=self.claimed.run.pk, kind=found.GUARD).values_list(
+        events = Event.objects.filter(run_id=self.claimed.run.pk, kind=found.GUARD).values_list(
             "data", flat=True
         )
         return sum(
             1
-            for one in told
+            for one in events
             if (one.get("guard"), one.get("mode")) == (Guard.TAINT, Mode.OBSERVE) and one.get("about") != key
         )
 

@@ -80,11 +80,16 @@ class Taint:
     """What the person has said, and what has been read since."""
 
     known: str = ""
+    sure: set[str] = field(default_factory=set)
     origins: Origins = field(default_factory=Origins)
 
     def told(self, text: str) -> None:
         """The goal, or a message of the person who set it."""
         self.known += "\n" + comparable(text)
+
+    def vouched(self, text: str) -> None:
+        """A value that the author of the run's own code stands for, wherever else it was read."""
+        self.sure.add(comparable(text).strip(" .,;"))
 
     def read(self, step: int, source: str, args: Any, text: str, *, foreign: bool = False) -> None:
         """A result, or what anybody else said. `args`: what it was asked for with; `foreign`: see `Leaf`."""
@@ -103,7 +108,7 @@ class Taint:
         if declared is not None and declared.effect is Effect.NONE and not declared.egress:
             return None
         for value in values(args):
-            why = self._tainted(tool, value)
+            why = None if value.plain in self.sure else self._tainted(tool, value)
             if why is not None:
                 return Finding(
                     guard=Guard.TAINT,

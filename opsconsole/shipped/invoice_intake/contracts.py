@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from opsconsole.shipped.invoice_intake.accounts import IBAN_PATTERN
 from opsconsole.shipped.invoice_intake.notes import is_hidden
-from runs.untrusted import Untrusted
+from runs.trust import Untrusted, Vouched
 
 UNLISTED = "unlisted"
 NOTE_LIMIT = 20_000
@@ -190,14 +190,14 @@ class Matched(Contract):
 
     invoice: Extracted
     checks: tuple[Check, ...]
-    supplier: Supplier | None = None
-    order: PurchaseOrder | None = None
+    supplier: Annotated[Supplier | None, Vouched()] = None
+    order: Annotated[PurchaseOrder | None, Vouched()] = None
 
 
 class PostInvoice(Contract):
     """The arguments of `ledger.post_invoice`: what is written to the ledger and paid."""
 
-    invoice_number: Reference = Field(title="Invoice number")
+    invoice_number: Annotated[Reference, Vouched()] = Field(title="Invoice number")
     supplier_id: Annotated[str, Field(pattern=rf"^(S-[0-9]{{4}}|{UNLISTED})$")] = Field(
         title="Supplier", description=f"A supplier's number, S-1001, or “{UNLISTED}”"
     )
@@ -205,7 +205,7 @@ class PostInvoice(Contract):
     amount: Amount = Field(title="Amount", description="What is paid, VAT included")
     currency: Currency = Field(title="Currency")
     iban: Iban = Field(title="Account (IBAN)")
-    purchase_order: Reference | None = Field(default=None, title="Purchase order")
+    purchase_order: Annotated[Reference | None, Vouched()] = Field(default=None, title="Purchase order")
     due_date: Day | None = Field(default=None, title="Due date")
     memo: Annotated[str, Field(max_length=500)] = Field(default="", title="Memo")
 

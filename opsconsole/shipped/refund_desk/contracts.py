@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from runs.untrusted import Untrusted
+from runs.trust import Untrusted
 
 BODY_LIMIT = 20_000
 

@@ -1,13 +1,13 @@
-"""Which values of a contract others have written: letters, documents, web pages. Pure; trusts and refuses nothing.
+"""Which values of a contract others have written, and which its author stands for. Pure; refuses nothing.
 
-A workflow's author marks them, `body: Annotated[str, Untrusted()]`. What is not marked is a person's in the input of a
-run, and its own author's in the output of a function.
+A workflow's author marks them: `body: Annotated[str, Untrusted()]`. What is not marked is a person's in the input of a
+run; in the output of a function it is good unless the function was given it. The nearest mark counts.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -21,57 +21,77 @@ class Untrusted:
     """Marks a value that whoever gives it has only read: somebody else has written it, and may have meant us."""
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Marks a value of a function's output that its author stands for, out of our own records or compared with them,
+    wherever else it was seen; and an argument of a tool that reaches nobody, whatever is written there."""
+
+
+Mark = type[Untrusted] | type[Vouched] | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """A value that holds no others, with its place."""
 
     place: str
     value: Any
-    untrusted: bool
+    mark: Mark
+
+    @property
+    def untrusted(self) -> bool:
+        return self.mark is Untrusted
+
+    @property
+    def vouched(self) -> bool:
+        return self.mark is Vouched
 
 
 def told(contract: Any, value: Any) -> Iterator[Told]:
-    """Every value of JSON-able data that meets a contract, and whether the contract marks it as untrusted."""
-    return _told(contract, value, "", False, 0)
+    """Every value of JSON-able data that meets a contract, and how the contract marks it."""
+    return _told(contract, value, "", None, 0)
 
 
-def marks(contract: Any) -> bool:
-    """Whether a contract marks anything at all, at any depth."""
-    return _marks(contract, 0)
-
-
-def _told(kind: Any, value: Any, place: str, untrusted: bool, depth: int) -> Iterator[Told]:
+def _told(kind: Any, value: Any, place: str, mark: Mark, depth: int) -> Iterator[Told]:
     if depth > DEEPEST:
         return
-    kind, marked = _bare(kind)
-    untrusted = untrusted or marked
+    kind, noted = _bare(kind)
+    mark = noted or mark
     if isinstance(value, Mapping):
         for name, one in value.items():
             inner, noted = _of_name(kind, str(name))
-            yield from _told(inner, one, _at(place, name), untrusted or noted, depth + 1)
+            yield from _told(inner, one, _at(place, name), noted or mark, depth + 1)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for number, one in enumerate(value):
-            yield from _told(_of_place(kind, number), one, _at(place, number), untrusted, depth + 1)
+            yield from _told(_of_place(kind, number), one, _at(place, number), mark, depth + 1)
     else:
-        arms = [_bare(arm) for arm in _arms(kind)]
-        yield Told(place=place, value=value, untrusted=untrusted or any(noted for _, noted in arms))
+        yield Told(place=place, value=value, mark=_first(_bare(arm)[1] for arm in _arms(kind)) or mark)
 
 
 def _at(place: str, name: object) -> str:
     return f"{place}.{name}" if place else str(name)
 
 
-def _bare(kind: Any) -> tuple[Any, bool]:
-    """A type without what is noted beside it, and whether the mark is among that."""
-    noted = False
+def _bare(kind: Any) -> tuple[Any, Mark]:
+    """A type without what is noted beside it, and the mark among that."""
+    noted: Mark = None
     while get_origin(kind) is Annotated:
         kind, *notes = get_args(kind)
-        noted = noted or any(_is_mark(note) for note in notes)
+        noted = noted or _first(map(_mark, notes))
     return kind, noted
 
 
-def _is_mark(note: object) -> bool:
-    return isinstance(note, Untrusted) or note is Untrusted
+def _mark(note: object) -> Mark:
+    for mark in (Untrusted, Vouched):
+        if isinstance(note, mark) or note is mark:
+            return mark
+    return None
+
+
+def _first(marks: Iterable[Mark]) -> Mark:
+    """Of several marks that of who trusts least."""
+    found = set(marks)
+    return Untrusted if Untrusted in found else Vouched if Vouched in found else None
 
 
 def _arms(kind: Any) -> tuple[Any, ...]:
@@ -83,13 +103,13 @@ def _models(kind: Any) -> list[type[BaseModel]]:
     return [one for one in bare if isinstance(one, type) and issubclass(one, BaseModel)]
 
 
-def _of_name(kind: Any, name: str) -> tuple[Any, bool]:
-    """What stands under a name: of several models that have it, marked if any of them marks it."""
+def _of_name(kind: Any, name: str) -> tuple[Any, Mark]:
+    """What stands under a name, in the first of several models that have it."""
     fields = [field for model in _models(kind) if (field := _field(model, name)) is not None]
     if fields:
-        return fields[0].annotation, any(any(map(_is_mark, field.metadata)) for field in fields)
+        return fields[0].annotation, _first(_mark(note) for field in fields for note in field.metadata)
     values = [get_args(one)[1] for one in _holding(kind, Mapping) if len(get_args(one)) == 2]
-    return (values[0], False) if values else (Any, False)
+    return (values[0], None) if values else (Any, None)
 
 
 def _field(model: type[BaseModel], name: str) -> Any:
@@ -113,15 +133,3 @@ def _holding(kind: Any, *containers: type) -> list[Any]:
     bare = [_bare(one)[0] for one in _arms(kind) or (kind,)]
     origins = [(one, get_origin(one)) for one in bare]
     return [one for one, origin in origins if isinstance(origin, type) and issubclass(origin, containers)]
-
-
-def _marks(kind: Any, depth: int) -> bool:
-    if depth > 16:  # a contract that holds itself
-        return False
-    kind, noted = _bare(kind)
-    if noted:
-        return True
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        fields = kind.model_fields.values()
-        return any(any(map(_is_mark, one.metadata)) or _marks(one.annotation, depth + 1) for one in fields)
-    return any(_marks(arg, depth + 1) for arg in get_args(kind) if arg is not Ellipsis)
