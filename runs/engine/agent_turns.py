@@ -80,7 +80,8 @@ def answer(
 
     `accepted` raises ContractBroken for an answer that is not one to this question.
     """
-    attempt = _Attempt(claimed=claimed, flight=flight, given=given, parked=[])
+    watched = Watched(claimed=claimed, agent=agent)
+    attempt = _Attempt(claimed=claimed, flight=flight, given=given, parked=[], watched=watched)
     model = claimed.stand_in.model or agent.model
     turns = _Turns(attempt=attempt, agent=agent, model=model, gives=gives)
     turns.messages.append(Message(role="user", text=canonical(given)))
