@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from runs.limits.kinds import TABLE, Mode, Window
@@ -15,6 +15,7 @@ from runs.rehearsal.drafts import Draft
 from runs.rehearsal.history import How, PastCall, PastQuestion, PastRun
 from runs.rehearsal.streams import Both, Side, over_runs
 
+AT_ONCE = timedelta(seconds=1)  # a card is asked for with the refusal
 NOT_ASKED, ASKED_BESIDE = "would not have been asked", "would have stood beside another card"
 
 
@@ -125,7 +126,7 @@ def compared(run: PastRun, draft: Draft, both: Both | None = None) -> Difference
         not_made=run.calls[stopped.position : was.position if was else None] if stopped else (),
         lost=_lost(run, stopped, was),
         cards=(stop is not None) - (was is not None),
-        decisions=_decisions(run, stopped, was) if stopped else (),
+        decisions=_decisions(run, stopped, was) if stopped else _top_ups(run, freed),
         waiting=waits[0],
         waited=waits[1],
         longest=both.after.waited.longest,
@@ -208,6 +209,14 @@ def _decisions(run: PastRun, stopped: Crossing, was: Crossing | None) -> tuple[O
     if moment is None:
         return ()
     return tuple(_differing(run.questions, moment, until))
+
+
+def _top_ups(run: PastRun, freed: Crossing | None) -> tuple[OtherDecision, ...]:
+    """The answer to the card of a limit that would not have stopped the run there."""
+    if freed is None or freed.at is None:
+        return ()
+    near = [one for one in run.questions if one.capped and abs(one.asked - freed.at) <= AT_ONCE]
+    return tuple(OtherDecision(question=one, how=NOT_ASKED) for one in near[:1] if one.answered)
 
 
 def _differing(

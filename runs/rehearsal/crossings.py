@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from runs.limits.kinds import LimitKind, Window
+from runs.limits.kinds import LimitKind, LimitScope, Window
 from runs.limits.rows import Row, Where
 from runs.rehearsal.history import PastCall, PastRun, PastStep, Spans
 
@@ -42,26 +42,24 @@ class Crossing:
         return (self.position, self.at.timestamp() if self.at else 0.0, self.row.strictness)
 
 
-def asks(kind: LimitKind, call: PastCall) -> int | None:
-    """What a call asks of a limit before it is sent; None when it is none of its business, or was not recorded."""
-    if kind is LimitKind.TOOL_CALLS:
-        return 1 if call.kind == "tool" else None
-    if kind in (LimitKind.REQUESTS, LimitKind.CONCURRENCY):
-        return 1
-    if call.kind != "model":
-        return None
-    if kind in (LimitKind.TURNS, LimitKind.MODEL_CALLS):
-        return 1
-    if kind is LimitKind.TOKENS:
-        return call.tokens
-    return call.cost if kind is LimitKind.COST else None
-
-
-def uses(kind: LimitKind, call: PastCall) -> int:
-    """What it has used when it is over: a model call without an answer was no turn."""
-    if kind is LimitKind.TURNS and not call.answered:
-        return 0
-    return asks(kind, call) or 0
+def asks(row: Row, call: PastCall) -> int | None:
+    """What a call asks of a limit before it is sent, as permits do; None when it is none of its business, or was not
+    recorded. A call that is sent again is no other turn. Tools have rates only where a limit names them."""
+    kind = row.kind
+    if call.kind == "tool":
+        if kind in (LimitKind.REQUESTS, LimitKind.CONCURRENCY):
+            return 1 if row.scope_kind is LimitScope.TOOL else None
+        return 1 if kind is LimitKind.TOOL_CALLS else None
+    match kind:
+        case LimitKind.TURNS:
+            return 1 if call.first else None
+        case LimitKind.MODEL_CALLS | LimitKind.REQUESTS | LimitKind.CONCURRENCY:
+            return 1
+        case LimitKind.TOKENS:
+            return call.tokens
+        case LimitKind.COST:
+            return call.cost
+    return None
 
 
 WITHIN_A_RUN = frozenset(
@@ -113,12 +111,12 @@ def covered(run: PastRun, row: Row) -> Iterator[tuple[int, PastCall]]:
 def _sum(run: PastRun, row: Row) -> Crossing | None:
     used = 0
     for position, call in covered(run, row):
-        asked = asks(row.kind, call)
+        asked = asks(row, call)
         if asked is None:
             continue
         if used + asked > row.value and holds(row, call.begun):
             return Crossing(row=row, position=position, step=call.step, at=call.begun, value=used + asked)
-        used += uses(row.kind, call)
+        used += asked
     return None
 
 

@@ -26,7 +26,7 @@ class How(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastCall:
-    """One sending of a model or tool call. `answered`: a model call that gave a reply, so that it was a turn."""
+    """One sending of a model or tool call. `first`: not sent again after a failure; of a model call, so a turn."""
 
     step: int
     kind: str  # "model" or "tool"
@@ -39,7 +39,7 @@ class PastCall:
     tokens_out: int | None = 0
     cost: int | None = 0
     context: int | None = None  # tokens of the history that a model call was sent with
-    answered: bool = True
+    first: bool = True
 
     @property
     def tokens(self) -> int | None:
@@ -74,7 +74,8 @@ class PastRetry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastQuestion:
-    """What a person was asked, and what came of it. `took`: from taking the card to the answer, where it was taken."""
+    """What a person was asked, and what came of it. `capped`: asked because a limit was used up. `took`: from taking
+    the card to the answer, where it was taken."""
 
     asked: datetime
     answered: datetime | None = None
@@ -83,6 +84,7 @@ class PastQuestion:
     title: str = ""
     number: int = 0
     took: timedelta | None = None
+    capped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from runs.rehearsal.comparing import Difference, compared
 from runs.rehearsal.drafts import Draft
 from runs.rehearsal.history import PastRun
-from runs.rehearsal.streams import Both, Made, Streams, over_runs
+from runs.rehearsal.streams import Both, Made, Streams, over_runs, placed
 from runs.rehearsal.totals import Totals
 
 
@@ -32,11 +32,14 @@ class Rehearsal:
     def look(self, run: PastRun) -> Difference | None:
         """What the draft would have done to a run; None when nothing."""
         self.totals.look(run, self.draft)
-        both = (self._streams.found.get(run.key) or Both()) if self.needs_stream else None
-        found = compared(run, self.draft, both)
+        found = compared(run, self.draft, self._streamed(run) if self.needs_stream else None)
         if found is not None:
             self.totals.differs(found, self.draft)
         return found
+
+    def _streamed(self, run: PastRun) -> Both:
+        found = self._streams.found.get(run.key)
+        return placed(found, run) if found else Both()
 
 
 def rehearsed(draft: Draft, runs: Iterable[PastRun]) -> tuple[list[Difference], Totals]:
@@ -50,12 +53,12 @@ def rehearsed(draft: Draft, runs: Iterable[PastRun]) -> tuple[list[Difference], 
 def made(runs: Iterable[PastRun]) -> Iterator[Made]:
     """Their calls in order of beginnings, as streams take them; those without a moment are left out."""
     calls = [
-        (call.begun, run.key, position, run, call)
+        (call.begun, run.key, place, run, call)
         for run in runs
         if run.timed
-        for position, call in enumerate(run.calls)
+        for place, call in enumerate(run.calls)
         if call.begun is not None
     ]
     calls.sort(key=lambda one: one[:3])
-    for _, key, position, run, call in calls:
-        yield Made(key=key, where=run.where(call), position=position, call=call)
+    for _, key, _, run, call in calls:
+        yield Made(key=key, where=run.where(call), call=call)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from runs.limits.kinds import LimitKind, Mode, Window
 from runs.limits.rows import Where
 from runs.rehearsal.crossings import Crossing, asks, milliseconds
 from runs.rehearsal.drafts import Draft, Held
-from runs.rehearsal.history import PastCall
+from runs.rehearsal.history import PastCall, PastRun
 
 MINUTE = timedelta(seconds=60)
 OVER_RUNS = (Window.MINUTE, Window.HOUR, Window.DAY, Window.MONTH)
@@ -27,11 +27,10 @@ OVER_RUNS = (Window.MINUTE, Window.HOUR, Window.DAY, Window.MONTH)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """A call as it comes in the stream: whose, where, and its place among its run's calls, counted from 0."""
+    """A call as it comes in the stream: whose, and where."""
 
     key: str
     where: Where
-    position: int
     call: PastCall
 
 
@@ -155,24 +154,24 @@ class _AtOnce:
 
 
 class Streams:
-    """The limits of a draft that count over many runs, fed call by call. `found` by run keeps those that differ or
-    would be stopped, warned, noted; the others are not in it."""
+    """The limits of a draft that count over many runs, fed call by call. `found` by run keeps those that would be
+    stopped, warned of, noted or wait; their crossings have a moment, `placed` gives them step and place."""
 
     def __init__(self, draft: Draft, wanted: Iterable[str] | None = None) -> None:
         self.found: dict[str, Both] = {}
-        self._kind = draft.kind
         self._waits = draft.window is Window.MINUTE or draft.kind is LimitKind.CONCURRENCY
         self._counters = [(held, _counter(held)) for held in draft.held] if over_runs(draft) else []
         self._wanted = None if wanted is None else frozenset(wanted)
 
     def feed(self, made: Made) -> None:
         """The next call, in order of beginnings. Raises nothing; a call without a moment or amount counts nothing."""
-        at, asked = made.call.begun, asks(self._kind, made.call)
-        if at is None or asked is None:
+        at = made.call.begun
+        if at is None:
             return
         longest: dict[int, tuple[Side, int]] = {}
         for held, counter in self._counters:
-            if not held.row.covers(made.where) or not held.row.holds(at):
+            asked = asks(held.row, made.call)
+            if asked is None or not held.row.covers(made.where) or not held.row.holds(at):
                 continue
             crosses, figure = counter.take(made.call, at, asked)
             if not crosses or (self._wanted is not None and made.key not in self._wanted):
@@ -184,13 +183,19 @@ class Streams:
                     longest[id(side)] = (side, max(known[1], figure))
                 else:
                     value = asked if figure < 0 else figure
-                    side.add(
-                        Crossing(
-                            row=held.row, position=made.position, step=made.call.step, at=at, value=value
-                        )
-                    )
+                    side.add(Crossing(row=held.row, position=0, step=0, at=at, value=value))
         for side, span in longest.values():
             side.waited.add(span)
+
+
+def placed(both: Both, run: PastRun) -> Both:
+    """The same with the place and step of each crossing in its run."""
+    for side in (both.before, both.after):
+        for mode, one in side.first.items():
+            position = run.position_at(one.at)
+            step = run.calls[position].step if position < len(run.calls) else 0
+            side.first[mode] = replace(one, position=position, step=step)
+    return both
 
 
 def _counter(held: Held) -> _Counter:

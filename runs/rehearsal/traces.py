@@ -22,8 +22,11 @@ def past(
     """The run that was recorded. Steps are its items, numbered from 0 as in the file."""
     moments = [_moment(item) for item in trace.items]
     timed = all(moment is not None for moment in moments)
+    again = _sent_again(trace)
     calls = tuple(
-        _call(trace, number, item, moments[number] if timed else None, price)
+        replace(
+            _call(trace, number, item, moments[number] if timed else None, price), first=number not in again
+        )
         for number, item in enumerate(trace.items)
         if item.kind != "message"
     )
@@ -41,6 +44,21 @@ def past(
     )
 
 
+def _sent_again(trace: Trace) -> set[int]:
+    """Model items that follow one of the same agent that its provider failed: no other turn."""
+    failed: set[str] = set()
+    again: set[int] = set()
+    for number, item in enumerate(trace.items):
+        if item.kind != "model":
+            continue
+        if item.agent in failed:
+            again.add(number)
+        failed.discard(item.agent)
+        if item.failed and (item.error_kind == "provider" or not (item.error_kind or item.output)):
+            failed.add(item.agent)
+    return again
+
+
 def _call(
     trace: Trace, number: int, item: RecordedStep, begun: datetime | None, price: Price | None
 ) -> PastCall:
@@ -48,7 +66,6 @@ def _call(
     if item.kind == "tool":
         return replace(one, tool=item.tool)
     model = item.model or trace.model
-    failed = item.failed and (item.error_kind == "provider" or not (item.error_kind or item.output))
     return replace(
         one,
         model=model,
@@ -56,7 +73,6 @@ def _call(
         tokens_out=item.tokens_out,
         cost=price(model, item.tokens_in, item.tokens_out) if price else None,
         context=item.tokens_in or item.context_tokens,
-        answered=not failed,
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from django.db import connection
 from django.db.models import F
 
-from runs.limits.kinds import LimitKind
+from runs.limits.kinds import LimitKind, LimitScope
 from runs.limits.rows import Row, Where
-from runs.models import Call, Limit, Question, Run, RunState
+from runs.models import Call, Limit, Question, QuestionKind, Run, RunState, Team
 from runs.models.question import QuestionState
 from runs.rehearsal.drafts import Draft
 from runs.rehearsal.history import (
@@ -39,7 +39,7 @@ Ids = list[int]
 # What was sent, in the order in which it was permitted; what a person denied or a guard refused never was.
 _CALLS = """
     SELECT call.run_id, step.seq, call.kind, call.name, attempt.agent, call.model, call.permitted_at, call.finished_at,
-        call.tokens_in, call.tokens_out, call.cost_micros, call.state, call.parameters ->> 'context_tokens'
+        call.tokens_in, call.tokens_out, call.cost_micros, call.send, call.parameters ->> 'context_tokens'
     FROM runs_call call JOIN runs_step step ON step.id = call.step_id
     JOIN runs_attempt attempt ON attempt.id = call.attempt_id
     WHERE call.run_id = ANY(%s) AND call.kind IN ('model', 'tool') AND call.state <> 'refused'
@@ -120,26 +120,23 @@ def calls_until(draft: Draft, since: datetime, until: datetime) -> Iterator[Made
         kind__in=("model", "tool"),
         run__recorded=False,
     )
-    columns = (
-        "run_id",
-        "step__seq",
-        "kind",
-        "name",
-        "attempt__agent",
-        "model",
-        "permitted_at",
-        "finished_at",
-    )
-    used = ("tokens_in", "tokens_out", "cost_micros", "state")
-    places: Counter[int] = Counter()
+    if not any(held.row.scope_kind is LimitScope.TOOL for held in draft.held):
+        rows = rows.filter(kind="model")  # of tools, only what names them counts
+    place = ("run_id", "kind", "name", "attempt__agent", "model", "permitted_at", "finished_at")
+    used = ("tokens_in", "tokens_out", "cost_micros", "send")
+    teams = dict(Team.objects.values_list("pk", "name"))
     found = rows.exclude(state="refused").order_by("permitted_at", "pk")
-    for row in found.values_list(*columns, *used, "run__team__name", "run__workflow").iterator(CHUNK):
-        run_id, call = row[0], _call((*row[:12], None))
+    for row in found.values_list(*place, *used, "run__team_id", "run__workflow").iterator(CHUNK):
+        call = _call((row[0], 0, *row[1:11], None))
         where = Where(
-            team=row[12], workflow=row[13], agent=call.agent, tool=call.tool, model=call.model, run=run_id
+            team=teams.get(row[11], ""),
+            workflow=row[12],
+            agent=call.agent,
+            tool=call.tool,
+            model=call.model,
+            run=row[0],
         )
-        yield Made(key=key_of(run_id), where=where, position=places[run_id], call=call)
-        places[run_id] += 1
+        yield Made(key=key_of(row[0]), where=where, call=call)
 
 
 def key_of(run_id: int) -> str:
@@ -181,7 +178,17 @@ def _read(batch: list[Run], draft: Draft, until: datetime, taken: Taken | None) 
 
 
 def _read_questions(found: _Batch, ids: Ids, taken: Taken | None) -> None:
-    columns = ("run_id", "step_id", "state", "title", "verb", "asked_at", "answered_at", "answered_by")
+    columns = (
+        "run_id",
+        "step_id",
+        "kind",
+        "state",
+        "title",
+        "verb",
+        "asked_at",
+        "answered_at",
+        "answered_by",
+    )
     questions = list(Question.objects.filter(run__in=ids).only(*columns).order_by("asked_at", "pk"))
     for question in questions:
         found.questions[question.run_id].append(question)
@@ -229,7 +236,7 @@ def _how(run: Run) -> How:
 
 
 def _call(row: tuple[Any, ...]) -> PastCall:
-    _, seq, kind, name, agent, model, begun, ended, tokens_in, tokens_out, cost, state, context = row
+    _, seq, kind, name, agent, model, begun, ended, tokens_in, tokens_out, cost, send, context = row
     is_model = kind == "model"
     in_window = int(context) if isinstance(context, str) and context.isdecimal() else tokens_in
     return PastCall(
@@ -244,7 +251,7 @@ def _call(row: tuple[Any, ...]) -> PastCall:
         tokens_out=tokens_out if is_model else 0,
         cost=cost if is_model else 0,
         context=in_window if is_model else None,
-        answered=state == "done",
+        first=send == 1,
     )
 
 
@@ -300,4 +307,5 @@ def _question(one: Question, taken: datetime | None) -> PastQuestion:
         title=one.title,
         number=one.pk,
         took=answered - taken if answered and taken else None,
+        capped=one.kind == QuestionKind.LIMIT,
     )

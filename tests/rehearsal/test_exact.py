@@ -103,8 +103,8 @@ def test_what_is_exactly_reached_is_not_crossed(kind: str, value: int) -> None:
     assert tried(row(kind, value), LONG) == {}
 
 
-def test_a_model_call_without_an_answer_is_a_call_and_no_turn() -> None:
-    again = run(3, thought(0, answered=False), thought(3), thought(6))
+def test_a_model_call_that_is_sent_again_is_a_call_and_no_other_turn() -> None:
+    again = run(3, thought(0), thought(3, first=False), thought(6))
     assert tried(row("turns/run", 2), again) == {}
     assert tried(row("model_calls/run", 2), again)["run 3"].stopped.position == 2  # type: ignore[union-attr]
 

@@ -72,12 +72,15 @@ def test_tokens_of_a_minute_wait_and_what_is_more_than_all_of_them_never_goes() 
 
 def test_calls_at_once_wait_for_one_that_ends() -> None:
     one = begun(1, thought(0, ended=at(10)), thought(12, ended=at(13)))
-    two = begun(2, thought(4, ended=at(9)), called(5))
+    two = begun(2, thought(4, ended=at(9)), thought(5, ended=at(6)), called(5))
     found = tried(row("concurrency", 1), one, two)
-    # Run 2's first call goes at 10 and ends at 15, its tool call goes at 15 and ends at 16; run 1's second at 16.
+    # Run 2's first call goes at 10 and ends at 15, its second goes at 15 and ends at 16; run 1's second at 16.
     assert (found[2].waiting, found[2].waited) == (2, 6_000 + 10_000)
     assert (found[1].waiting, found[1].waited) == (1, 4_000)
     assert tried(row("concurrency", 3), one, two) == {}
+    assert tried(row("concurrency", 1, "tool:look"), one, two) == {}, (
+        "a tool has its own where a limit names it"
+    )
 
 
 def test_a_rate_that_warns_holds_nobody_up() -> None:

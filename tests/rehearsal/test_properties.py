@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runs.limits.kinds import KEYS, Mode
@@ -14,6 +14,7 @@ from runs.rehearsal.history import How, PastRetry, PastRun, PastStep
 from runs.rehearsal.rehearsing import rehearsed
 from tests.rehearsal.histories import at, called, row, run, thought
 
+SLOW = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
 SCOPES = ("", "team:care", "workflow:refunds", "agent:clerk", "run:1")
 _seconds = st.integers(0, 300)
 _amounts = st.integers(0, 50)
@@ -36,7 +37,7 @@ def past(draw: st.DrawFn, number: int) -> PastRun:
             tokens_out=draw(_amounts),
             ended=at(second + draw(st.integers(0, 60))),
             agent=draw(st.sampled_from(["clerk", "judge"])),
-            answered=draw(st.booleans()),
+            first=draw(st.booleans()),
         )
         if draw(st.booleans())
         else called(second, step=place + 1)
@@ -65,6 +66,7 @@ def limits(draw: st.DrawFn, what: str) -> Row:
     return row(what, draw(st.integers(1, 200)), scope, mode.value, since=since, id=draw(st.integers(1, 99)))
 
 
+@SLOW
 @given(st.data(), histories(), st.sampled_from(sorted(KEYS)))
 def test_a_draft_that_changes_nothing_differs_in_nothing(
     data: st.DataObject, runs: list[PastRun], what: str
@@ -76,6 +78,7 @@ def test_a_draft_that_changes_nothing_differs_in_nothing(
     assert (sums.stopped, sums.warned, sums.saved.calls, sums.extra_escalations) == (0, 0, 0, 0)
 
 
+@SLOW
 @given(st.data(), histories(), st.sampled_from(sorted(KEYS)), st.integers(1, 200))
 def test_a_stricter_value_never_stops_fewer_runs_or_saves_less(
     data: st.DataObject, runs: list[PastRun], what: str, less: int
@@ -92,6 +95,7 @@ def test_a_stricter_value_never_stops_fewer_runs_or_saves_less(
     assert few.extra_escalations <= more.extra_escalations
 
 
+@SLOW
 @given(st.data(), histories(), st.sampled_from(sorted(KEYS)))
 def test_setting_a_limit_frees_nobody_and_ending_one_stops_nobody(
     data: st.DataObject, runs: list[PastRun], what: str
