@@ -18,7 +18,9 @@ from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
+from escalations import live as live_entries
 from escalations.audit import chain
+from escalations.models import JournalEntry
 from runs import live
 from tests.escalations.lanes import Lane, lane
 from tests.escalations.test_live import entries
@@ -72,11 +74,13 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 class Screen:
-    """What live.js does with entries: only the very next number counts, for everything else it asks."""
+    """What live.js does with entries: only the very next number counts, for everything else it asks; who has missed
+    more than is replayed fetches the page again."""
 
     def __init__(self, number: int, lane: Lane, headers: dict[str, str]) -> None:
         self.log: list[int] = []
         self.flaps = 0
+        self.reloads = 0
         self.calm = False  # whether it stays once it is connected
         self._lane = lane
         self._headers = headers
@@ -108,6 +112,13 @@ class Screen:
                 self.log.append(message["seq"])
             elif message["type"] in ("hello", "beat", "journal") and message["seq"] > last:
                 await socket.send(json.dumps({"after": last}))
+            elif message["type"] == "reload":
+                self.log, self.reloads = await aside(_on_the_page)(), self.reloads + 1
+                return  # the page that was fetched opens a socket of its own
+
+
+def _on_the_page() -> list[int]:
+    return list(JournalEntry.objects.order_by("seq").values_list("seq", flat=True))
 
 
 async def test_clients_that_miss_messages_end_complete_and_in_order(
@@ -136,10 +147,12 @@ async def test_clients_that_miss_messages_end_complete_and_in_order(
     with capsys.disabled():
         print(
             f"\n  {ENTRIES} entries, {CLIENTS} clients, {sum(one.flaps for one in screens)} reconnections, "
+            f"{sum(one.reloads for one in screens)} pages fetched again, "
             f"{lost[0]} of {sum(lost)} messages lost: complete {took:.1f} s after the last"
         )
     assert lost[0] > 0
     assert sum(one.flaps for one in screens) > 0
+    assert ENTRIES > live_entries.REPLAY_LIMIT or not any(one.reloads for one in screens)
     assert [one.log for one in screens] == [list(range(1, ENTRIES + 1))] * CLIENTS
     assert "Traceback" not in await asyncio.to_thread(_said, lane_)
     assert await aside(chain.verify)() is None
