@@ -203,22 +203,26 @@ def _pieces(step: int | None, begin: int, end: int, spells: Iterable[Spell], res
     """That stretch of time cut where its cause changes."""
     if end <= begin:
         return
-    changes: dict[int, Counter[Cause]] = {begin: Counter(), end: Counter()}
+    changes = []
     for spell in spells:
         since, until = max(begin, spell.begin), min(end, end if spell.end is None else spell.end)
         if since < until:
-            changes.setdefault(since, Counter())[spell.cause] += 1
-            changes.setdefault(until, Counter())[spell.cause] -= 1
-    now: Counter[Cause] = Counter()
-    moments = sorted(changes)
-    since, cause = begin, None
-    for moment, following in zip(moments, [*moments[1:], None], strict=True):
-        now.update(changes[moment])
-        found = next((one for one in _CAUSES if now[one] > 0), rest)
-        if following is None or (cause is not None and found is not cause):
-            yield Piece(begin=since, end=moment, cause=cause or rest, step=step)
+            changes += [(since, _RANK[spell.cause], 1), (until, _RANK[spell.cause], -1)]
+    changes.sort()
+    counts = [0] * len(_CAUSES)
+    since, cause, place = begin, rest, 0
+    while place < len(changes):
+        moment = changes[place][0]
+        while place < len(changes) and changes[place][0] == moment:
+            counts[changes[place][1]] += changes[place][2]
+            place += 1
+        found = next((one for one, number in zip(_CAUSES, counts, strict=True) if number), rest)
+        if found is not cause and moment > since:
+            yield Piece(begin=since, end=moment, cause=cause, step=step)
             since = moment
         cause = found
+    if since < end:
+        yield Piece(begin=since, end=end, cause=cause, step=step)
 
 
 def drawn(path: Critical, most: int = MOST_DRAWN) -> Sequence[Piece]:

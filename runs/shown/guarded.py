@@ -18,14 +18,15 @@ MOST_TOLD = 200  # of a run: the newest; the list of events has all of them
 # A wait is over with the next call of its step, or with the next event of it that is more than another look.
 _LOOKS = "('guard', 'went on', 'cut', 'given back', 'worker lost')"
 TOLD = f"""
-(SELECT 'told', jsonb_build_object('seq', seq, 'kind', kind, 'at', at, 'step', step_id, 'data', data, 'over',
+SELECT 'told', jsonb_build_object('seq', seq, 'kind', kind, 'at', at, 'step', step_id, 'data', data, 'over',
     CASE WHEN kind = 'waits' THEN least(
         (SELECT min(call.permitted_at) FROM called AS call
             WHERE call.step_id = told.step_id AND call.permitted_at > told.at),
         (SELECT later.at FROM runs_event AS later WHERE later.run_id = %(run)s AND later.seq > told.seq
             AND later.kind NOT IN {_LOOKS} AND (told.step_id IS NULL OR later.step_id = told.step_id)
             ORDER BY later.seq LIMIT 1)) END)::text
-FROM runs_event AS told WHERE run_id = %(run)s AND kind IN ('guard', 'waits') ORDER BY seq DESC LIMIT {MOST_TOLD})
+FROM (SELECT * FROM runs_event WHERE run_id = %(run)s AND kind IN ('guard', 'waits')
+    ORDER BY seq DESC LIMIT {MOST_TOLD}) AS told
 UNION ALL
 SELECT 'wait', jsonb_build_object('step', step_id, 'guard', guard, 'since', since, 'until', until, 'says', says)::text
 FROM runs_wait WHERE run_id = %(run)s
@@ -146,12 +147,12 @@ def _unit(guard: str) -> Unit:
 
 
 def guarded(rows: Iterable[Mapping[str, Any]], waiting: Iterable[Mapping[str, Any]] = ()) -> Guarded:
-    """From rows of TOLD, newest first. What an event does not say, or says otherwise than agreed, stays empty."""
+    """From rows of TOLD. What an event does not say, or says otherwise than agreed, stays empty."""
     told, waits = [], []
     now = sorted(
         (one for one in map(waits_of, waiting) if one), key=lambda one: (one.until or one.at, one.step or 0)
     )
-    for row in reversed(list(rows)):
+    for row in sorted(rows, key=lambda one: int(one["seq"])):
         data = row["data"] if isinstance(row["data"], dict) else {}
         if row["kind"] == "waits":
             waits.append(_wait(row, data))

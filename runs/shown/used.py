@@ -25,9 +25,9 @@ SELECT 'used', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'a
 FROM called LEFT JOIN runs_attempt AS attempt ON attempt.id = called.attempt_id
 WHERE kind <> 'look' GROUP BY kind, name, model, agent
 UNION ALL
-(SELECT 'use', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'at', coalesce(finished_at, permitted_at),
+SELECT 'use', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'at', coalesce(finished_at, permitted_at),
     'tokens', tokens, 'cost', cost)::text
-FROM called WHERE kind <> 'look' AND state <> 'refused' ORDER BY id DESC LIMIT {LAST})
+FROM (SELECT * FROM called WHERE kind <> 'look' AND state <> 'refused' ORDER BY id DESC LIMIT {LAST}) AS last
 UNION ALL
 SELECT 'account', jsonb_build_object('kind', kind, 'window', account."window", 'scope_kind', scope_kind,
     'scope', scope, 'spent', spent, 'reserved', reserved, 'more', coalesce((SELECT sum(amount) FROM runs_topup AS more
@@ -119,7 +119,7 @@ def used(
                 tokens=row["tokens"],
                 cost_micros=row["cost"],
             )
-            for row in reversed(list(last))
+            for row in sorted(last, key=lambda row: datetime.fromisoformat(row["at"]))
         ),
         tokens=run.tokens_in + run.tokens_out,
         cost_micros=run.cost_micros,

@@ -188,6 +188,16 @@ def test_a_step_that_is_said_to_begin_a_little_before_the_one_it_follows_has_end
     assert path.by_cause() == {MODELS: 1_001 + 1_002, TOOLS: 998 + 999}
 
 
+def test_tasks_that_mostly_go_side_by_side_are_not_after_each_other() -> None:
+    steps = [
+        worked(1, 0, 10),
+        worked(2, 10, 60, parent=1),
+        worked(3, 12, 70, parent=1),
+        worked(4, 70, 80),
+    ]
+    assert critical(steps, end=80).steps == (1, 3, 4)
+
+
 def test_steps_without_any_length_are_on_the_path_that_they_stand_in() -> None:
     steps = [worked(1, 0, 10), worked(2, 10, 10), worked(3, 10, 10), worked(4, 10, 30)]
     assert critical(steps, end=30).steps == (1, 2, 3, 4)
