@@ -59,10 +59,8 @@ class _Crew:
         try:
             return self._perform(claimed, flight)
         except Exception:
-            # Nobody knows how far the run is: all of it is let go, and found again when its lease has run out.
             _log.exception("step %s could not be settled", claimed.step.pk)
-            why = "a step beside it could not be settled"
-            self._runtime.cut_run(self._run_id, why, fence=claimed.fence)
+            self._runtime.tore(self._run_id, claimed.fence)
             return []
         finally:
             connection.close()
@@ -78,6 +76,8 @@ class _Crew:
             following = settle(claimed, outcome)
             if isinstance(following, Nothing) and following.why in ("final", "taken", "gone"):
                 self._runtime.cut_run(self._run_id, f"the run is {following.why}", fence=claimed.fence)
+            elif isinstance(following, Nothing) and following.why == "lost":
+                self._runtime.tore(self._run_id, claimed.fence)
             return self._take_off(following)
 
     def _take_off(self, claims: Next) -> list[Airborne]:

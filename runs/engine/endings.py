@@ -41,7 +41,7 @@ _log = logging.getLogger("opsconsole.endings")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nothing:
     """Nothing to perform now, and why: waits, held, final, taken, later, others (they go on at the same run),
-    dropped (this step is not needed any more)."""
+    dropped (this step is not needed any more), lost (nobody knows how it ended; others may go on)."""
 
     why: str
 

@@ -17,7 +17,7 @@ from django.db.models.functions import Now
 from runs import live
 from runs.engine import holds
 from runs.engine.record import announce_run, event, let_go, lock_run, move_run, now, wake_run
-from runs.models import Control, ControlReceipt, RunState, Step, StepState, Worker
+from runs.models import Control, ControlReceipt, Run, RunState, Step, StepState, Worker
 from runs.models.step import SETTLED_STEPS
 
 LISTEN_SECONDS = 0.5  # in one wait: so long a process that ends waits for its listener
@@ -160,8 +160,14 @@ def _extend_patiently(late: list[int], values: dict[str, Any]) -> None:
         if left <= 0:
             return
         with contextlib.suppress(OperationalError), transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{max(1, round(left * 1000))}ms"])
+            _wait_at_most(left)
             cursor.execute(_EXTEND.replace("SKIP LOCKED", ""), _only(run_id, values))
+
+
+def _wait_at_most(seconds: float) -> None:
+    """For a lock, in this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{max(1, round(seconds * 1000))}ms"])
 
 
 def _only(run_id: int, values: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +203,41 @@ def give_back(worker: str, run_id: int, fence: int) -> bool:
         run.save()
         announce_run(run)
         wake_run(run)
+    return True
+
+
+def performed(worker: str, run_id: int, fence: int) -> set[int] | None:
+    """The steps of a run that this worker performs by the record; None when it has not the run by that fence."""
+    if not Run.objects.filter(pk=run_id, fence=fence, lease_owner=worker, state=RunState.RUNNING).exists():
+        return None
+    steps = Step.objects.filter(run=run_id, state=StepState.RUNNING, fence=fence)
+    return set(steps.values_list("pk", flat=True))
+
+
+def give_back_steps(worker: str, run_id: int, fence: int, steps: set[int]) -> bool | None:
+    """Let go of steps that nobody performs any more, while others of their run go on under the same fence. Nobody's
+    step is to blame. False when an effect may be on its way, None when others have had the row for too long.
+    """
+    try:
+        with transaction.atomic():
+            _wait_at_most(PATIENCE_SECONDS)
+            return _steps_given_back(worker, run_id, fence, steps)
+    except OperationalError:
+        return None
+
+
+def _steps_given_back(worker: str, run_id: int, fence: int, steps: set[int]) -> bool:
+    run = lock_run(run_id)
+    if run is None or (run.fence, run.lease_owner, run.state) != (fence, worker, RunState.RUNNING):
+        return True
+    if run.calls.filter(step__in=steps, kind="tool", state="permitted").exists():
+        return False
+    for step in run.steps.filter(pk__in=steps, state=StepState.RUNNING, fence=fence).order_by("seq"):
+        step.fence = 0
+        step.save(update_fields=["fence"])
+        event(run, "given back", step=step, worker=worker, fence=fence)
+    run.save(update_fields=["event_seq"])
+    announce_run(run)
     return True
 
 

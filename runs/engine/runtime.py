@@ -22,6 +22,7 @@ from django.db import InterfaceError, OperationalError, connection
 from runs import registry
 from runs.engine import failpoints, heart
 from runs.engine.outcomes import CutInFlight
+from runs.engine.torn import Torn
 from runs.errors import RecoverableError
 from runs.models import Control, ControlKind, WorkerKind
 
@@ -155,6 +156,7 @@ class Runtime:
         self._adrift: dict[
             int, tuple[int, float]
         ] = {}  # run -> fence, and since when nobody here performs it
+        self._torn = Torn()
         self._leaving = False
         self._left: set[int] = set()  # runs that were cut because this worker leaves
         self.after_beat: Callable[[], None] = lambda: None  # called after every try to beat
@@ -241,6 +243,7 @@ class Runtime:
         with self._flights_lock:
             self._flights.add(flight)
             leaving = self._leaving
+        self._torn.took_off(run_id, step_id)
         if leaving:
             self._cut_to_leave(flight)
         return flight
@@ -266,6 +269,11 @@ class Runtime:
         for flight in self.in_flight():
             if flight.run_id == run_id and flight.fence <= fence:
                 flight.cut(why, lost=True)
+
+    def tore(self, run_id: int, fence: int) -> None:
+        """A settlement of a run was lost, and nobody knows how far it is: the heart finds out what nobody performs any
+        more, and gives it back. The other steps of the run go on."""
+        self._torn.tore(run_id, fence)
 
     def beside(self) -> ThreadPoolExecutor:
         """Threads for the steps of one run that are performed side by side."""
@@ -331,6 +339,34 @@ class Runtime:
         self._beat_ok = time.monotonic()
         self._obey(heart.engaged_controls())
         self._give_back()
+        self._mend()
+
+    def _mend(self) -> None:
+        """Give back what was lost of runs that are performed here; see `Torn`. A run of which nothing else is performed
+        is given back as a whole."""
+        for run_id, fence, since in self._torn.runs():
+            if since is not None and self._claiming_since(since):
+                continue
+            performed = heart.performed(self.name, run_id, fence)
+            if performed is None:
+                self._torn.forget(run_id, fence)
+                continue
+            flying = {flight.step_id for flight in self.in_flight() if flight.run_id == run_id}
+            if since is None:
+                self._torn.first_look(run_id, fence, performed - flying, time.monotonic())
+            elif flying:
+                self._give_back_steps(run_id, fence, self._torn.second_look(run_id, fence, performed))
+
+    def _give_back_steps(self, run_id: int, fence: int, lost: set[int]) -> None:
+        if not lost:
+            return
+        given_back = heart.give_back_steps(self.name, run_id, fence, lost)
+        if given_back is None:
+            self.tore(run_id, fence)  # look again
+        elif given_back:
+            self.look_at(run_id)
+        else:
+            self.cut_run(run_id, "a step beside it could not be settled", fence=fence)
 
     def _give_back(self) -> None:
         """Let go of runs that nobody here performs any more, though this worker has their leases."""

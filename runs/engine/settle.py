@@ -72,8 +72,8 @@ def _settled(claimed: Claimed, outcome: Outcome, *, onward: bool = True) -> Next
         if run.fence != claimed.fence or run.final:
             return _void(run, claimed, outcome)
         step = Step.objects.select_related("input").get(pk=claimed.step.pk)
-        if isinstance(outcome, Lost) or step.state in SETTLED_STEPS:
-            return _void(run, claimed, outcome, dropped=step.state in SETTLED_STEPS)
+        if isinstance(outcome, Lost) or step.state in SETTLED_STEPS or step.fence != claimed.fence:
+            return _void(run, claimed, outcome, step=step)
         closing = Closing(run)
         settlement = _Settlement(closing=closing, claimed=claimed, moment=now(), onward=onward)
         claimed_next = settlement.apply(step, outcome)
@@ -82,8 +82,9 @@ def _settled(claimed: Claimed, outcome: Outcome, *, onward: bool = True) -> Next
     return claimed_next
 
 
-def _void(run: Run, claimed: Claimed, outcome: Outcome, *, dropped: bool = False) -> Nothing:
-    """Too late: kept for the record, never applied (law L2)."""
+def _void(run: Run, claimed: Claimed, outcome: Outcome, *, step: Step | None = None) -> Nothing:
+    """Too late: kept for the record, never applied (law L2). `step` where the run is still this worker's: then the step
+    alone is not."""
     digest = bodies.store(outcome.value).digest if isinstance(outcome, Output) else ""
     event(
         run,
@@ -93,18 +94,23 @@ def _void(run: Run, claimed: Claimed, outcome: Outcome, *, dropped: bool = False
         present=run.fence,
         outcome=type(outcome).__name__.lower(),
         body=digest,
-        why=NOT_NEEDED if dropped else _why_void(run, outcome),
+        why=_why_void(run, step, claimed, outcome),
     )
     run.save(update_fields=["event_seq"])
     announce_run(run)
-    if dropped:
-        return Nothing(why="dropped")
-    return Nothing(why="final" if run.final else "taken")
+    if step is None:
+        return Nothing(why="final" if run.final else "taken")
+    going = step.state not in SETTLED_STEPS and step.fence == claimed.fence
+    return Nothing(why="lost" if going else "dropped")
 
 
-def _why_void(run: Run, outcome: Outcome) -> str:
+def _why_void(run: Run, step: Step | None, claimed: Claimed, outcome: Outcome) -> str:
+    if step is not None and step.state in SETTLED_STEPS:
+        return NOT_NEEDED
     if isinstance(outcome, Lost):
         return outcome.why
+    if step is not None and step.fence != claimed.fence:
+        return "the step was given back"
     return f"the run is {run.state}" if run.final else "another worker holds this run"
 
 

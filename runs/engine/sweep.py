@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 from django.db import InterfaceError, OperationalError
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from runs.engine import answers, holds
 from runs.engine.record import now
@@ -48,12 +48,14 @@ def next_due(within: float) -> float | None:
 
 
 def due_beside(worker: str, limit: int = BATCH) -> list[int]:
-    """Runs that this worker performs and that could do more meanwhile: an answer came, a sleeping step woke."""
+    """Runs that this worker performs and that could do more meanwhile: an answer came, a sleeping step woke, a step was
+    given back."""
     open_question = Question.objects.filter(step=OuterRef("pk"), state=QuestionState.OPEN)
     awake = Q(state=StepState.SLEEPING, due_at__lte=now())
     answered = Q(state=StepState.WAITING) & ~Exists(open_question)
     mine = Q(run__lease_owner=worker, run__state=RunState.RUNNING, run__hold=Hold.NONE)
-    found = Step.objects.filter(mine, awake | answered).values_list("run_id", flat=True)
+    given_back = Q(state=StepState.RUNNING) & ~Q(fence=F("run__fence"))
+    found = Step.objects.filter(mine, awake | answered | given_back).values_list("run_id", flat=True)
     return list(found.order_by("run_id").distinct()[:limit])
 
 
