@@ -14,7 +14,9 @@ class _Torn:
     fence: int
     since: float | None = None  # when it was looked at first
     idle: frozenset[int] = frozenset()  # performed by the record, and by nobody here, at that look
-    flown: set[int] = field(default_factory=set)  # what took off since
+    flown: set[int] = field(
+        default_factory=set
+    )  # what took off since it tore: none of that is lost, or it tears again
 
 
 class Torn:
@@ -52,7 +54,7 @@ class Torn:
         with self._lock:
             found = self._runs.get(run_id)
             if found is not None and found.fence == fence and found.since is None:
-                found.since, found.idle, found.flown = moment, frozenset(idle), set()
+                found.since, found.idle = moment, frozenset(idle)
 
     def second_look(self, run_id: int, fence: int, performed: Collection[int]) -> set[int]:
         """What is lost, once no thread is left that was at it before the first look: the run is forgotten here."""
