@@ -14,8 +14,9 @@ from django.db import connection
 from runs.engine.claim import claim
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
+from runs.engine.flights import Flight
 from runs.engine.perform import perform
-from runs.engine.runtime import Flight, Runtime, current
+from runs.engine.runtime import Runtime, current
 from runs.engine.settle import settle
 
 _log = logging.getLogger("opsconsole.advance")

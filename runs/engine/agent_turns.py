@@ -21,10 +21,10 @@ from runs.definitions import Agent, Delegate, Tool
 from runs.engine import bounds, contracts, models_asked, tools_called
 from runs.engine.again import Again
 from runs.engine.claimed import Claimed
+from runs.engine.flights import Flight
 from runs.engine.found import Found, because, tell
 from runs.engine.fullness import Counted, Fullness, is_summary
 from runs.engine.outcomes import Asked, Outcome, Output, Park, failed
-from runs.engine.runtime import Flight
 from runs.engine.watched import Watched
 from runs.errors import ContractBroken, ReasoningError, RecoverableError, StepError
 from runs.guards.findings import Guard

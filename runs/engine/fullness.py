@@ -20,8 +20,8 @@ from runs.canonical import canonical, digest, plain
 from runs.definitions import Agent, Compact
 from runs.engine import bounds, contracts, found, models_asked, permits
 from runs.engine.claimed import Claimed
+from runs.engine.flights import Flight
 from runs.engine.found import Found, because
-from runs.engine.runtime import Flight
 from runs.engine.wanted import Result, Wanted
 from runs.errors import ReasoningError
 from runs.guards.findings import Guard

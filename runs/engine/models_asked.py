@@ -15,8 +15,8 @@ from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage
 from runs.canonical import digest, plain, told
 from runs.engine import breakers, permits
 from runs.engine.claimed import Claimed
+from runs.engine.flights import Flight
 from runs.engine.outcomes import CutInFlight
-from runs.engine.runtime import Flight
 from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, classify
 from runs.guards.breaking import LONGEST_OPEN

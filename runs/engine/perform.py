@@ -13,6 +13,7 @@ from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
 from runs.engine import agent_turns, bounds, child, contracts, limits, played, verifying
 from runs.engine.claimed import Claimed
+from runs.engine.flights import Flight
 from runs.engine.outcomes import (
     Asked,
     Blocked,
@@ -27,7 +28,6 @@ from runs.engine.outcomes import (
     failed,
 )
 from runs.engine.record import now
-from runs.engine.runtime import Flight
 from runs.errors import StepError, broken
 from runs.recorded.items import Item
 

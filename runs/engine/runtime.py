@@ -21,117 +21,27 @@ from django.db import InterfaceError, OperationalError, connection
 
 from runs import registry
 from runs.engine import failpoints, heart
-from runs.engine.outcomes import CutInFlight
+from runs.engine.adrift import Adrift
+from runs.engine.flights import Flight
+from runs.engine.obeying import Obeying
 from runs.engine.torn import Torn
-from runs.errors import RecoverableError
-from runs.models import Control, ControlKind, WorkerKind
+from runs.models import Control, WorkerKind
 
 T = TypeVar("T")
 LANDING_SECONDS = 0.05
 OVERDUE_SECONDS = 5.0  # past the run's deadline, for a call to come back by its own time-out
 BESIDE_THREADS = 64  # steps performed beside others, of all runs of a process together
-ADRIFT_SECONDS = 0.9  # before a run that nobody here performs is given back: it may be between two steps
-ASIDE_SECONDS = 0.25  # at most, for a step that was cut to wait until all others are
-LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself
 _log = logging.getLogger("opsconsole.runtime")
 
 
 LEAVING = "its worker is leaving"
 
 
-class ProviderFault(Exception):
-    """A provider raised what would have ended the loop of all calls."""
-
-
-async def _contained(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio lets these two end the loop, and with it every call of this process."""
-    try:
-        return await work
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise ProviderFault(f"the provider raised {type(error).__name__}") from error
-
-
-async def _cancelled_are_gone() -> None:
-    """When every call of this loop that was cancelled has given up its connection."""
+async def _cancelled_are_gone(seconds: float) -> None:
+    """When every call of this loop that was cancelled has given up its connection; at most so long."""
     cancelled = [task for task in asyncio.all_tasks() if task.cancelling()]
     if cancelled:
-        await asyncio.wait(cancelled, timeout=ASIDE_SECONDS)
-
-
-class Flight:
-    """One step that this process is performing. `cut` may come from another thread at any moment."""
-
-    def __init__(
-        self, runtime: Runtime, run_id: int, workflow: str, fence: int, seconds_left: float, step_id: int
-    ) -> None:
-        self.run_id = run_id
-        self.step_id = step_id
-        self.workflow = workflow
-        self.fence = fence
-        self.until = time.monotonic() + seconds_left
-        self._runtime = runtime
-        self._lock = threading.Lock()
-        self._why = ""
-        self._lost = False
-        self._kill: Callable[[], None] | None = None
-        self._waiting: concurrent.futures.Future[Any] | None = None
-
-    def cut(self, why: str, *, lost: bool = False) -> bool:
-        """Cancel what is in flight and refuse what would follow. True when a call was in flight."""
-        with self._lock:
-            self._why, self._lost = self._why or why, self._lost or lost
-            waiting, kill = self._waiting, self._kill
-        if waiting is not None:
-            waiting.cancel()
-        if kill is not None:
-            kill()
-        return waiting is not None or kill is not None
-
-    @contextlib.contextmanager
-    def kills(self, kill: Callable[[], None]) -> Iterator[None]:
-        """While inside, a cut also calls `kill`; at once when the cut came before."""
-        with self._lock:
-            self._kill = kill
-            late = bool(self._why)
-        if late:
-            kill()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._kill = None
-
-    @property
-    def lost(self) -> bool:
-        """Given up: its run's lease is not extended for it any more."""
-        return self._lost
-
-    def check(self) -> None:
-        """Raise CutInFlight when this flight has been cut."""
-        if self._why:
-            self._runtime.stand_aside()
-            raise CutInFlight(self._why, lost=self._lost)
-
-    def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Run a coroutine on the process's loop and wait for it. Raises CutInFlight, TimeoutError, or its error."""
-        with self._lock:
-            if self._why:
-                work.close()
-            else:
-                self._waiting = self._runtime.submit(asyncio.wait_for(_contained(work), seconds))
-        self.check()
-        assert self._waiting is not None
-        try:
-            # The time is kept on both sides: a provider that blocks the loop, or ignores being cancelled, is left.
-            result: T = self._waiting.result(seconds + LATE_SECONDS)
-        except (concurrent.futures.CancelledError, asyncio.CancelledError) as error:
-            self.check()
-            raise RecoverableError("the provider cancelled its own call") from error
-        finally:
-            self._waiting.cancel()  # nothing, unless it was left to itself
-            with self._lock:
-                self._waiting = None
-        return result
+        await asyncio.wait(cancelled, timeout=seconds)
 
 
 class Runtime:
@@ -143,7 +53,6 @@ class Runtime:
         self._flights: set[Flight] = set()
         self._flights_lock = threading.Lock()
         self._between: dict[int, float] = {}  # thread -> since when it may have claimed what does not fly yet
-        self._heard: dict[int, float] = {}  # control -> when this worker first read it
         self._beside: ThreadPoolExecutor | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: threading.Thread | None = None
@@ -153,15 +62,12 @@ class Runtime:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._beat_ok = self._moved = time.monotonic()
-        self._adrift: dict[
-            int, tuple[int, float]
-        ] = {}  # run -> fence, and since when nobody here performs it
         self._torn = Torn()
+        self._adrift = Adrift(self, self._torn)
         self._leaving = False
         self._left: set[int] = set()  # runs that were cut because this worker leaves
         self.after_beat: Callable[[], None] = lambda: None  # called after every try to beat
-        self._calm = threading.Event()  # not while many are being cut
-        self._calm.set()
+        self.obeying = Obeying(self)
 
     def start(self) -> None:
         """Make this process known, and begin to beat. While the database is gone, the heart goes on trying."""
@@ -203,6 +109,14 @@ class Runtime:
     def submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Put a coroutine on the loop, from any thread."""
         return asyncio.run_coroutine_threadsafe(work, self._running_loop())
+
+    def wait_for_cancelled(self, seconds: float) -> None:
+        """Until every call that was cancelled has given up its connection; at most so long."""
+        if self._loop is None:
+            return
+        gone = asyncio.run_coroutine_threadsafe(_cancelled_are_gone(seconds), self._loop)
+        with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
+            gone.result(seconds)
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         with self._loop_lock:
@@ -338,52 +252,10 @@ class Runtime:
         self._cut_dropped(flights)
         self._beat_ok = time.monotonic()
         self._obey(heart.engaged_controls())
-        self._give_back()
-        self._mend()
+        self._adrift.give_back_runs()
+        self._adrift.give_back_steps()
 
-    def _mend(self) -> None:
-        """Give back what was lost of runs that are performed here; see `Torn`. A run of which nothing else is performed
-        is given back as a whole."""
-        for run_id, fence, since in self._torn.runs():
-            if since is not None and self._claiming_since(since):
-                continue
-            performed = heart.performed(self.name, run_id, fence)
-            if performed is None:
-                self._torn.forget(run_id, fence)
-                continue
-            flying = {flight.step_id for flight in self.in_flight() if flight.run_id == run_id}
-            if since is None:
-                self._torn.first_look(run_id, fence, performed - flying, time.monotonic())
-            elif flying:
-                self._give_back_steps(run_id, fence, self._torn.second_look(run_id, fence, performed))
-
-    def _give_back_steps(self, run_id: int, fence: int, lost: set[int]) -> None:
-        if not lost:
-            return
-        given_back = heart.give_back_steps(self.name, run_id, fence, lost)
-        if given_back is None:
-            self.tore(run_id, fence)  # look again
-        elif given_back:
-            self.look_at(run_id)
-        else:
-            self.cut_run(run_id, "a step beside it could not be settled", fence=fence)
-
-    def _give_back(self) -> None:
-        """Let go of runs that nobody here performs any more, though this worker has their leases."""
-        leased = heart.leased(self.name)
-        flying = {flight.run_id for flight in self.in_flight() if not flight.lost}
-        moment = time.monotonic()
-        adrift = {run: fence for run, fence in leased.items() if run not in flying}
-        was = self._adrift
-        self._adrift = {
-            run: was[run] if was.get(run, (0, 0.0))[0] == fence else (fence, moment)
-            for run, fence in adrift.items()
-        }
-        for run, (fence, since) in self._adrift.items():
-            if moment - since >= ADRIFT_SECONDS and not self._claiming_since(since):
-                heart.give_back(self.name, run, fence)
-
-    def _claiming_since(self, moment: float) -> bool:
+    def claiming_since(self, moment: float) -> bool:
         """Whether a thread has been claiming or settling since before that moment: what it has does not fly yet."""
         with self._flights_lock:
             return any(since <= moment for since in self._between.values())
@@ -403,56 +275,14 @@ class Runtime:
             self.cut_run(run_id, "the run's deadline has passed")
 
     def _obey(self, controls: list[Control]) -> None:
-        moment = time.monotonic()
-        self._heard = {control.pk: self._heard.get(control.pk, moment) for control in controls}
-        landing = [control for control in controls if self._still_flying(control)]
-        if landing:
+        if self.obeying.obey(controls):
             self._tick.wait(LANDING_SECONDS)
             self._tick.set()  # look again soon: what was cut is about to land
 
     def _hear(self, controls: list[Control]) -> None:
         """A control was engaged: cut what it stops, before anything else. The heart then obeys it in full."""
-        for control in controls:
-            if control.kind == ControlKind.STOP:
-                self._cut_covered(control)
+        self.obeying.hear(controls)
         self.nudge()
-
-    def _cut_covered(self, control: Control) -> list[Flight]:
-        """Cut what a stop covers here; what is held only is left to land. Returns all that it covers."""
-        covered = [f for f in self.in_flight() if control.covers(run_id=f.run_id, workflow=f.workflow)]
-        heart.note_cut(control, self.name, len(covered))
-        if control.kind == ControlKind.STOP:
-            self._cut_together(covered, f"{control.kind} of {control.scope_name} by {control.engaged_by}")
-        return covered
-
-    def _cut_together(self, flights: list[Flight], why: str) -> None:
-        """The last of many is cut before the first goes on: what each has to record afterwards can wait."""
-        self._calm.clear()
-        try:
-            if [flight for flight in flights if flight.cut(why)] and self._loop is not None:
-                gone = asyncio.run_coroutine_threadsafe(_cancelled_are_gone(), self._loop)
-                with contextlib.suppress(concurrent.futures.TimeoutError, concurrent.futures.CancelledError):
-                    gone.result(ASIDE_SECONDS)
-        finally:
-            self._calm.set()
-
-    def stand_aside(self) -> None:
-        """Let those that are being cut at this moment be cut first."""
-        self._calm.wait(ASIDE_SECONDS)
-
-    def _still_flying(self, control: Control) -> bool:
-        """Obey one control; True while something it covers is in flight here. Else this worker confirms it."""
-        covered = self._cut_covered(control)
-        if covered or self._claimed_before(control):
-            return True
-        if self.kind == WorkerKind.AGENTS:
-            heart.confirm(control, self.name)
-        return False
-
-    def _claimed_before(self, control: Control) -> bool:
-        """Whether a thread has been claiming since before this worker heard of the control: what it claims may be
-        covered, and does not fly yet. What began to claim later has met the control at the gate."""
-        return self._claiming_since(self._heard.get(control.pk, 0.0))
 
     def _spawn(self, target: Any, name: str) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)

@@ -63,4 +63,4 @@ class Torn:
             if found is None or found.fence != fence or found.since is None:
                 return set()  # it tore again meanwhile
             del self._runs[run_id]
-            return found.idle & set(performed) - found.flown
+            return set(performed) & (found.idle - found.flown)

@@ -15,9 +15,9 @@ from runs.claims import Claims, Passage, Statement, ToVerify, Verdict, Verdicts,
 from runs.definitions import Agent, Node, Verifies
 from runs.engine import agent_turns, child, contracts, evidence
 from runs.engine.claimed import Claimed
+from runs.engine.flights import Flight
 from runs.engine.outcomes import Asked, Failed, Outcome, Output
 from runs.engine.questions import Asking
-from runs.engine.runtime import Flight
 from runs.errors import ContractBroken
 from runs.guards.grounding import Evidence, Lack, lacking
 from runs.models import QuestionKind, Step

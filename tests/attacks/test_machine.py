@@ -20,7 +20,8 @@ from runs.agents.simulated import calls, says
 from runs.definitions import EffectGate, Node, Pipeline, Workflow
 from runs.engine import answers, heart, holds, sweep
 from runs.engine.advance import advance
-from runs.engine.runtime import Flight, Runtime
+from runs.engine.flights import Flight
+from runs.engine.runtime import Runtime
 from runs.models import Call, ControlReceipt, Event, Question, Run
 from tests.attacks import rogues
 from tests.runs import flows

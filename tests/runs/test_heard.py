@@ -107,7 +107,7 @@ def test_the_last_of_many_is_cut_before_the_first_goes_on() -> None:
     for thread in threads:
         thread.start()
     assert until(lambda: len(under_way) == MANY)
-    runtime._cut_together(flights, "everything stops")
+    runtime.obeying.cut_together(flights, "everything stops")
     for thread in threads:
         thread.join(5)
     runtime.stop()
