@@ -12,6 +12,7 @@ from runs.limits.rows import Row
 from runs.limits.units import Unit, shown
 from runs.rehearsal.crossings import Crossing, crossing
 from runs.rehearsal.drafts import Draft
+from runs.rehearsal.guarded import GUARDED, guarded
 from runs.rehearsal.history import How, PastCall, PastQuestion, PastRun
 from runs.rehearsal.streams import Both, Side, over_runs
 
@@ -107,7 +108,8 @@ def figures(one: Crossing) -> str:
 
 def compared(run: PastRun, draft: Draft, both: Both | None = None) -> Difference | None:
     """What the draft does to the run; None when nothing. `both` is what the streams found of it."""
-    both = both or _within(run, draft)
+    if both is None:
+        both = guarded(run, draft) if draft.kind in GUARDED else _within(run, draft)
     before, after = both.before.first, both.after.first
     stop, was = after.get(Mode.ENFORCE), before.get(Mode.ENFORCE) or _refused(run, draft)
     stopped = stop if stop and (was is None or _place(stop) < _place(was)) else None

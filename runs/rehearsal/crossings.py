@@ -20,6 +20,7 @@ NO_USAGE = "Some of its model calls have no usage on record: they count for noth
 NO_CONTEXT = "How long the history was is not on record for some of its model calls."
 NO_RETRIES = "When it retried is not on record."
 NO_PLANS = "Its plans are not on record."
+NO_TEXTS = "What it said and called is not on record."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +215,7 @@ def milliseconds(span: timedelta) -> int:
     return span // timedelta(milliseconds=1)
 
 
+_WATCHED = (LimitKind.REPEATS, LimitKind.IDLE_TURNS, LimitKind.TAINTED_CALLS)
 _NEEDS: Mapping[LimitKind, Callable[[PastRun], str]] = {
     LimitKind.WALL_TIME: lambda run: "" if run.timed and run.begun else NO_MOMENTS,
     LimitKind.STEP_LATENCY: lambda run: "" if run.timed and run.steps else NO_MOMENTS,
@@ -235,4 +237,6 @@ def untold(run: PastRun, kind: LimitKind, window: Window) -> str:
     over_time = window in (Window.MINUTE, Window.HOUR, Window.DAY, Window.MONTH)
     if (over_time or kind is LimitKind.CONCURRENCY) and not (run.timed and run.begun):
         return NO_MOMENTS
+    if kind in _WATCHED and run.watched is None:
+        return NO_TEXTS
     return _NEEDS[kind](run) if kind in _NEEDS else ""

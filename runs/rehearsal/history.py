@@ -6,9 +6,11 @@ Money in millionths of a US dollar. A moment is None where the recording has non
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from runs.limits.kinds import LimitKind
 from runs.limits.rows import Where
 
 Spans = tuple[tuple[datetime, datetime], ...]  # from, until
@@ -98,21 +100,27 @@ class PastRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastFinding:
-    """What a guard says of the run when it is fed with it again: about which step, before or after which call."""
+    """What a guard says of the run when it is fed with it again: about which call, and before which it would have
+    stopped (both counted from 0), with what figure."""
 
-    guard: str
-    step: int
+    call: int
     position: int
-    scope: str
-    figure: str
+    step: int
+    value: int
     says: str
+    at: datetime | None = None
+
+
+Watched = Callable[
+    [LimitKind, int], Iterable[PastFinding]
+]  # kind and value of a limit -> what guards say by it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRun:
     """`calls` in order of their beginnings. `told` has what the record does not hold, a sentence each.
 
-    `timed`: whether its moments are those of the work. `retries` None: they cannot be told.
+    `timed`: whether its moments are those of the work. `retries`, `watched` None: they cannot be told.
     """
 
     key: str
@@ -131,7 +139,7 @@ class PastRun:
     retries: tuple[PastRetry, ...] | None = ()
     questions: tuple[PastQuestion, ...] = ()
     refusals: tuple[PastRefusal, ...] = ()
-    findings: tuple[PastFinding, ...] = ()
+    watched: Watched | None = None
 
     def where(self, call: PastCall) -> Where:
         return Where(

@@ -10,14 +10,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from runs.recorded.toolsets import Toolsets
 from runs.recorded.trace import RecordedStep, Trace
+from runs.rehearsal.guarded import of_trace
 from runs.rehearsal.history import How, PastCall, PastRun
 
 Price = Callable[[str, int, int], int | None]  # model, tokens in, tokens out -> millionths of a US dollar
 
 
 def past(
-    trace: Trace, *, workflow: str, team: str = "", price: Price | None = None, how: How = How.UNKNOWN
+    trace: Trace,
+    *,
+    workflow: str,
+    team: str = "",
+    price: Price | None = None,
+    how: How = How.UNKNOWN,
+    toolsets: Toolsets | None = None,
 ) -> PastRun:
     """The run that was recorded. Steps are its items, numbered from 0 as in the file."""
     moments = [_moment(item) for item in trace.items]
@@ -41,6 +49,7 @@ def past(
         how=how,
         calls=calls,
         retries=None,
+        watched=of_trace(trace, toolsets or Toolsets()),
     )
 
 

@@ -19,6 +19,7 @@ from runs.limits.rows import Row, Where
 from runs.models import Call, Limit, Question, QuestionKind, Run, RunState, Team
 from runs.models.question import QuestionState
 from runs.rehearsal.drafts import Draft
+from runs.rehearsal.guarded import GUARDED
 from runs.rehearsal.history import (
     How,
     PastCall,
@@ -30,6 +31,7 @@ from runs.rehearsal.history import (
     Spans,
 )
 from runs.rehearsal.streams import Made, reaches_back
+from runs.shown.heard import with_guards
 
 BATCH = 400  # runs
 CHUNK = 4000  # rows of a stream that are fetched at once
@@ -173,8 +175,8 @@ def _read(batch: list[Run], draft: Draft, until: datetime, taken: Taken | None) 
         for run_id, at, seq, limit in _rows(_REFUSED, ids):
             found.refused[run_id].append(PastRefusal(limit=limit, step=seq, at=at))
     _read_questions(found, ids, taken)
-    for run in batch:
-        yield _past(run, found, until)
+    runs = [_past(run, found, until) for run in batch]
+    yield from with_guards(runs, draft.kind) if draft.kind in GUARDED else runs
 
 
 def _read_questions(found: _Batch, ids: Ids, taken: Taken | None) -> None:

@@ -22,8 +22,9 @@ from runs.errors import DataError
 from runs.limits import written
 from runs.limits.kinds import KEYS, LimitScope, Mode
 from runs.limits.units import Unit, shown
-from runs.recorded import family, lines
+from runs.recorded import family, lines, toolsets
 from runs.recorded.outcomes import outcomes
+from runs.recorded.toolsets import Toolsets
 from runs.rehearsal import traces
 from runs.rehearsal.comparing import Difference, as_json
 from runs.rehearsal.drafts import Draft, draft
@@ -116,6 +117,7 @@ class Command(BaseCommand):
         for path in files:
             try:
                 said = outcomes(path) if believe else {}
+                known = self._toolsets(path)
                 for line in lines.lines(path):
                     if line.trace is None:
                         self.stderr.write(f"{path.name}, line {line.number}: {line.wrong}")
@@ -126,11 +128,22 @@ class Command(BaseCommand):
                         team=family.TEAM,
                         price=_price,
                         how=_how(said.get(line.trace.run_id)),
+                        toolsets=known,
                     )
             except lines.CannotRead as why:
                 raise CommandError(str(why)) from why
             except OSError as why:
                 raise CommandError(f"Cannot read {path}: {why.strerror}.") from why
+
+    def _toolsets(self, file: Path) -> Toolsets:
+        """What the tools' owners declare, from toolsets.json beside the file."""
+        path = file.with_name("toolsets.json")
+        if not path.exists():
+            return Toolsets()
+        try:
+            return toolsets.load(path)
+        except toolsets.WrongToolsets as why:
+            raise CommandError(str(why)) from why
 
     def _tell(self, one: Difference | None) -> None:
         if one is not None:
