@@ -47,7 +47,7 @@ TURNS, TOOL_CALLS, COST = 12, 8, 12 * 3500  # of each run
 def many(runs: int) -> None:
     """So many runs, a minute apart, each of four steps with three turns and two tool calls; a turn costs 3,500."""
     team, _ = Team.objects.get_or_create(name="Many")
-    given = {"runs": runs, "team": team.pk, "body": bodies.store({}).digest}
+    given: dict[str, int | str] = {"runs": runs, "team": team.pk, "body": bodies.store({}).digest}
     with connection.cursor() as cursor:
         for statement in (_RUNS, _STEPS, _ATTEMPTS, _CALLS, "ANALYZE"):
             cursor.execute(statement, given if "%(" in statement else None)

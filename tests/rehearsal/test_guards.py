@@ -20,7 +20,6 @@ from tests import factories
 from tests.recorded import traces
 from tests.rehearsal.histories import row
 
-
 _SAID = """
     INSERT INTO runs_body (digest, content, size)
     VALUES ('said', '{"text": "I will look into order seven and tell the customer what I found there"}', 80)
