@@ -25,6 +25,7 @@ GLYPHS = {
     QuestionKind.CLAIMS: ("broken", "doubt"),
     QuestionKind.ERROR: ("broken", "doubt"),
     QuestionKind.UNKNOWN: ("unknown", "doubt"),
+    QuestionKind.LIMIT: ("budget", "care"),
     QuestionKind.MISSING: ("unknown", "doubt"),
 }
 PRESETS = (
@@ -106,6 +107,15 @@ class Card:
         return self.answer(Verb.MIGRATE)
 
     @property
+    def top_up(self) -> Answer | None:
+        return self.answer(Verb.TOP_UP)
+
+    @property
+    def formed(self) -> bool:
+        """Whether the first answer is a form on the card, and approving is looking again."""
+        return self.migrate is not None or self.top_up is not None
+
+    @property
     def look(self) -> Answer | None:
         return self.answer(Verb.LOOK)
 
@@ -173,6 +183,8 @@ def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
             return f"Hand on the claims that stand, as the output of {node}"
         case QuestionKind.ERROR:
             return f"Try {node} again"
+        case QuestionKind.LIMIT:
+            return f"Nothing more at {node}, until there is room for the call that asks"
         case QuestionKind.MISSING:
             gone = f"{question.run.workflow} v{question.action.get('version', question.run.version)}"
             return f"Nothing, until you say how run {question.run_id} goes on without {gone}"
@@ -196,6 +208,8 @@ def _order(question: Question, workflow: Workflow | None) -> list[str]:
 
 
 def _rows(question: Question, draft: Mapping[str, Any] | None, order: Sequence[str]) -> list[Row]:
+    if question.kind == QuestionKind.LIMIT:
+        return []  # its figures are shown as they are now (`used_up`)
     old = _fields(question, question.action, order)
     new = old if draft is None else _fields(question, draft, order)
     where = str(question.action.get("where", "")) if question.kind in OF_VALUES else ""
@@ -317,6 +331,13 @@ def _then(question: Question, verb: str) -> str:
             return (
                 "The run goes on with the claims that stand and those you confirm; the others are left out."
             )
+        case Verb.TOP_UP, _:
+            return (
+                f"The limit stays; so much more is allowed here alone. {question.step.node} goes on at the same call: "
+                "what is done is not done again, and the agent is told nothing."
+            )
+        case Verb.APPROVE, QuestionKind.LIMIT:
+            return "The same call asks again. With room it goes on; without, this comes back."
         case Verb.RESPOND, _:
             return _then_again(question.step)
     return ""

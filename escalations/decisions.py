@@ -36,6 +36,7 @@ ACTS = {
     Verb.MIGRATE: Act.MIGRATE,
     Verb.CONFIRM: Act.CONFIRM,
     Verb.DROP: Act.DROP,
+    Verb.TOP_UP: Act.TOP_UP,
 }
 
 
@@ -48,7 +49,7 @@ def approve(*, actor: Actor, escalation_id: int, version: int, digest: str, reas
     """
     require(actor, Act.APPROVE)
     reason = given_text("reason", reason)
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     locked.must_be_sealed(escalation, question)
     if question.kind == QuestionKind.CONTRACT and escalation.draft is None:
@@ -96,7 +97,7 @@ def reject(*, actor: Actor, escalation_id: int, version: int, digest: str, reaso
     """
     require(actor, Act.REJECT)
     reason = given_text("reason", reason, required="Say why: the run receives the reason.")
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     return _decide(actor, escalation, question, Verb.REJECT, text=reason)
 
 
@@ -109,7 +110,7 @@ def respond(*, actor: Actor, escalation_id: int, version: int, digest: str, text
     """
     require(actor, Act.RESPOND)
     text = given_text("text", text, required="Write what the run should know.")
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     return _decide(actor, escalation, question, Verb.RESPOND, text=text)
 
@@ -124,7 +125,7 @@ def look(*, actor: Actor, escalation_id: int, version: int, digest: str) -> Deci
     the tool cannot look).
     """
     require(actor, Act.LOOK)
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     return _decide(actor, escalation, question, Verb.LOOK, text="")
 
@@ -143,15 +144,15 @@ def migrate(
     reason = given_text("reason", reason)
     if not place:
         raise Invalid([("place", "Choose where the run goes on.")])
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
-    _must_answer(question, Verb.MIGRATE)
+    must_answer(question, Verb.MIGRATE)
     try:
         migrated = migrating.migrate(question, place, by=name_of(actor), reason=reason)
     except migrating.CannotMigrate as why:
         raise IllegalMove(f"Run {question.run_id} was not migrated. {why}") from why
     escalation.run = question.run
-    return _closed(actor, escalation, question, text=reason, before=migrated.before, after=migrated.after)
+    return closed(actor, escalation, question, text=reason, before=migrated.before, after=migrated.after)
 
 
 @recorded(on_escalation(Act.EDIT))
@@ -164,7 +165,7 @@ def edit(
     Raises NotAllowed, NotThere, AlreadyDecided, Changed, IllegalMove, and Invalid with every wrong field.
     """
     require(actor, Act.EDIT)
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     locked.must_be_sealed(escalation, question)
     before = locked.in_force(escalation, question)
@@ -201,10 +202,10 @@ def _of_claims(
     confirmed: Collection[int],
     reason: str,
 ) -> Decision:
-    escalation, question = _ready(actor, escalation_id, version, digest)
+    escalation, question = ready(actor, escalation_id, version, digest)
     locked.must_be_in_time(escalation, question)
     locked.must_be_sealed(escalation, question)
-    _must_answer(question, verb)
+    must_answer(question, verb)
     before = locked.in_force(escalation, question)
     known = verifying.open_numbers(before)
     if not set(confirmed) <= set(known) or (verb == Verb.CONFIRM and not confirmed):
@@ -216,7 +217,7 @@ def _of_claims(
     stand = [told[number] for number in known if number in confirmed]
     fall = [told[number] for number in known if number not in confirmed]
     more = {name: texts for name, texts in (("confirmed", stand), ("dropped", fall)) if texts}
-    return _closed(actor, escalation, question, text=reason, before=question.action, after=after, more=more)
+    return closed(actor, escalation, question, text=reason, before=question.action, after=after, more=more)
 
 
 def _must_stand(escalation: Escalation, question: Question) -> None:
@@ -225,7 +226,8 @@ def _must_stand(escalation: Escalation, question: Question) -> None:
         raise Invalid([("claims", "There are claims that do not stand: confirm, drop or edit them.")])
 
 
-def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple[Escalation, Question]:
+def ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple[Escalation, Question]:
+    """The escalation and its question, locked, as they were shown. Raises as the acts say."""
     escalation, question = locked.with_run(escalation_id)
     locked.must_be_open(escalation)
     locked.must_be_current(escalation, version=version, digest=digest)
@@ -234,19 +236,20 @@ def _ready(actor: Actor, escalation_id: int, version: int, digest: str) -> tuple
 
 
 def _decide(actor: Actor, escalation: Escalation, question: Question, verb: Verb, *, text: str) -> Decision:
-    _must_answer(question, verb)
+    must_answer(question, verb)
     before, after = question.action, locked.in_force(escalation, question)
     approved = after if verb == Verb.APPROVE else None
     answers.answer(question, verb=verb, answer=approved, text=text, by=name_of(actor))
-    return _closed(actor, escalation, question, text=text, before=before, after=approved)
+    return closed(actor, escalation, question, text=text, before=before, after=approved)
 
 
-def _must_answer(question: Question, verb: Verb) -> None:
+def must_answer(question: Question, verb: Verb) -> None:
+    """Raise IllegalMove when this is no answer to such a question."""
     if verb not in verbs_of(question):
         raise IllegalMove(f"{QuestionKind(question.kind).label}: this cannot be answered with {verb.label}.")
 
 
-def _closed(
+def closed(
     actor: Actor,
     escalation: Escalation,
     question: Question,
@@ -254,9 +257,11 @@ def _closed(
     text: str,
     before: dict[str, Any],
     after: dict[str, Any] | None,
+    act: Act | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """Close the escalation of an answered question: what was in force, what is now, who said so."""
+    """Close the escalation of an answered question: what was in force, what is now, who said so. `act` and `more`: the
+    entry's, where they are other than the verb says."""
     verb = Verb(question.verb)
     escalation.state = EscalationState.DECIDED
     moment = question.answered_at or now()
@@ -277,7 +282,13 @@ def _closed(
     details |= {"digest": escalation.digest, **(more or {})}
     if after is not None and after != before:
         details["changes"] = changes(before, after)
-    append(actor=actor, act=ACTS[verb], subject=about_escalation(escalation), reason=text, details=details)
+    append(
+        actor=actor,
+        act=act or ACTS[verb],
+        subject=about_escalation(escalation),
+        reason=text,
+        details=details,
+    )
     return decision
 
 

@@ -18,7 +18,13 @@ SHORTLY = timedelta(minutes=1)
 
 def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
     """What happens when nobody answers in time, or what has happened. Completes "At 14:50 it is denied."."""
-    expired = state == EscalationState.EXPIRED
+    told = _denied(question, state == EscalationState.EXPIRED)
+    if question.kind != QuestionKind.LIMIT or state == EscalationState.EXPIRED:
+        return told
+    return f"{told} With room before then, it goes on by itself."
+
+
+def _denied(question: Question, expired: bool) -> str:
     left = question.run.deadline_at - question.expires_at
     if left <= AT_ONCE:
         return _with_the_run(question, expired)

@@ -16,7 +16,7 @@ from escalations.roles import Act, Role, name_of, roles_of
 from escalations.standing import Standing
 from runs.models import Control, ControlKind
 
-PLACES = ("inbox", "runs", "workflows", "controls", "limits", "interventions")
+PLACES = ("inbox", "runs", "workflows", "controls", "limits", "budgets", "breakers", "interventions")
 
 
 class Frame:

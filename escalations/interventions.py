@@ -33,6 +33,7 @@ OTHER_ACTS = (
     "looked",
     "effect left open",
     "limit proposal expired",
+    "top up proposal expired",
 )
 _MOST_NAMES = 200
 _NAMES = """

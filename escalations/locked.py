@@ -22,6 +22,7 @@ WAS = {
     "look": "sent to be looked at again",
     "confirm": "confirmed",
     "drop": "decided (its claims dropped)",
+    "top up": "topped up",
 }
 
 

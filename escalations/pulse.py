@@ -31,7 +31,14 @@ LOOK_SECONDS = 2.0  # without any hint
 GAP_SECONDS = 0.05  # from one telling to the next; under load a third of the time is left for pages
 HEARING_SECONDS = 1.0  # that a new screen waits for the channel layer; without it, it is told by looking
 AT_A_TIME = 25  # screens that are written to before what was written may leave
-_RUN_PLACES = ("", "runs", "workflows", "controls")  # where it matters that some run changed
+_RUN_PLACES = (
+    "",
+    "runs",
+    "workflows",
+    "controls",
+    "budgets",
+    "breakers",
+)  # where it matters that some run changed
 _log = logging.getLogger("opsconsole.live")
 
 

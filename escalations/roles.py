@@ -53,6 +53,15 @@ class Act(enum.StrEnum):
     AGREE_LIMIT = "agree to limit"
     DECLINE_LIMIT = "decline limit"
     REHEARSE_LIMIT = "rehearse limit"  # try a draft on runs that are over; changes nothing
+    TOP_UP = "top up"  # allow more than a limit does, once: answers a card, or on an account
+    PROPOSE_TOP_UP = "propose top up"  # one that a second person must agree to
+    AGREE_TOP_UP = "agree to top up"
+    DECLINE_TOP_UP = "decline top up"
+    TOP_UP_BUDGET = "top up budget"  # without a card
+    BOOK = "book uncertain spend"
+    OPEN_BREAKER = "force breaker open"
+    CLOSE_BREAKER = "force breaker closed"
+    FREE_BREAKER = "let breaker decide"
 
 
 _ALL = frozenset({Role.OPERATOR, Role.ADMIN, Role.AUDITOR})
@@ -91,6 +100,16 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.AGREE_LIMIT: frozenset({Role.ADMIN}),
     Act.DECLINE_LIMIT: frozenset({Role.ADMIN}),
     Act.REHEARSE_LIMIT: frozenset({Role.ADMIN}),
+    # What may be topped up alone is `escalations.topups`; whoever proposed more may take it back.
+    Act.TOP_UP: _ACTING,
+    Act.PROPOSE_TOP_UP: _ACTING,
+    Act.AGREE_TOP_UP: frozenset({Role.ADMIN}),
+    Act.DECLINE_TOP_UP: _ACTING,
+    Act.TOP_UP_BUDGET: frozenset({Role.ADMIN}),
+    Act.BOOK: frozenset({Role.ADMIN}),
+    Act.OPEN_BREAKER: _ACTING,
+    Act.CLOSE_BREAKER: _ACTING,
+    Act.FREE_BREAKER: _ACTING,
 }
 
 

@@ -5,6 +5,8 @@ from django.urls import path
 
 from escalations.views import (
     acts,
+    breakers,
+    budgets,
     controls,
     frame,
     inbox,
@@ -34,6 +36,17 @@ urlpatterns = [
     path("escalations/<int:escalation_id>/reject", acts.reject, name="reject"),
     path("escalations/<int:escalation_id>/respond", acts.respond, name="respond"),
     path("escalations/<int:escalation_id>/look", acts.look, name="look"),
+    path("escalations/<int:escalation_id>/top-up", acts.top_up, name="top-up"),
+    path(
+        "escalations/<int:escalation_id>/top-up/<int:proposal_id>/agree",
+        acts.agree_top_up,
+        name="top-up-agree",
+    ),
+    path(
+        "escalations/<int:escalation_id>/top-up/<int:proposal_id>/decline",
+        acts.decline_top_up,
+        name="top-up-decline",
+    ),
     path("escalations/<int:escalation_id>/take", acts.take, name="take"),
     path("escalations/<int:escalation_id>/release", acts.release, name="give-back"),
     path("questions/<int:question_id>", inbox.of_question, name="question"),
@@ -65,6 +78,22 @@ urlpatterns = [
     path("limits/<int:line>/end", limits.end, name="limit-end"),
     path("limits/proposals/<int:proposal_id>/agree", limits.agree, name="limit-agree"),
     path("limits/proposals/<int:proposal_id>/decline", limits.decline, name="limit-decline"),
+    # Budgets
+    path("budgets/", budgets.page, name="budgets"),
+    path("budgets/list", budgets.listed, name="budgets-list"),
+    path("budgets/proposals", budgets.proposals, name="budgets-proposals"),
+    path("budgets/uncertain", budgets.uncertain, name="budgets-uncertain"),
+    path("budgets/spend", budgets.spend, name="budgets-spend"),
+    path("budgets/<int:account_id>", budgets.page, name="budget"),
+    path("budgets/<int:account_id>/top-up", budgets.top_up, name="budget-top-up"),
+    path("budgets/calls/<int:call_id>/book", budgets.book, name="budget-book"),
+    path("budgets/proposals/<int:proposal_id>/agree", budgets.agree, name="budget-agree"),
+    path("budgets/proposals/<int:proposal_id>/decline", budgets.decline, name="budget-decline"),
+    # Breakers
+    path("breakers/", breakers.page, name="breakers"),
+    path("breakers/list", breakers.listed, name="breakers-list"),
+    path("breakers/force", breakers.force, name="breaker-force"),
+    path("breakers/<str:kind>/<path:name>", breakers.page, name="breaker"),
     # Interventions
     path("interventions/", interventions.page, name="interventions"),
     path("interventions/list", interventions.listed, name="interventions-list"),

@@ -3,7 +3,7 @@
 from escalations.models.escalation import Decision, Escalation, EscalationState
 from escalations.models.flood import Flood
 from escalations.models.journal import JournalEntry, Outcome
-from escalations.models.proposal import LimitProposal, ProposalState
+from escalations.models.proposal import LimitProposal, ProposalState, TopUpProposal
 from escalations.models.rehearsal import Rehearsal, RehearsalState, RehearsedRun
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "Rehearsal",
     "RehearsalState",
     "RehearsedRun",
+    "TopUpProposal",
 ]

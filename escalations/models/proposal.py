@@ -1,4 +1,4 @@
-"""A change of a limit that waits for a second admin."""
+"""Changes of limits and top-ups that wait for a second person."""
 
 from __future__ import annotations
 
@@ -58,3 +58,47 @@ class LimitProposal(models.Model):
 
     def __str__(self) -> str:
         return f"proposal {self.pk} {self.state}"
+
+
+class TopUpProposal(models.Model):
+    """A top-up that nobody may allow alone. Nothing of it holds before an admin other than who wants it agrees.
+
+    `allows` says what the cap would come to, `digest` is made of all that was shown. `question` is the card that it
+    answers, null for a top-up without one.
+    """
+
+    account = models.ForeignKey("runs.Account", on_delete=models.CASCADE, related_name="proposals")
+    question = models.ForeignKey("runs.Question", null=True, on_delete=models.CASCADE, related_name="+")
+    amount = models.BigIntegerField()
+    until = models.DateTimeField(null=True)
+    allows = models.TextField(help_text="a clause: from what to what")
+    digest = models.CharField(max_length=64)
+    reason = models.TextField()
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    state = models.CharField(max_length=10, choices=ProposalState, default=ProposalState.OPEN)
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(state__in=ProposalState.values), name="top_up_state_known"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="top_up_proposal_adds"),
+            models.CheckConstraint(
+                condition=~Q(state=ProposalState.AGREED)
+                | (Q(closed_by__isnull=False) & ~Q(closed_by=F("by"))),
+                name="top_up_agreed_by_another",
+            ),
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(state=ProposalState.OPEN), name="top_up_one_open_an_account"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at"], condition=Q(state="open"), name="top_up_open"),
+        ]
+
+    def __str__(self) -> str:
+        return f"top-up proposal {self.pk} {self.state}"

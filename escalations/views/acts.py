@@ -6,7 +6,7 @@ htmx the same components come back alone: the card, the queue and the messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,9 +17,12 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from escalations import claims, decisions, inbox
+from escalations import claims, decisions, inbox, topups
 from escalations.expected import NotThere, Refusal
 from escalations.models import Decision, Escalation
+from escalations.roles import Actor
+from escalations.topups import Proposed
+from escalations.used_up import seen_beside
 from escalations.views.actors import actor_of
 from escalations.views.inbox import (
     FIELD,
@@ -114,6 +117,72 @@ def decide_claims(request: HttpRequest, escalation_id: int) -> HttpResponse:
 
 
 @require_POST
+def top_up(request: HttpRequest, escalation_id: int) -> HttpResponse:
+    """One card, and with "beside" the others of its cause that the form showed: each its own act."""
+    given = request.POST
+    values = {name: given.get(name, "") for name in ("pick", "amount", "until", "reason", "beside")}
+    terms = {
+        "amount": values["pick"] or values["amount"],
+        "until": values["until"],
+        "reason": values["reason"],
+    }
+    beside = seen_beside(given.get("seen_beside", "")) if values["beside"] else ()
+    told: list[str] = []
+
+    def act() -> None:
+        actor = actor_of(request)
+        done = topups.top_up(actor=actor, **_shown(request, escalation_id), **terms)
+        told.append("proposed: an admin must agree" if isinstance(done, Proposed) else "topped up")
+        told.extend(_others(actor, beside, terms))
+
+    input_ = Input(values=values)
+    try:
+        act()
+    except Refusal as refusal:
+        return _refused(request, escalation_id, refusal, input_)
+    if told[0] != "topped up":
+        messages.success(request, f"E-{escalation_id} {told[0]}.", extra_tags="hand")
+        return _show(request, escalation_id)
+    said = f"E-{escalation_id} {told[0]}: its run goes on at the same call.{''.join(told[1:])}"
+    return _following(request, escalation_id, said)
+
+
+def _others(actor: Actor, beside: Iterable[Mapping[str, Any]], terms: Mapping[str, str]) -> list[str]:
+    """The other cards of the same cause, one after the other; what came of them in words."""
+    done, refused = 0, []
+    for shown in beside:
+        try:
+            done += not isinstance(topups.top_up(actor=actor, **shown, **terms), Proposed)
+        except Refusal as refusal:
+            refused.append(refusal.sentence)
+    words = [f" {done} others too."] if done else []
+    return [*words, *(f" Not all of them: {refused[0]}" for _ in refused[:1])]
+
+
+@require_POST
+def agree_top_up(request: HttpRequest, escalation_id: int, proposal_id: int) -> HttpResponse:
+    digest = request.POST.get("proposal", "")[:64]
+    return _decided(
+        request,
+        escalation_id,
+        lambda: topups.agree(actor=actor_of(request), proposal_id=proposal_id, digest=digest),
+        said="topped up: its run goes on at the same call",
+        given=Input(),
+    )
+
+
+@require_POST
+def decline_top_up(request: HttpRequest, escalation_id: int, proposal_id: int) -> HttpResponse:
+    return _stays(
+        request,
+        escalation_id,
+        lambda: topups.decline(actor=actor_of(request), proposal_id=proposal_id),
+        said="stays as it is: the top-up was declined",
+        given=Input(),
+    )
+
+
+@require_POST
 def edit(request: HttpRequest, escalation_id: int) -> HttpResponse:
     values = {
         name.removeprefix(FIELD): str(value) for name, value in request.POST.items() if name.startswith(FIELD)
@@ -171,7 +240,18 @@ def _decided(request: HttpRequest, escalation_id: int, act: Act, *, said: str, g
         act()
     except Refusal as refusal:
         return _refused(request, escalation_id, refusal, given)
-    messages.success(request, f"E-{escalation_id} {said}.", extra_tags="sound")
+    return _next(request, escalation_id, f"E-{escalation_id} {said}.", before)
+
+
+def _following(request: HttpRequest, escalation_id: int, said: str) -> HttpResponse:
+    """The card after this one, which has just left the queue."""
+    before, _ = inbox.page(actor_of(request), wanted_of(request))
+    return _next(request, escalation_id, said, before)
+
+
+def _next(request: HttpRequest, escalation_id: int, said: str, before: Sequence[Escalation]) -> HttpResponse:
+    wanted = wanted_of(request)
+    messages.success(request, said, extra_tags="sound")
     following = inbox.after(before, escalation_id)
     if following is None and wanted.after is not None:  # the last of a further page
         before, _ = inbox.page(actor_of(request), replace(wanted, after=None))

@@ -4,22 +4,22 @@ more, spends of which nobody knows. Permits reserve by `runs_reserve` (migration
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 from psycopg.types.json import Jsonb
 
-from runs.engine import answers, limits
+from runs.engine import answers, burn, limits, room
 from runs.engine.calls import read_json
-from runs.limits.applying import Book
-from runs.limits.kinds import LimitKind, LimitScope, Window
-from runs.limits.rows import Where
-from runs.models import CallState, Question, QuestionKind, QuestionState
+from runs.limits.kinds import Window
+from runs.models import CallState, Question, QuestionKind, QuestionState, TopUp
 
 ACCOUNTS_LOCK = 7050203  # shared by permits and records; whoever opens an account has it alone
 ROOM = "there is room again"
+GIVEN = timedelta(seconds=10)  # in which a run that was topped up takes its room
 _SHARED = "SELECT pg_advisory_xact_lock_shared(%s)"
 _BOOK = "SELECT runs_book(%s, %s, %s::jsonb, %s, %s, %s)"
 # The chunks of runs that nobody performs now go back, one account after the other.
@@ -71,58 +71,36 @@ def give_back(limit: int = 200) -> int:
 
 
 def reconsider(limit: int = 200) -> int:
-    """Take back cards about used-up limits that have room again: by a top-up, a raised limit, a new month. How many."""
+    """Take back cards about used-up limits that have room again: by a top-up, a raised limit, a new month. How many.
+
+    The oldest go first, and room is given to one of them only; whoever was just topped up has his already.
+    """
     asked = Question.objects.filter(kind=QuestionKind.LIMIT, state=QuestionState.OPEN).order_by("pk")
     open_ones = list(asked.select_related("run__team")[:limit])
     if not open_ones:
         return 0
     book_now = limits.current()
     moment = datetime.now(UTC)
-    return sum(
-        answers.withdraw(question.pk, ROOM) for question in open_ones if _has_room(question, book_now, moment)
-    )
+    given = _just_given(moment)
+    count = 0
+    for question in open_ones:
+        standing = room.of_question(question, book_now, moment)
+        given_there = given.get(standing.account, 0) if standing.account else 0
+        if replace(standing, used=standing.used + given_there).lacks:
+            continue
+        if standing.account and standing.window is not Window.MINUTE:
+            given[standing.account] = given_there + standing.need
+        count += answers.withdraw(question.pk, ROOM)
+    return count
 
 
-def _has_room(question: Question, book_now: Book, moment: datetime) -> bool:
-    """Whether what was asked for would fit now. The permit asks exactly; this only says that asking is worth it."""
-    about = question.action
-    kind, window = LimitKind(about["guard"]), Window(about["window"])
-    caps = [
-        row.value
-        for row in book_now.caps(kind, window, to=_place(question), at=moment)
-        if (row.scope_kind.value, row.scope) == (about["scope_kind"], about["scope"])
-        or (window is Window.RUN and about["scope_kind"] == LimitScope.RUN)
-    ]
-    if not caps:
-        return True
-    used, more = _used(about["account"], kind, window)
-    return used is None or used + int(about["need"]) <= min(caps) + more
-
-
-def _place(question: Question) -> Where:
-    run, about = question.run, question.action
-    scope_kind, scope = about["scope_kind"], about["scope"]
-    named = {scope_kind: scope} if scope_kind in ("agent", "tool", "model") else {}
-    if scope_kind == "provider":
-        named = {"model": f"{scope}/"}
-    return Where(team=run.team.name, workflow=run.workflow, run=run.pk, **named)
-
-
-def _used(account_id: int, kind: LimitKind, window: Window) -> tuple[int | None, int]:
-    """What is used or reserved on the account now, None when its period is over; and what people added."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT spent + reserved, begins, coalesce((SELECT sum(t.amount) FROM runs_topup t
-                WHERE t.account_id = a.id AND (t.until IS NULL OR t.until > clock_timestamp())), 0)::bigint,
-                CASE WHEN "window" IN ('hour', 'day', 'month') THEN date_trunc("window", clock_timestamp(), 'UTC')
-                    ELSE begins END
-                FROM runs_account a WHERE a.id = %s""",
-            [account_id],
-        )
-        row = cursor.fetchone()
-    if row is None or row[1] != row[3]:
-        return None, 0
-    return int(row[0]), int(row[2])
+def _just_given(moment: datetime) -> dict[int, int]:
+    """By account, the room of those who were just topped up and may not have taken it yet."""
+    found: dict[int, int] = {}
+    recent = TopUp.objects.filter(made_at__gt=moment - GIVEN, question__isnull=False)
+    for account, action in recent.values_list("account", "question__action"):
+        found[account] = found.get(account, 0) + int(action["need"])
+    return found
 
 
 def give_up_uncertain(limit: int = 100) -> int:
@@ -143,13 +121,15 @@ def reconcile(call_id: int, run_id: int, *, used: dict[str, int] | None) -> bool
         run = cursor.fetchone()
         lock_accounts()
         cursor.execute(
-            "SELECT state, fence FROM runs_call WHERE id = %s AND reserved IS NOT NULL FOR NO KEY UPDATE",
+            "SELECT state, fence, permitted_at FROM runs_call"
+            " WHERE id = %s AND reserved IS NOT NULL FOR NO KEY UPDATE",
             [call_id],
         )
         call = cursor.fetchone()
-        if run is None or call is None or (call == (CallState.PERMITTED, run[0]) and run[1] is None):
+        if run is None or call is None or (call[:2] == (CallState.PERMITTED, run[0]) and run[1] is None):
             return False
         cursor.execute("SELECT runs_settle(%s, %s)", [call_id, None if used is None else used.get("cost")])
+        burn.again(call[2])
     return True
 
 
@@ -165,4 +145,4 @@ def forget() -> int:
         return count + int(cursor.rowcount)
 
 
-PARTS = (give_back, reconsider, give_up_uncertain, forget)  # of each sweep
+PARTS = (give_back, reconsider, give_up_uncertain, forget, burn.roll_up)  # of each sweep

@@ -1,5 +1,6 @@
 """State the engine must obey. What a person did about it lives in `escalations`."""
 
+from runs.models.burn import Burn, BurnMark
 from runs.models.control import Control, ControlKind, ControlReceipt, ScopeKind
 from runs.models.definition import Definition
 from runs.models.limit import Limit, LimitEdition
@@ -28,6 +29,8 @@ __all__ = [
     "Breaker",
     "BreakerChange",
     "BreakerState",
+    "Burn",
+    "BurnMark",
     "Call",
     "CallKind",
     "CallState",

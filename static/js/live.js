@@ -11,6 +11,8 @@
   const STALE = 15_000;
   const CONTROLS = /^(engage|release) (pause|stop)$|^resume$/;
   const LIMITS = /\blimit\b/;
+  const BUDGETS = /\b(limit|top up|book)\b/;
+  const BREAKERS = /\bbreaker\b/;
   const body = document.body;
   const word = badge.querySelector("b");
   const time = badge.querySelector("span");
@@ -71,6 +73,8 @@
     if (message.escalation !== null) send("live:inbox");
     if (control) send("live:controls", "live:inbox");
     if (LIMITS.test(message.act)) send("live:limits");
+    if (BUDGETS.test(message.act)) send("live:budgets");
+    if (BREAKERS.test(message.act)) send("live:breakers");
     const parts = message.parts;
     // Empty: what this entry changed comes with a later one that is on its way already.
     if (parts && !Object.keys(parts).length) return pending(message.escalation !== null, control);

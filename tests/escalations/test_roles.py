@@ -11,16 +11,28 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.db import connection
 
 import escalations
-from escalations import claims, controls, decisions, limits, rehearsals, roles, starts
+from escalations import (
+    breakers,
+    claims,
+    controls,
+    decisions,
+    limits,
+    rehearsals,
+    roles,
+    spends,
+    starts,
+    topups,
+)
 from escalations.audit import export
 from escalations.audit.filters import Filters
 from escalations.expected import NotAllowed
-from escalations.models import Decision, Escalation, LimitProposal
+from escalations.models import Decision, Escalation, LimitProposal, TopUpProposal
 from escalations.roles import TABLE, Act, Actor, Role, System
-from runs.models import Control, Limit, Run
+from runs.models import Account, Breaker, Call, Control, Limit, Run, TopUp
 from runs.recorded.toolsets import Toolsets
 from runs.recorded.trace import read
 from tests import factories
+from tests.budgets import parked as budgets
 from tests.deploys import flows as deploys
 from tests.factories import approval, journal, shown
 from tests.limits import setting
@@ -185,6 +197,69 @@ def _rehearse() -> Attempt:
     return lambda actor: rehearsals.ask(actor=actor, given=setting.TURNS)
 
 
+def _top_up() -> Attempt:
+    card = _parked()
+    return lambda actor: budgets.top_up(actor, card)
+
+
+def _parked() -> Escalation:
+    budgets.limited(factories.person("setter", "admin"))
+    return budgets.parked()
+
+
+def _account() -> int:
+    budgets.limited(factories.person("setter", "admin"), "cost/day", "10")
+    budgets.ran()
+    return Account.objects.get(kind="cost").pk
+
+
+def _top_up_budget() -> Attempt:
+    account = _account()
+    return lambda actor: topups.top_up_budget(actor=actor, account_id=account, amount="1", reason="tonight")
+
+
+def _proposed_top_up() -> TopUpProposal:
+    card = _parked()
+    budgets.top_up(User.objects.get(username="setter"), card, "9000")
+    return TopUpProposal.objects.get()
+
+
+def _agree_top_up() -> Attempt:
+    proposal = _proposed_top_up()
+    return lambda actor: topups.agree(actor=actor, proposal_id=proposal.pk, digest=proposal.digest)
+
+
+def _decline_top_up() -> Attempt:
+    proposal = _proposed_top_up()
+
+    def attempt(actor: Actor) -> object:
+        if isinstance(actor, User):
+            TopUpProposal.objects.update(by=actor)  # one's own, or an admin's to decline
+        return topups.decline(actor=actor, proposal_id=proposal.pk)
+
+    return attempt
+
+
+def _book() -> Attempt:
+    _account()
+    call = Call.objects.filter(kind="model").order_by("pk")[0]
+    Call.objects.filter(pk=call.pk).update(reserved=[[Account.objects.get().pk, 0]], state="unknown")
+    return lambda actor: spends.book(actor=actor, call_id=call.pk, amount="", reason="their invoice")
+
+
+def _force(to: str) -> Callable[[], Attempt]:
+    """FREE: from forced open."""
+
+    def prepare() -> Attempt:
+        asked = {"kind": "tool", "name": "cashbox.pay", "to": to, "reason": "it is mended"}
+        if to == breakers.FREE:
+            setter = factories.person("setter", "admin")
+            breakers.force(**asked | {"actor": setter, "to": breakers.OPEN})
+        return lambda actor: breakers.force(actor=actor, **asked)
+
+    return prepare
+
+
 ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "decisions.approve": (Act.APPROVE, _approve),
     "decisions.edit": (Act.EDIT, _edit),
@@ -211,6 +286,14 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "limits.agree": (Act.AGREE_LIMIT, _agree),
     "limits.decline": (Act.DECLINE_LIMIT, _decline),
     "rehearsals.ask": (Act.REHEARSE_LIMIT, _rehearse),
+    "topups.top_up": (Act.TOP_UP, _top_up),
+    "topups.top_up_budget": (Act.TOP_UP_BUDGET, _top_up_budget),
+    "topups.agree": (Act.AGREE_TOP_UP, _agree_top_up),
+    "topups.decline": (Act.DECLINE_TOP_UP, _decline_top_up),
+    "spends.book": (Act.BOOK, _book),
+    "breakers.force open": (Act.OPEN_BREAKER, _force(breakers.OPEN)),
+    "breakers.force closed": (Act.CLOSE_BREAKER, _force(breakers.CLOSED)),
+    "breakers.force free": (Act.FREE_BREAKER, _force(breakers.FREE)),
 }
 
 ACTORS: dict[str, tuple[Callable[[], Actor], frozenset[Role]]] = {
@@ -272,6 +355,10 @@ def _world() -> list[object]:
         Decision.objects.count(),
         list(Limit.objects.order_by("pk").values("pk", "valid_until", "ended_by")),
         list(LimitProposal.objects.order_by("pk").values("pk", "state")),
+        list(TopUpProposal.objects.order_by("pk").values("pk", "state")),
+        list(TopUp.objects.order_by("pk").values("pk", "amount")),
+        list(Breaker.objects.order_by("pk").values("pk", "forced")),
+        Call.objects.filter(reserved__isnull=False).count(),
     ]
 
 

@@ -1,0 +1,168 @@
+"""The budgets page and its forms. Rules are in `escalations.topups` and `spends`; what is shown in `budgets_table`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from escalations import budgets_table, spends, topups
+from escalations.expected import Invalid, NotThere, Refusal
+from escalations.topups import Proposed
+from escalations.views.actors import actor_of
+from runs.limits.kinds import Window
+from runs.models import Account
+
+_FIELDS = ("amount", "until", "reason")
+
+
+@require_safe
+def page(request: HttpRequest, account_id: int | None = None) -> HttpResponse:
+    """Budgets of the present periods; one of them in full."""
+    own = Account.objects.filter(pk=account_id).exclude(run_id=0).values_list("run_id", flat=True).first()
+    return redirect("run", run_id=own) if own else _page(request, account_id)
+
+
+@require_safe
+def listed(request: HttpRequest) -> HttpResponse:
+    """The table alone."""
+    return render(request, "escalations/_budgets.html", _table_context(request))
+
+
+@require_safe
+def proposals(request: HttpRequest) -> HttpResponse:
+    """What waits for a second person, alone."""
+    waiting = budgets_table.open_proposals(timezone.now())
+    return render(request, "escalations/_budget_proposals.html", {"proposals": waiting})
+
+
+@require_safe
+def uncertain(request: HttpRequest) -> HttpResponse:
+    """Spends of which nobody knows, alone."""
+    return render(request, "escalations/_budget_doubts.html", {"doubts": budgets_table.doubts()})
+
+
+@require_safe
+def spend(request: HttpRequest) -> HttpResponse:
+    """What was spent where, alone."""
+    return render(request, "escalations/_budget_spend.html", _spend_context(request))
+
+
+@require_POST
+def top_up(request: HttpRequest, account_id: int) -> HttpResponse:
+    given = {name: request.POST.get(name, "") for name in _FIELDS}
+
+    def act() -> str:
+        done = topups.top_up_budget(actor=actor_of(request), account_id=account_id, **given)
+        if isinstance(done, Proposed):
+            return "Proposed: another admin must agree. Until then nothing more is allowed."
+        return "Topped up. Runs that waited for it and have room now go on by themselves."
+
+    return _act(request, act, account_id=account_id)
+
+
+@require_POST
+def book(request: HttpRequest, call_id: int) -> HttpResponse:
+    amount, reason = request.POST.get("amount", ""), request.POST.get("reason", "")
+
+    def act() -> str:
+        spends.book(actor=actor_of(request), call_id=call_id, amount=amount, reason=reason)
+        return f"Booked: what call {call_id} used is certain now."
+
+    return _act(request, act, call_id=call_id)
+
+
+@require_POST
+def agree(request: HttpRequest, proposal_id: int) -> HttpResponse:
+    digest = request.POST.get("digest", "")[:64]
+
+    def act() -> str:
+        topups.agree(actor=actor_of(request), proposal_id=proposal_id, digest=digest)
+        return "You agreed: it is topped up."
+
+    return _act(request, act)
+
+
+@require_POST
+def decline(request: HttpRequest, proposal_id: int) -> HttpResponse:
+    def act() -> str:
+        topups.decline(actor=actor_of(request), proposal_id=proposal_id)
+        return "Declined: nothing more is allowed."
+
+    return _act(request, act)
+
+
+def _act(
+    request: HttpRequest, act: Callable[[], str], *, account_id: int | None = None, call_id: int | None = None
+) -> HttpResponse:
+    try:
+        said = act()
+    except NotThere as why:
+        raise Http404(why.sentence) from why
+    except Refusal as refusal:
+        return _page(request, account_id, refusal=refusal, call_id=call_id)
+    messages.success(request, said, extra_tags="hand" if said.startswith("Proposed") else "sound")
+    return redirect("budget", account_id=account_id) if account_id else redirect("budgets")
+
+
+def _page(
+    request: HttpRequest,
+    account_id: int | None,
+    *,
+    refusal: Refusal | None = None,
+    call_id: int | None = None,
+) -> HttpResponse:
+    at = timezone.now()
+    context = _table_context(request) | _spend_context(request)
+    context |= {
+        "place": "budgets",
+        "proposals": budgets_table.open_proposals(at),
+        "doubts": budgets_table.doubts(),
+        "refusal": refusal,
+        "errors": dict(refusal.errors) if isinstance(refusal, Invalid) else {},
+        "typed": {name: request.POST.get(name, "") for name in _FIELDS},
+        "booking": call_id,
+        "now": at,
+    }
+    if account_id is not None:
+        found = budgets_table.one(account_id, at)
+        if found is None:
+            raise Http404(f"There is no budget {account_id}.")
+        context |= {"chosen": found, "top_ups": budgets_table.top_ups(found)}
+    else:
+        found = _first(context["table"], context["per"], at)
+    context |= {"drawn": found, "plot": budgets_table.course(found, at)}
+    if found.begins is not None and found.window in budgets_table.SUMS:
+        context["ends"] = budgets_table.ends_of(found.window, found.begins)
+    return render(request, "escalations/budgets.html", context, status=refusal.status if refusal else 200)
+
+
+def _first(table: budgets_table.Budgets, per: Window, at: Any) -> budgets_table.Budget:
+    """What is drawn when nobody chose: the organisation's cost of the period, as its limit has it, if there is one."""
+    whole = budgets_table.whole(per, at)
+    same = (whole.kind, whole.window, whole.scope_kind)
+    found = (one for one in table.budgets if (one.kind, one.window, one.scope_kind) == same)
+    return next(found, whole)
+
+
+def _table_context(request: HttpRequest) -> dict[str, Any]:
+    text = request.GET.get("text", "").strip()[:100]
+    only = request.GET.get("only", "")
+    only = only if only in budgets_table.PERIODS else ""
+    narrowed = {name: value for name, value in (("text", text), ("only", only)) if value}
+    table = budgets_table.present(text, only, timezone.now())
+    return {"table": table, "text": text, "only": only, "narrowed": narrowed}
+
+
+def _spend_context(request: HttpRequest) -> dict[str, Any]:
+    per = budgets_table.PERIODS.get(request.GET.get("per", ""), Window.MONTH)
+    return {
+        "per": per,
+        "periods": tuple(budgets_table.PERIODS),
+        "spend": budgets_table.spend(per, timezone.now()),
+    }
