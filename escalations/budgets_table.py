@@ -4,8 +4,9 @@ spends of which nobody knows. Reads only, and never the calls of a month: those 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,7 @@ from runs.limits.forecast import Use, forecast
 from runs.limits.kinds import PLACE, TABLE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.rows import Row
 from runs.limits.units import shown
-from runs.models import BurnMark, TopUp, Wait
-from runs.shown import counted
+from runs.models import TopUp
 
 MOST = 300  # accounts on the page; beyond, it must be narrowed
 MOST_UNCERTAIN = 50
@@ -38,7 +38,8 @@ _PRESENT = """
         coalesce((SELECT sum(t.amount) FROM runs_topup t
             WHERE t.account_id = a.id AND (t.until IS NULL OR t.until > clock_timestamp())), 0),
         CASE a."window" WHEN 'minute' THEN (SELECT sum(e.amount) FROM runs_rateentry e
-            WHERE e.account_id = a.id AND e.at > clock_timestamp() - interval '60 s') END
+            WHERE e.account_id = a.id AND e.at > clock_timestamp() - interval '60 s') END,
+        (SELECT count(*) FROM runs_wait w WHERE w.account_id = a.id)
     FROM runs_account a
     LEFT JOIN LATERAL (SELECT sum(c.held) AS held, sum(c.spent) AS spent FROM runs_chunk c
         WHERE c.account_id = a.id) held ON true
@@ -52,19 +53,25 @@ _NOW = " OR ".join(
 _OF_NOW = f"a.run_id = 0 AND ({_NOW} OR a.\"window\" IN ('minute', ''))"
 # Nobody knows what they used, and nobody is at it any more: as `runs.engine.budgets.reconcile` has it.
 _DOUBTED = """
-    FROM runs_call c JOIN runs_run r ON r.id = c.run_id, jsonb_array_elements(c.reserved) t
-        JOIN runs_account a ON a.id = (t ->> 0)::bigint
-    WHERE c.reserved IS NOT NULL AND a.kind IN ('cost', 'tokens')
-        AND (c.state <> 'permitted' OR c.fence <> r.fence OR r.finished_at IS NOT NULL)
+    WITH doubted AS (
+        SELECT c.id, c.run_id, r.workflow, c.name, c.model, c.state, c.permitted_at, a.id AS account, a.kind,
+            (t ->> 1)::bigint AS amount
+        FROM runs_call c JOIN runs_run r ON r.id = c.run_id, jsonb_array_elements(c.reserved) t
+            JOIN runs_account a ON a.id = (t ->> 0)::bigint
+        WHERE c.reserved IS NOT NULL AND a.kind IN ('cost', 'tokens')
+            AND (c.state <> 'permitted' OR c.fence <> r.fence OR r.finished_at IS NOT NULL)
+    )
+    SELECT (SELECT jsonb_object_agg(account, amount) FROM (
+            SELECT account, sum(amount) AS amount FROM doubted GROUP BY account) sums)::text,
+        (SELECT jsonb_agg(jsonb_build_array(id, run_id, workflow, name, model, state, permitted_at, cost, tokens)
+            ORDER BY id) FROM (
+            SELECT id, run_id, workflow, name, model, state, permitted_at,
+                max(amount) FILTER (WHERE kind = 'cost') AS cost, max(amount) FILTER (WHERE kind = 'tokens') AS tokens
+            FROM doubted GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY id LIMIT %s) calls)::text
 """
-_UNCERTAIN = f"""
-    SELECT c.id, c.run_id, r.workflow, c.name, c.model, c.state, c.permitted_at,
-        max((t ->> 1)::bigint) FILTER (WHERE a.kind = 'cost'), max((t ->> 1)::bigint) FILTER (WHERE a.kind = 'tokens')
-    {_DOUBTED} GROUP BY c.id, r.workflow ORDER BY c.id LIMIT %s
-"""
-_UNCERTAIN_SUMS = f"SELECT a.id, sum((t ->> 1)::bigint) {_DOUBTED} GROUP BY a.id"
 _SPENT = """
-    SELECT team, workflow, agent, model, sum(cost)::bigint, sum(tokens)::bigint, sum(calls)::bigint
+    SELECT team, workflow, agent, model, coalesce(sum(cost), 0)::bigint, coalesce(sum(tokens), 0)::bigint,
+        coalesce(sum(calls), 0)::bigint, (SELECT looked_at FROM runs_burnmark WHERE id = 1)
     FROM runs_burn WHERE span = %(span)s AND at >= %(since)s AND at < %(until)s
     GROUP BY GROUPING SETS ((), (team), (workflow), (agent), (model))
     ORDER BY 5 DESC, 6 DESC
@@ -105,6 +112,7 @@ class Budget:
     uncertain: int = 0
     more: int = 0
     breach: datetime | None = None
+    waiting: int = 0
 
     @property
     def what(self) -> str:
@@ -161,14 +169,6 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """A rate or calls at once: used within the last 60 seconds, or under way now."""
-
-    budget: Budget
-    waiting: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
     """A call of which nobody knows what it used. Amounts as they are reserved; None: of that nothing is."""
 
@@ -181,6 +181,15 @@ class Doubt:
     at: datetime
     cost: int | None
     tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts:
+    """The oldest MOST_UNCERTAIN of them and whether there are more, and what is uncertain of each account."""
+
+    calls: tuple[Doubt, ...] = ()
+    more: bool = False
+    sums: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,40 +215,38 @@ class Spend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """The sums, the rates, and how many of the sums there are."""
+    """The sums, the rates and calls at once, how many of the sums there are, and all of them by account."""
 
     budgets: tuple[Budget, ...]
-    paces: tuple[Pace, ...]
+    paces: tuple[Budget, ...]
     total: int
+    known: Mapping[int, Budget]
 
 
-def present(text: str, per: str, at: datetime) -> Budgets:
-    """Every account of the present periods and every limit on sums, the fullest first. Five queries."""
-    book = limits.current()
-    uncertain = _uncertain_sums()
-    rows = _accounts(_OF_NOW, {})
+def present(text: str, per: str, uncertain: Mapping[int, int], at: datetime) -> Budgets:
+    """Every account of the present periods and every limit on sums, the fullest first. Three queries, four when limits
+    have changed."""
     paces = _paces(at)
-    found = _with_limits(rows, book, at)
+    found = _with_limits(_accounts(_OF_NOW, {}), limits.current(), at)
     sums = [_told(one, uncertain, paces, at) for one in found if one.window in SUMS]
     wanted = [one for one in sums if _takes(one, text, per)]
     wanted.sort(key=_order)
     rates = [one for one in found if one.window not in SUMS and one.row is not None and _takes(one, text, "")]
-    waits = _waits() if rates else {}
     return Budgets(
         budgets=tuple(wanted[:MOST]),
-        paces=tuple(Pace(budget=one, waiting=waits.get(one.account or 0, 0)) for one in rates[:MOST]),
+        paces=tuple(rates[:MOST]),
         total=len(sums),
+        known={one.account: one for one in sums if one.account},
     )
 
 
-def one(account_id: int, at: datetime) -> Budget | None:
-    """One account over many runs, of whatever period; None when there is none. Three queries."""
+def past(account_id: int, uncertain: Mapping[int, int], at: datetime) -> Budget | None:
+    """An account over many runs whose period is over; None when there is none of that number. Two queries."""
     found = _accounts("a.run_id = 0 AND a.id = %(id)s", {"id": account_id})
     if not found:
         return None
     (budget,) = _limited(found, limits.current(), at)
-    current = budget.begins == _begins(budget.window, at)
-    return _told(budget, _uncertain_sums(), _paces(at) if current else (), at)
+    return _told(budget, uncertain, (), at)
 
 
 def course(budget: Budget, at: datetime) -> Plot | None:
@@ -282,45 +289,52 @@ def whole(per: Window, at: datetime) -> Budget:
 
 
 def spend(per: Window, at: datetime) -> Spend:
-    """What was spent within the present period, as it was last added up. Two queries."""
+    """What was spent within the present period, as it was last added up. One query."""
     values = {"span": _SPAN[per], "since": _begins(per, at), "until": at + timedelta(days=1)}
     with connection.cursor() as cursor:
         cursor.execute(_SPENT, values)
         rows = cursor.fetchall()
-    total = next((row for row in rows if all(name is None for name in row[:4])), (None,) * 4 + (0, 0, 0))
+    total = next(
+        (row for row in rows if all(name is None for name in row[:4])), (None,) * 4 + (0, 0, 0, None)
+    )
     parts: dict[str, list[Spent]] = {}
     for row in rows:
         for place, part in enumerate(("team", "workflow", "agent", "model")):
             if row[place] is not None:
                 parts.setdefault(part, []).append(_spent(row[place], row, total))
-    mark = BurnMark.objects.filter(pk=1).values_list("looked_at", flat=True).first()
     return Spend(
         total=_spent("", total, total),
         parts={part: tuple(found[:MOST_NAMES]) for part, found in parts.items()},
         more={part: max(0, len(found) - MOST_NAMES) for part, found in parts.items()},
-        counted_at=mark,
+        counted_at=total[7],
     )
 
 
-def doubts() -> list[Doubt]:
+def doubts() -> Doubts:
     """Calls of which nobody knows what they used, the oldest first. One query."""
     with connection.cursor() as cursor:
-        cursor.execute(_UNCERTAIN, [MOST_UNCERTAIN + 1])
-        rows = cursor.fetchall()
-    return [
+        cursor.execute(_DOUBTED, [MOST_UNCERTAIN + 1])
+        row = cursor.fetchone()
+    sums, calls = (json.loads(text) if text else None for text in row or (None, None))
+    listed = [
         Doubt(
-            call=row[0],
-            run=row[1],
-            workflow=row[2],
-            agent=row[3],
-            model=row[4],
-            state=row[5],
-            at=row[6],
-            cost=row[7],
-            tokens=row[8],
+            call=one[0],
+            run=one[1],
+            workflow=one[2],
+            agent=one[3],
+            model=one[4],
+            state=one[5],
+            at=datetime.fromisoformat(one[6]),
+            cost=one[7],
+            tokens=one[8],
         )
-        for row in rows
+        for one in calls or ()
     ]
+    return Doubts(
+        calls=tuple(listed[:MOST_UNCERTAIN]),
+        more=len(listed) > MOST_UNCERTAIN,
+        sums={int(account): int(amount) for account, amount in (sums or {}).items()},
+    )
 
 
 def top_ups(budget: Budget) -> list[tuple[TopUp, str]]:
@@ -373,6 +387,7 @@ def _accounts(only: str, values: Mapping[str, Any]) -> list[Budget]:
             reserved=max(0, int(row[7])),
             ahead=int(row[8]),
             more=int(row[9]),
+            waiting=int(row[11]),
         )
         for row in rows
     ]
@@ -456,21 +471,6 @@ def _paces(at: datetime) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(_PACES, {"hour": at - timedelta(hours=1), "day": at - timedelta(days=1)})
         return list(cursor.fetchall())
-
-
-def _uncertain_sums() -> dict[int, int]:
-    with connection.cursor() as cursor:
-        cursor.execute(_UNCERTAIN_SUMS)
-        return {int(account): int(amount) for account, amount in cursor.fetchall()}
-
-
-def _waits() -> dict[int, int]:
-    """By account, how many runs wait for it, counted to counted.MOST altogether."""
-    found: dict[int, int] = {}
-    waits = Wait.objects.filter(account__isnull=False).values_list("account", flat=True)
-    for account in waits[: counted.MOST]:
-        found[account] = found.get(account, 0) + 1
-    return found
 
 
 def _takes(budget: Budget, text: str, per: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -24,14 +25,14 @@ _FIELDS = ("amount", "until", "reason")
 @require_safe
 def page(request: HttpRequest, account_id: int | None = None) -> HttpResponse:
     """Budgets of the present periods; one of them in full."""
-    own = Account.objects.filter(pk=account_id).exclude(run_id=0).values_list("run_id", flat=True).first()
-    return redirect("run", run_id=own) if own else _page(request, account_id)
+    return _page(request, account_id)
 
 
 @require_safe
 def listed(request: HttpRequest) -> HttpResponse:
     """The table alone."""
-    return render(request, "escalations/_budgets.html", _table_context(request))
+    uncertain = budgets_table.doubts().sums
+    return render(request, "escalations/_budgets.html", _table_context(request, uncertain, timezone.now()))
 
 
 @require_safe
@@ -118,21 +119,27 @@ def _page(
     call_id: int | None = None,
 ) -> HttpResponse:
     at = timezone.now()
-    context = _table_context(request) | _spend_context(request)
-    context |= {
+    doubts = budgets_table.doubts()
+    context = _table_context(request, doubts.sums, at)
+    found = context["table"].known.get(account_id)
+    if account_id is not None and found is None:
+        own = Account.objects.filter(pk=account_id).values_list("run_id", flat=True).first()
+        if own:
+            return redirect("run", run_id=own)
+        found = budgets_table.past(account_id, doubts.sums, at)
+        if found is None:
+            raise Http404(f"There is no budget {account_id}.")
+    context |= _spend_context(request) | {
         "place": "budgets",
         "proposals": budgets_table.open_proposals(at),
-        "doubts": budgets_table.doubts(),
+        "doubts": doubts,
         "refusal": refusal,
         "errors": dict(refusal.errors) if isinstance(refusal, Invalid) else {},
         "typed": {name: request.POST.get(name, "") for name in _FIELDS},
         "booking": call_id,
         "now": at,
     }
-    if account_id is not None:
-        found = budgets_table.one(account_id, at)
-        if found is None:
-            raise Http404(f"There is no budget {account_id}.")
+    if found is not None:
         context |= {"chosen": found, "top_ups": budgets_table.top_ups(found)}
     else:
         found = _first(context["table"], context["per"], at)
@@ -142,7 +149,7 @@ def _page(
     return render(request, "escalations/budgets.html", context, status=refusal.status if refusal else 200)
 
 
-def _first(table: budgets_table.Budgets, per: Window, at: Any) -> budgets_table.Budget:
+def _first(table: budgets_table.Budgets, per: Window, at: datetime) -> budgets_table.Budget:
     """What is drawn when nobody chose: the organisation's cost of the period, as its limit has it, if there is one."""
     whole = budgets_table.whole(per, at)
     same = (whole.kind, whole.window, whole.scope_kind)
@@ -150,12 +157,12 @@ def _first(table: budgets_table.Budgets, per: Window, at: Any) -> budgets_table.
     return next(found, whole)
 
 
-def _table_context(request: HttpRequest) -> dict[str, Any]:
+def _table_context(request: HttpRequest, uncertain: Mapping[int, int], at: datetime) -> dict[str, Any]:
     text = request.GET.get("text", "").strip()[:100]
     only = request.GET.get("only", "")
     only = only if only in budgets_table.PERIODS else ""
     narrowed = {name: value for name, value in (("text", text), ("only", only)) if value}
-    table = budgets_table.present(text, only, timezone.now())
+    table = budgets_table.present(text, only, uncertain, at)
     return {"table": table, "text": text, "only": only, "narrowed": narrowed}
 
 

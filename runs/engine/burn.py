@@ -40,7 +40,8 @@ _DROP_SUM = """
 """
 _SUM = """
     INSERT INTO runs_burn (span, at, team, workflow, agent, model, calls, tokens, cost)
-        SELECT %(to)s::int, date_trunc(%(unit)s::text, at, 'UTC'), team, workflow, agent, model, sum(calls), sum(tokens), sum(cost)
+        SELECT %(to)s::int, date_trunc(%(unit)s::text, at, 'UTC'), team, workflow, agent, model, sum(calls),
+            sum(tokens), sum(cost)
         FROM runs_burn WHERE span = %(of)s AND at >= date_trunc(%(unit)s::text, %(since)s::timestamptz, 'UTC')
             AND at < date_trunc(%(unit)s::text, %(until)s::timestamptz - interval '1 us', 'UTC') + %(one)s::interval
         GROUP BY 2, 3, 4, 5, 6

@@ -22,7 +22,7 @@ def limited(
     """A limit that is enforced; its number."""
     scope_kind, _, name = scope.partition(":")
     given = {"what": what, "scope_kind": scope_kind, "scope": name, "value": value, "mode": "enforce"}
-    number = limits.set_limit(actor=actor, given=given).line
+    number = limits.set_limit(actor=actor, given=given, reason="a test", unrehearsed=True).line
     current()
     return number
 
