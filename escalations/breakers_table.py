@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count
@@ -73,7 +74,7 @@ class Listed:
 
     @property
     def ever(self) -> bool:
-        return self.breaker.pk is not None
+        return not self.breaker._state.adding
 
 
 def table(text: str = "", state: str = "") -> tuple[list[Listed], int]:
@@ -112,14 +113,14 @@ def one(kind: str, name: str) -> Listed | None:
 
 def history(breaker: Breaker) -> list[BreakerChange]:
     """What it did, the newest first. One query, none for one that never did anything."""
-    if breaker.pk is None:
+    if breaker._state.adding:
         return []
     return list(breaker.changes.order_by("-pk")[:MOST_HISTORY])
 
 
 def waiting_for(breaker: Breaker) -> list[Wait]:
     """Who waits for it, the longest first. One query."""
-    if breaker.pk is None:
+    if breaker._state.adding:
         return []
     return list(Wait.objects.filter(breaker=breaker).select_related("run").order_by("since")[:MOST_WAITING])
 
@@ -141,7 +142,7 @@ def _takes(one: Breaker, text: str, state: str) -> bool:
         "": True,
         "stopping": stands != BreakerState.CLOSED,
         "forced": bool(one.forced),
-        "opened": one.pk is not None,
+        "opened": not one._state.adding,
     }
     return by_state.get(state, True) and all(word in words for word in text.lower().split())
 
@@ -160,7 +161,7 @@ def _order(one: Breaker) -> tuple[bool, bool, bool, int, str]:
 def _figures(shown: Sequence[Breaker]) -> dict[tuple[str, str], Figures]:
     if not shown:
         return {}
-    asked = {
+    asked: dict[str, Any] = {
         "kinds": [one.kind for one in shown],
         "names": [one.name for one in shown],
         "slow": breakers.rule().slow_ms,

@@ -258,7 +258,7 @@ def course(budget: Budget, at: datetime) -> Plot | None:
     ends = ends_of(budget.window, begins)
     span = _SPAN[budget.window]
     kind = "cost" if budget.kind is LimitKind.COST else "tokens"
-    values = {"span": span, "since": begins, "until": ends, "scope": budget.scope}
+    values: dict[str, Any] = {"span": span, "since": begins, "until": ends, "scope": budget.scope}
     with connection.cursor() as cursor:
         cursor.execute(_COURSE.format(kind=kind, scope=scope), values)
         used = [(moment, int(amount)) for moment, amount in cursor.fetchall()]
@@ -290,7 +290,7 @@ def whole(per: Window, at: datetime) -> Budget:
 
 def spend(per: Window, at: datetime) -> Spend:
     """What was spent within the present period, as it was last added up. One query."""
-    values = {"span": _SPAN[per], "since": _begins(per, at), "until": at + timedelta(days=1)}
+    values: dict[str, Any] = {"span": _SPAN[per], "since": _begins(per, at), "until": at + timedelta(days=1)}
     with connection.cursor() as cursor:
         cursor.execute(_SPENT, values)
         rows = cursor.fetchall()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
@@ -108,7 +109,7 @@ def _go_on(mark: BurnMark, moment: datetime) -> int:
 
 def _add(since: datetime, until: datetime) -> int:
     with connection.cursor() as cursor:
-        between = {"since": since, "until": until}
+        between: dict[str, Any] = {"since": since, "until": until}
         for sql in (_DROP, _ADD):
             cursor.execute(sql, between)
         for level in _LEVELS:

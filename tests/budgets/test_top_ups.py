@@ -22,6 +22,7 @@ from runs.models import Account, Call, Question, QuestionKind, Run, TopUp
 from tests import factories
 from tests.budgets.parked import limited, parked, ran, standing, top_up
 from tests.factories import at_once, journal
+from tests.faults import counts
 from tests.runs import flows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -196,7 +197,7 @@ def test_a_proposal_whose_card_is_closed_is_overtaken(
 
 def test_of_two_who_top_up_at_once_one_wins_and_the_other_is_told(ines: User, marta: User) -> None:
     limited(ines)
-    for _ in range(4):
+    for _ in range(counts.of(fast=2, soak=20)):
         escalation = parked()
         results = at_once(partial(top_up, ines, escalation), partial(top_up, marta, escalation))
         assert sorted(type(one).__name__ for one in results) == ["AlreadyDecided", "Decision"]
@@ -211,7 +212,7 @@ def test_two_admins_who_agree_and_decline_at_once_do_one_of_both(
 ) -> None:
     settings.LIMITS_ALONE = {CALLS: 1}
     limited(ines)
-    for _ in range(3):
+    for _ in range(counts.of(fast=2, soak=20)):
         escalation = parked()
         proposal = top_up(marta, escalation).proposal
         results = at_once(
