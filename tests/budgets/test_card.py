@@ -59,7 +59,7 @@ def test_what_the_card_says_of_the_cap_and_of_every_way_out_is_what_happens(
     """At the cap nothing more is sent; then each of: the deadline, an end by a person, look again, a top-up."""
     limited(ines, what, value, scope)
     client = signed_in(marta)
-    for way in (expires, ended, looked_at_again, topped_up):
+    for way in (expires, expires_first, ended, looked_at_again, topped_up):
         escalation = parked()
         assert escalation.question.kind == QuestionKind.LIMIT
         words = card(client, escalation).text
@@ -75,10 +75,24 @@ def test_what_the_card_says_of_the_cap_and_of_every_way_out_is_what_happens(
 
 
 def expires(client: Client, escalation: Escalation, words: str) -> None:
-    assert "The run ends at pay. With room before then, it goes on by itself." in words
+    """The card's deadline is the run's own where that comes first, as here: then it fails; else it ends there."""
+    assert "With room before then, it goes on by itself." in words
+    run, question = escalation.run, escalation.question
+    later = question.expires_at - timezone.now() + timedelta(seconds=1)
+    Run.objects.filter(pk=run.pk).update(deadline_at=run.deadline_at - later)
+    Question.objects.filter(pk=question.pk).update(expires_at=question.expires_at - later)
+    sweep.expire_questions()
+    assert "The run fails: its own deadline is" in words
+    assert factories.advanced(run).state == "failed"
+    assert "The run failed, because its own deadline had passed." in card(client, escalation).text
+
+
+def expires_first(client: Client, escalation: Escalation, words: str) -> None:
     Question.objects.filter(pk=escalation.question_id).update(
         expires_at=timezone.now() - timedelta(seconds=1)
     )
+    page = card(client, escalation).text
+    assert "The run ends at pay. With room before then, it goes on by itself." in page
     sweep.expire_questions()
     assert factories.advanced(escalation.run).state == "ended"
     assert "The run ended at pay." in card(client, escalation).text
