@@ -47,9 +47,6 @@ def book(run_id: int, call_id: int, reserved: Any, *, cost: int, tokens: int, kn
 
     The caller holds the run's row and the accounts' lock. `known` False: it may have been used, nobody knows.
     """
-    if known:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT runs_rated(%s, %s)", [call_id, tokens])
     if reserved is None:
         return None
     with connection.cursor() as cursor:

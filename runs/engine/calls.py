@@ -36,7 +36,7 @@ def unsent(claimed: Claimed, wanted: Wanted) -> Call:
         name=wanted.name,
         key=wanted.key,
         fence=claimed.fence,
-        request=bodies.of(wanted.request),
+        request=wanted.body,
         effect=wanted.effect,
         egress=wanted.egress,
         digest=wanted.digest,

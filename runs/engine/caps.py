@@ -6,22 +6,24 @@ says when it is old (OG002). Accounts are asked in one order, the widest scope f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from psycopg.types.json import Jsonb
 
-from runs.engine import estimates, limits
+from runs.engine import limits
 from runs.engine.claimed import Claimed
+from runs.engine.estimates import Estimate
 from runs.engine.wanted import Wanted
 from runs.limits.applying import Applied, Book
 from runs.limits.kinds import OF_MODELS, OF_TOOLS, LimitKind, LimitScope, Window
 from runs.limits.rows import Row, Where
 from runs.models import CallKind
 
+MOST_PLACES = 1000  # kept in mind at once
 PROBE_SECONDS = 120  # a probe that has not ended by then was lost with its worker: another may pass
 _RUN_WIDE = (LimitScope.ORGANISATION, LimitScope.TEAM, LimitScope.WORKFLOW, LimitScope.RUN)
 _PER_TOOL = (LimitKind.REQUESTS, LimitKind.CONCURRENCY)
@@ -48,12 +50,12 @@ def asks(claimed: Claimed, wanted: Wanted) -> Asks:
         return Asks()
     book = limits.known()
     to = where(claimed, wanted)
-    rows = asked(book, to, wanted, at=datetime.now(UTC)) if book.rows else []
+    rows = asked(covering(book, to, at=datetime.now(UTC)), wanted) if book.rows else []
     return Asks(
         edition=book.edition,
         team=claimed.workflow.team,
         rows=Jsonb(rows) if rows else None,
-        breakers=tuple(breakers_of(to)),
+        breakers=breakers_of(to),
     )
 
 
@@ -70,30 +72,56 @@ def where(claimed: Claimed, wanted: Wanted) -> Where:
     )
 
 
-def breakers_of(to: Where) -> Iterator[str]:
+def breakers_of(to: Where) -> tuple[str, ...]:
     """The breakers that such a call has to pass, as the database names them: those of its model and agent, or tool."""
     if to.tool:
-        yield f"tool:{to.tool}"
-        return
-    if to.model:
-        yield f"model:{to.model}"
-    if to.agent:
-        yield f"agent:{to.agent}"
+        return (f"tool:{to.tool}",)
+    of_model = (f"model:{to.model}",) if to.model else ()
+    return (*of_model, f"agent:{to.agent}") if to.agent else of_model
 
 
-def asked(book: Book, to: Where, wanted: Wanted, *, at: datetime) -> list[dict[str, Any]]:
-    """One row for each account that covers the call, the widest scope first: its caps, and what the call may use."""
+def asked(rows: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[dict[str, Any]]:
+    """The accounts of a call with what it may use of each."""
+    estimate = Estimate(wanted)
+    return [{**row, "amount": estimate.of(row["kind"])} for row in rows]
+
+
+class _Found:
+    """What covers the places that were asked for, while the book is the same and no limit begins or ends."""
+
+    def __init__(self, book: Book, at: datetime) -> None:
+        self.edition = book.edition
+        moments = [moment for row in book.rows for moment in (row.since, row.until) if moment and moment > at]
+        self.until = min(moments, default=None)
+        self.by_run = any(row.scope_kind is LimitScope.RUN for row in book.rows)
+        self.places: dict[Where, list[dict[str, Any]]] = {}
+
+    def holds(self, book: Book, at: datetime) -> bool:
+        return self.edition == book.edition and (self.until is None or at < self.until)
+
+
+_found: _Found | None = None
+
+
+def covering(book: Book, to: Where, *, at: datetime) -> list[dict[str, Any]]:
+    """One row for each account that covers the place, the widest scope first, with its caps."""
+    global _found
+    known = _found
+    if known is None or not known.holds(book, at) or len(known.places) > MOST_PLACES:
+        _found = known = _Found(book, at)
+    place = to if known.by_run else replace(to, run=None)
+    if place not in known.places:
+        known.places[place] = _covering(book, to, at)
+    return known.places[place]
+
+
+def _covering(book: Book, to: Where, at: datetime) -> list[dict[str, Any]]:
     counted = OF_TOOLS if to.tool else OF_MODELS
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for what, applied in book.applies(to=to, at=at).items():
         if what in counted:
             _fill(found, applied, to)
-    if not found:
-        return []
-    estimate = estimates.Estimate(wanted)
-    for row in found.values():
-        row["amount"] = estimate.of(row["kind"])
-    return [found[key] for key in sorted(found)]
+    return [{**found[key], "n": n} for n, key in enumerate(sorted(found))]
 
 
 def _fill(found: dict[tuple[Any, ...], dict[str, Any]], applied: Applied, to: Where) -> None:

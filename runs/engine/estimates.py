@@ -13,7 +13,6 @@ from django.conf import settings
 
 from runs.agents import prices
 from runs.agents.door import Usage
-from runs.canonical import SPARE, canonical
 from runs.engine.wanted import Wanted
 
 BYTES_A_TOKEN = 3
@@ -31,7 +30,7 @@ class Estimate:
     @property
     def usage(self) -> Usage:
         if self._usage is None:
-            self._usage = usage_of(self._wanted.request, self._wanted.parameters or {})
+            self._usage = usage_of(len(self._wanted.body.content.encode()), self._wanted.parameters or {})
         return self._usage
 
     def of(self, kind: str) -> int:
@@ -45,9 +44,8 @@ class Estimate:
                 return 1
 
 
-def usage_of(request: Any, parameters: dict[str, Any]) -> Usage:
-    """What a request may use: see the module."""
-    size = len(canonical(request, spare=SPARE).encode())
+def usage_of(size: int, parameters: dict[str, Any]) -> Usage:
+    """What a request of so many bytes may use: see the module."""
     given = parameters.get("max_tokens")
     out = given if isinstance(given, int) and 0 < given < 10**9 else int(settings.RUNS_TOKENS_OUT)
     return Usage(tokens_in=size // BYTES_A_TOKEN + 1, tokens_out=out)

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Max
-from psycopg.types.json import Jsonb
 
 from runs import bodies
 from runs.canonical import plain
@@ -21,7 +20,6 @@ from runs.models import Breaker, Call, CallKind, CallState, Hold, Question, Ques
 from runs.models.step import CALL_MOVES, SETTLED_STEPS
 
 _GUARDED = f"SELECT runs_guarded({', '.join(['%s'] * 8)})"
-_NAMED = "SELECT runs_named(%s, %s, %s)"
 
 
 def recorded(claimed: Claimed, key: str) -> Call | None:
@@ -71,10 +69,8 @@ def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
     asked: dict[str, Any] = (calls.read_json(row[0]) if row else None) or {}
     call.reserved = asked.get("taken") or None
     call.save(force_insert=True)
-    if asked:
-        with connection.cursor() as cursor:
-            values: list[Any] = [asks.team, call.pk, Jsonb(asked)]
-            cursor.execute(_NAMED, values)
+    if asked.get("probes"):
+        Breaker.objects.filter(pk__in=asked["probes"]).update(probe=call.pk)
     return call, asked.get("told") or []
 
 

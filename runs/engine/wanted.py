@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from runs import bodies
 from runs.agents.door import Usage
 from runs.errors import ErrorClass
-from runs.models import CallKind, CallState
+from runs.models import Body, CallKind, CallState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,14 @@ class Wanted:
     model: str = ""
     prompt_version: str = ""
     parameters: dict[str, Any] | None = None
+    stored: list[Body] = field(default_factory=list, compare=False, repr=False)
+
+    @property
+    def body(self) -> Body:
+        """The request as it will be stored; made once."""
+        if not self.stored:
+            self.stored.append(bodies.of(self.request))
+        return self.stored[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

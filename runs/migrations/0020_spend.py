@@ -134,7 +134,6 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField()),
                 ("amount", models.BigIntegerField()),
                 ("team", models.CharField(blank=True, max_length=80)),
-                ("call_id", models.BigIntegerField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -181,37 +180,6 @@ class Migration(migrations.Migration):
             name="reserved",
             field=models.JSONField(
                 help_text="[account, amount] of what it may still use; null: nothing, or booked", null=True
-            ),
-        ),
-        migrations.AlterField(
-            model_name="question",
-            name="kind",
-            field=models.CharField(
-                choices=[
-                    ("approval", "Approval"),
-                    ("contract", "Contract broken"),
-                    ("error", "Error"),
-                    ("unknown", "This may have happened"),
-                    ("limit", "Limit reached"),
-                    ("missing", "Definition missing"),
-                ],
-                max_length=10,
-            ),
-        ),
-        migrations.AlterField(
-            model_name="question",
-            name="verb",
-            field=models.CharField(
-                blank=True,
-                choices=[
-                    ("approve", "approve"),
-                    ("reject", "reject"),
-                    ("respond", "respond"),
-                    ("look", "look again"),
-                    ("top up", "top up"),
-                    ("migrate", "migrate"),
-                ],
-                max_length=10,
             ),
         ),
         migrations.AddIndex(
@@ -281,7 +249,10 @@ class Migration(migrations.Migration):
             model_name="chunk",
             name="account",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="chunks", to="runs.account"
+                db_constraint=False,
+                on_delete=django.db.models.deletion.CASCADE,
+                related_name="chunks",
+                to="runs.account",
             ),
         ),
         migrations.AddField(
@@ -298,6 +269,7 @@ class Migration(migrations.Migration):
             model_name="rateentry",
             name="account",
             field=models.ForeignKey(
+                db_constraint=False,
                 db_index=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="+",
@@ -366,13 +338,9 @@ class Migration(migrations.Migration):
                 condition=models.Q(("held__gte", 0), ("spent__gte", 0)), name="chunk_not_negative"
             ),
         ),
-        migrations.AddIndex(
+        migrations.AddConstraint(
             model_name="rateentry",
-            index=models.Index(fields=["account", "at"], name="rate_by_time"),
-        ),
-        migrations.AddIndex(
-            model_name="rateentry",
-            index=models.Index(fields=["call_id"], name="rate_by_call"),
+            constraint=models.UniqueConstraint(fields=("account", "at", "team"), name="rate_by_time"),
         ),
         migrations.AddConstraint(
             model_name="topup",

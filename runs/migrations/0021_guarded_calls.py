@@ -76,11 +76,12 @@ BEGIN
         UPDATE runs_account a SET spent = runs_spent(p_kind, p_scope_kind, p_scope, 0, began) WHERE a.id = made;
     END IF;
     IF p_window = 'minute' THEN
-        INSERT INTO runs_rateentry (account_id, at, amount, team, call_id)
-            SELECT made, c.permitted_at, runs_counts(c, p_kind, p_scope_kind), t.name, c.id
+        INSERT INTO runs_rateentry (account_id, at, team, amount)
+            SELECT made, date_trunc('second', c.permitted_at), t.name, sum(runs_counts(c, p_kind, p_scope_kind))
             FROM runs_call c JOIN runs_run r ON r.id = c.run_id JOIN runs_team t ON t.id = r.team_id
-            WHERE c.permitted_at > moment - interval '60 s' AND runs_within(c, r, p_scope_kind, p_scope)
-                AND runs_counts(c, p_kind, p_scope_kind) > 0;
+            WHERE c.permitted_at > moment - interval '61 s' AND runs_within(c, r, p_scope_kind, p_scope)
+                AND runs_counts(c, p_kind, p_scope_kind) > 0
+            GROUP BY 2, 3;
     ELSE
         -- Calls under way reserve nothing here; what they use is booked in full when it is known.
         UPDATE runs_call c SET reserved = coalesce(c.reserved, '[]'::jsonb)
@@ -154,15 +155,15 @@ BEGIN
 END $$;
 """
 
+# Every account by one look; what a run has for itself is kept apart by its row lock, what all share is locked in the
+# order of the asks. A chunk is used without its account. Who holds an account never waits for a chunk: others' chunks
+# that are in use just now are not taken back.
 RESERVE = """
 CREATE FUNCTION runs_reserve(p_run bigint, p_team text, p_step bigint, p_first boolean, p_asks jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     ask record;
-    account record;
-    run_own bigint;
     own bigint;
-    began timestamptz;
     moment timestamptz := clock_timestamp();
     cap bigint;
     more bigint;
@@ -171,154 +172,162 @@ DECLARE
     mine record;
     again timestamptz;
     taken jsonb := '[]';
-    rated jsonb := '[]';
     told jsonb := '[]';
     bits integer;
+    own_ids bigint[];
+    own_spent bigint[];
+    own_reserved bigint[];
+    chunked bigint[];
+    chunked_by bigint[];
+    counts boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7050203);
-    FOR ask IN SELECT * FROM jsonb_to_recordset(p_asks) AS one(kind text, "window" text, scope_kind text, scope text,
-        amount bigint, cap bigint, limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint,
-        share integer, chunk integer)
+    FOR ask IN
+        SELECT one.*, a.id, a.spent, a.reserved, a.noted, a.noted_at, c.held FROM jsonb_to_recordset(p_asks) AS one(
+            n integer, kind text, "window" text, scope_kind text, scope text, amount bigint, cap bigint,
+            limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint, share integer, chunk integer)
+        LEFT JOIN runs_account a ON a.kind = one.kind AND a."window" = one."window" AND a.scope_kind = one.scope_kind
+            AND a.scope = one.scope AND a.run_id = CASE one."window" WHEN 'run' THEN p_run ELSE 0 END
+            AND a.begins = CASE WHEN one."window" IN ('hour', 'day', 'month')
+                THEN date_trunc(one."window", moment, 'UTC') ELSE 'epoch'::timestamptz END
+        LEFT JOIN runs_chunk c ON c.run_id = p_run AND c.account_id = a.id
+        ORDER BY (one."window" IN ('hour', 'day', 'month') AND c.held >= one.amount) DESC, one.n
     LOOP
         CONTINUE WHEN ask.kind = 'turns' AND NOT p_first;
-        run_own := CASE ask."window" WHEN 'run' THEN p_run ELSE 0 END;
-        began := CASE WHEN ask."window" IN ('hour', 'day', 'month') THEN date_trunc(ask."window", moment, 'UTC')
-            ELSE 'epoch'::timestamptz END;
-        SELECT a.id, a.spent, a.reserved, a.noted, a.noted_at INTO account FROM runs_account a
-            WHERE a.kind = ask.kind AND a."window" = ask."window" AND a.scope_kind = ask.scope_kind
-                AND a.scope = ask.scope AND a.run_id = run_own AND a.begins = began;
-        IF NOT FOUND THEN
-            IF run_own = 0 THEN
-                PERFORM runs_refuse('OG002', to_jsonb(ask));
-            END IF;
+        IF ask.id IS NULL THEN
+            IF ask."window" <> 'run' THEN PERFORM runs_refuse('OG002', to_jsonb(ask)); END IF;
             own := runs_own(ask.kind, ask.scope_kind, ask.scope, p_run);
-            SELECT a.id, a.spent, a.reserved, a.noted, a.noted_at INTO STRICT account FROM runs_account a
-                WHERE a.id = own;
+            SELECT a.id, a.spent, a.reserved, a.noted INTO STRICT ask.id, ask.spent, ask.reserved, ask.noted
+                FROM runs_account a WHERE a.id = own;
         END IF;
         cap := ask.cap;
-        -- A run's own accounts are kept apart by its row lock. All others are read again under their own.
-        IF run_own = 0 AND ask."window" IN ('hour', 'day', 'month') THEN
-            IF cap IS NULL OR account.spent + account.reserved <= cap THEN
-                UPDATE runs_chunk c SET held = c.held - ask.amount
-                    WHERE c.run_id = p_run AND c.account_id = account.id AND c.held >= ask.amount;
-                IF FOUND THEN
-                    taken := taken || jsonb_build_array(jsonb_build_array(account.id, ask.amount));
-                    CONTINUE;
-                END IF;
+        again := NULL;
+        IF ask."window" = 'run' THEN
+            used := ask.spent + ask.reserved;
+        ELSIF ask."window" IN ('hour', 'day', 'month') AND ask.held >= ask.amount
+            AND (cap IS NULL OR ask.spent + ask.reserved <= cap)
+        THEN
+            UPDATE runs_chunk c SET held = c.held - ask.amount
+                WHERE c.run_id = p_run AND c.account_id = ask.id AND c.held >= ask.amount;
+            IF NOT FOUND THEN PERFORM runs_refuse('OG002', '{}'); END IF;
+            taken := taken || jsonb_build_array(jsonb_build_array(ask.id, ask.amount));
+            CONTINUE;
+        ELSE
+            SELECT a.spent, a.reserved, a.noted, a.noted_at INTO ask.spent, ask.reserved, ask.noted, ask.noted_at
+                FROM runs_account a WHERE a.id = ask.id FOR UPDATE;
+            used := ask.spent + ask.reserved;
+            IF ask."window" = 'minute' THEN
+                moment := clock_timestamp();
+                SELECT coalesce(sum(e.amount), 0), greatest(moment, max(e.at)) INTO used, moment FROM runs_rateentry e
+                    WHERE e.account_id = ask.id AND e.at > moment - interval '61 s';
             END IF;
         END IF;
-        IF run_own = 0 THEN
-            SELECT a.id, a.spent, a.reserved, a.noted, a.noted_at INTO account FROM runs_account a
-                WHERE a.id = account.id FOR UPDATE;
-        END IF;
-        again := NULL;
-        IF ask."window" = 'minute' THEN
-            moment := clock_timestamp();
-            SELECT greatest(moment, max(e.at)) INTO moment FROM runs_rateentry e WHERE e.account_id = account.id;
-            SELECT coalesce(sum(e.amount), 0) INTO used FROM runs_rateentry e
-                WHERE e.account_id = account.id AND e.at > moment - interval '60 s';
-        ELSE
-            used := account.spent + account.reserved;
-        END IF;
-        IF cap IS NOT NULL AND used + ask.amount > cap THEN
+        IF used + ask.amount > cap THEN
             SELECT coalesce(sum(t.amount), 0) INTO more FROM runs_topup t
-                WHERE t.account_id = account.id AND (t.until IS NULL OR t.until > moment);
+                WHERE t.account_id = ask.id AND (t.until IS NULL OR t.until > moment);
             cap := cap + more;
             IF used + ask.amount > cap AND ask."window" IN ('hour', 'day', 'month') THEN
                 -- What other runs hold and do not use comes back before anybody is refused.
                 WITH idle AS (
-                    SELECT c.id, c.held FROM runs_chunk c WHERE c.account_id = account.id AND c.held > 0
-                        ORDER BY c.id FOR UPDATE
+                    SELECT c.id, c.held FROM runs_chunk c WHERE c.account_id = ask.id AND c.held > 0
+                        ORDER BY c.id FOR UPDATE SKIP LOCKED
                 ), back AS (
                     UPDATE runs_chunk c SET held = 0 FROM idle WHERE c.id = idle.id RETURNING idle.held
                 ) SELECT coalesce(sum(back.held), 0) INTO more FROM back;
                 IF more > 0 THEN
-                    UPDATE runs_account a SET reserved = a.reserved - more WHERE a.id = account.id;
+                    UPDATE runs_account a SET reserved = a.reserved - more WHERE a.id = ask.id;
                     used := used - more;
                 END IF;
             ELSIF used + ask.amount > cap AND ask.kind = 'concurrency' THEN
                 -- Calls whose worker is gone are not under way.
                 SELECT count(*) INTO more FROM runs_call c JOIN runs_run r ON r.id = c.run_id
                     WHERE c.state = 'permitted' AND c.fence = r.fence AND r.lease_until > moment
-                        AND c.reserved @> jsonb_build_array(jsonb_build_array(account.id, 1));
-                IF more < account.reserved THEN
-                    UPDATE runs_account a SET reserved = more WHERE a.id = account.id;
+                        AND c.reserved @> jsonb_build_array(jsonb_build_array(ask.id, 1));
+                IF more < used THEN
+                    UPDATE runs_account a SET reserved = more WHERE a.id = ask.id;
                     used := more;
                 END IF;
             END IF;
         END IF;
-        IF cap IS NOT NULL AND (ask."window" = 'minute' OR ask.kind = 'concurrency') THEN
+        IF cap IS NOT NULL AND (ask."window" = 'minute' OR ask.kind = 'concurrency') AND ask.amount <= cap THEN
             -- Who waits goes first: the team that had least within the minute, then who has waited longest.
             ahead := 0;
-            IF EXISTS (SELECT FROM runs_wait w WHERE w.account_id = account.id AND w.step_id <> p_step) THEN
-                SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step
-                        AND w.account_id = account.id), moment) AS since,
-                    coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = account.id
-                        AND e.at > moment - interval '60 s' AND e.team = p_team), 0) AS had
+            IF EXISTS (SELECT FROM runs_wait w WHERE w.account_id = ask.id AND w.step_id <> p_step) THEN
+                SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step AND w.account_id = ask.id),
+                        moment) AS since,
+                    coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = ask.id
+                        AND e.at > moment - interval '61 s' AND e.team = p_team), 0) AS had
                     INTO mine;
                 SELECT coalesce(sum(w.need), 0) INTO ahead FROM runs_wait w
                     JOIN runs_run r ON r.id = w.run_id JOIN runs_step s ON s.id = w.step_id
-                    WHERE w.account_id = account.id AND w.step_id <> p_step AND r.hold = ''
+                    WHERE w.account_id = ask.id AND w.step_id <> p_step AND r.hold = ''
                         AND s.state IN ('sleeping', 'running') AND w.until > moment - interval '5 s'
-                        AND (coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = account.id
-                            AND e.at > moment - interval '60 s' AND e.team = w.team), 0), w.since)
+                        AND (coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = ask.id
+                            AND e.at > moment - interval '61 s' AND e.team = w.team), 0), w.since)
                             < (mine.had, mine.since);
             END IF;
-            IF used + ahead + ask.amount > cap AND ask.amount <= cap THEN
+            IF used + ahead + ask.amount > cap THEN
                 IF ask."window" = 'minute' THEN
-                    SELECT min(due.at) + interval '60 s' INTO again FROM (
+                    SELECT min(due.at) + interval '61 s' INTO again FROM (
                         SELECT e.at, sum(e.amount) OVER (ORDER BY e.at, e.id) AS freed FROM runs_rateentry e
-                            WHERE e.account_id = account.id AND e.at > moment - interval '60 s'
+                            WHERE e.account_id = ask.id AND e.at > moment - interval '61 s'
                         ) due WHERE due.freed >= used + least(ahead, cap - ask.amount) + ask.amount - cap;
                 END IF;
                 again := greatest(coalesce(again, moment + interval '1 s'), moment + interval '50 ms');
                 used := used + ahead;
             END IF;
         END IF;
-        IF cap IS NOT NULL AND used + ask.amount > cap THEN
+        IF used + ask.amount > cap THEN
             PERFORM runs_refuse('OG001', jsonb_build_object('guard', ask.kind, 'window', ask."window",
-                'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', account.id, 'limit', ask.limit_id,
+                'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', ask.id, 'limit', ask.limit_id,
                 'cap', cap, 'used', used, 'need', ask.amount, 'until', again));
         END IF;
-        bits := 0;
-        IF account.noted_at IS NOT NULL AND ask."window" = 'minute' AND account.noted_at < moment - interval '60 s' THEN
-            account.noted := 0;
-        END IF;
-        IF used + ask.amount > ask.observe AND account.noted & 1 = 0 THEN bits := 1; END IF;
-        IF used + ask.amount > ask.warn AND account.noted & 2 = 0 THEN bits := bits | 2; END IF;
-        IF (used + ask.amount) * 100 >= cap * ask.share AND account.noted & 4 = 0 AND cap > 1 THEN
-            bits := bits | 4;
-        END IF;
+        IF ask."window" = 'minute' AND ask.noted_at < moment - interval '60 s' THEN ask.noted := 0; END IF;
+        bits := CASE WHEN used + ask.amount > ask.observe AND ask.noted & 1 = 0 THEN 1 ELSE 0 END
+            | CASE WHEN used + ask.amount > ask.warn AND ask.noted & 2 = 0 THEN 2 ELSE 0 END
+            | CASE WHEN (used + ask.amount) * 100 >= cap * ask.share AND ask.noted & 4 = 0 AND cap > 1 THEN 4
+                ELSE 0 END;
         IF bits > 0 THEN
-            UPDATE runs_account a SET noted = account.noted | bits, noted_at = moment WHERE a.id = account.id;
+            UPDATE runs_account a SET noted = ask.noted | bits, noted_at = moment WHERE a.id = ask.id;
             told := told || jsonb_build_array(jsonb_build_object('bits', bits, 'guard', ask.kind,
-                'window', ask."window", 'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', account.id,
+                'window', ask."window", 'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', ask.id,
                 'limit', CASE WHEN bits & 4 > 0 THEN ask.limit_id WHEN bits & 2 > 0 THEN ask.warn_id
                     ELSE ask.observe_id END,
                 'cap', CASE WHEN bits & 4 > 0 THEN cap WHEN bits & 2 > 0 THEN ask.warn ELSE ask.observe END,
                 'used', used + ask.amount));
         END IF;
-        CASE
-            WHEN ask."window" = 'minute' THEN
-                rated := rated || jsonb_build_array(jsonb_build_object('account', account.id, 'at', moment,
-                    'amount', ask.amount, 'tokens', ask.kind = 'tokens'));
-            WHEN ask.kind IN ('turns', 'model_calls', 'tool_calls') THEN
-                UPDATE runs_account a SET spent = a.spent + ask.amount WHERE a.id = account.id;
-            WHEN ask."window" IN ('hour', 'day', 'month') THEN
-                -- A chunk for the next calls while there is plenty; near the cap each reserves just what it needs.
-                more := least(ask.amount * ask.chunk, CASE WHEN cap IS NULL THEN ask.amount * ask.chunk
-                    ELSE (cap - used - ask.amount) / 256 END);
-                IF more < ask.amount THEN more := 0; END IF;
-                UPDATE runs_account a SET reserved = a.reserved + ask.amount + more WHERE a.id = account.id;
-                INSERT INTO runs_chunk AS c (run_id, account_id, held) VALUES (p_run, account.id, more)
-                    ON CONFLICT (run_id, account_id) DO UPDATE SET held = c.held + more;
-                taken := taken || jsonb_build_array(jsonb_build_array(account.id, ask.amount));
-            ELSE
-                UPDATE runs_account a SET reserved = a.reserved + ask.amount WHERE a.id = account.id;
-                taken := taken || jsonb_build_array(jsonb_build_array(account.id, ask.amount));
-        END CASE;
+        IF ask."window" = 'run' THEN
+            counts := ask.kind IN ('turns', 'model_calls', 'tool_calls');
+            own_ids := array_append(own_ids, ask.id);
+            own_spent := array_append(own_spent, CASE WHEN counts THEN ask.amount ELSE 0 END);
+            own_reserved := array_append(own_reserved, CASE WHEN counts THEN 0 ELSE ask.amount END);
+            IF NOT counts THEN taken := taken || jsonb_build_array(jsonb_build_array(ask.id, ask.amount)); END IF;
+        ELSIF ask."window" = 'minute' THEN
+            INSERT INTO runs_rateentry AS e (account_id, at, team, amount)
+                VALUES (ask.id, date_trunc('second', moment), p_team, ask.amount)
+                ON CONFLICT (account_id, at, team) DO UPDATE SET amount = e.amount + excluded.amount;
+            IF ask.kind = 'tokens' THEN
+                taken := taken || jsonb_build_array(jsonb_build_array(ask.id, ask.amount,
+                    extract(epoch FROM date_trunc('second', moment))::bigint, p_team));
+            END IF;
+        ELSIF ask.kind = 'concurrency' THEN
+            UPDATE runs_account a SET reserved = a.reserved + 1 WHERE a.id = ask.id;
+            taken := taken || jsonb_build_array(jsonb_build_array(ask.id, 1));
+        ELSE
+            -- A chunk for the next calls while there is plenty; near the cap each reserves just what it needs.
+            more := least(ask.amount * ask.chunk, coalesce((cap - used - ask.amount) / 256, ask.amount * ask.chunk));
+            IF more < ask.amount THEN more := 0; END IF;
+            UPDATE runs_account a SET reserved = a.reserved + ask.amount + more WHERE a.id = ask.id;
+            INSERT INTO runs_chunk AS c (run_id, account_id, held) VALUES (p_run, ask.id, more)
+                ON CONFLICT (run_id, account_id) DO UPDATE SET held = c.held + more;
+            taken := taken || jsonb_build_array(jsonb_build_array(ask.id, ask.amount));
+        END IF;
     END LOOP;
-    RETURN jsonb_build_object('taken', taken, 'rated', rated, 'told', told);
+    IF own_ids IS NOT NULL THEN
+        UPDATE runs_account a SET spent = a.spent + one.spent, reserved = a.reserved + one.reserved
+            FROM unnest(own_ids, own_spent, own_reserved) AS one(id, spent, reserved) WHERE a.id = one.id;
+    END IF;
+    RETURN jsonb_build_object('taken', taken, 'told', told);
 END $$;
 """
 
@@ -330,39 +339,51 @@ DECLARE
     one record;
     actual bigint;
     kept jsonb := '[]';
+    own_ids bigint[];
+    own_free bigint[];
+    own_spent bigint[];
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7050203);
-    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount
+    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount, t.value, c.id AS chunk, c.held
         FROM jsonb_array_elements(p_taken) WITH ORDINALITY t JOIN runs_account a ON a.id = (t.value ->> 0)::bigint
-        ORDER BY t.ordinality
+        LEFT JOIN runs_chunk c ON c.run_id = p_run AND c.account_id = a.id
+        ORDER BY c.id IS NULL, t.ordinality
     LOOP
         IF one.kind = 'concurrency' THEN
             UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
             CONTINUE;
         END IF;
         IF NOT p_known THEN
-            kept := kept || jsonb_build_array(jsonb_build_array(one.id, one.amount));
+            kept := kept || jsonb_build_array(one.value);
             CONTINUE;
         END IF;
         actual := CASE one.kind WHEN 'cost' THEN p_cost ELSE p_tokens END;
-        IF one."window" <> 'run' THEN
+        IF one."window" = 'run' THEN
+            own_ids := array_append(own_ids, one.id);
+            own_free := array_append(own_free, one.amount);
+            own_spent := array_append(own_spent, actual);
+            CONTINUE;
+        END IF;
+        IF one."window" = 'minute' THEN
+            UPDATE runs_rateentry e SET amount = greatest(e.amount + actual - one.amount, 0)
+                WHERE e.account_id = one.id AND e.at = to_timestamp((one.value ->> 2)::bigint)
+                    AND e.team = one.value ->> 3;
+            CONTINUE;
+        END IF;
+        IF one.held + one.amount >= actual THEN
             UPDATE runs_chunk c SET held = c.held + one.amount - actual, spent = c.spent + actual
-                WHERE c.run_id = p_run AND c.account_id = one.id AND c.held + one.amount >= actual;
+                WHERE c.id = one.chunk AND c.held + one.amount >= actual;
             CONTINUE WHEN FOUND;
         END IF;
         UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
             WHERE a.id = one.id;
     END LOOP;
+    IF own_ids IS NOT NULL THEN
+        UPDATE runs_account a SET reserved = greatest(a.reserved - used.free, 0), spent = a.spent + used.spent
+            FROM unnest(own_ids, own_free, own_spent) AS used(id, free, spent) WHERE a.id = used.id;
+    END IF;
     RETURN nullif(kept, '[]'::jsonb);
 END $$;
-"""
-
-# What a call really used of a rate counts from then on; requests stay one.
-RATED = """
-CREATE FUNCTION runs_rated(p_call bigint, p_tokens bigint) RETURNS void LANGUAGE sql VOLATILE AS $$
-    UPDATE runs_rateentry e SET amount = p_tokens FROM runs_account a
-        WHERE e.call_id = p_call AND a.id = e.account_id AND a.kind = 'tokens' AND e.amount <> p_tokens
-$$;
 """
 
 GIVE_BACK = """
@@ -394,7 +415,7 @@ DECLARE
     cost bigint := p_cost;
     run_id bigint;
 BEGIN
-    FOR one IN SELECT a.id, a.kind, (t.value ->> 1)::bigint AS amount, c.run_id
+    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount, c.run_id
         FROM runs_call c, jsonb_array_elements(c.reserved) WITH ORDINALITY t, runs_account a
         WHERE c.id = p_call AND a.id = (t.value ->> 0)::bigint ORDER BY t.ordinality
     LOOP
@@ -403,6 +424,7 @@ BEGIN
             UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
             CONTINUE;
         END IF;
+        CONTINUE WHEN one."window" = 'minute';
         actual := CASE WHEN one.kind = 'cost' AND p_cost IS NOT NULL THEN p_cost ELSE one.amount END;
         IF one.kind = 'cost' THEN cost := coalesce(cost, one.amount); END IF;
         UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
@@ -454,7 +476,10 @@ BEGIN
             p_request, '', '', p_effect, p_egress, p_digest, p_question, p_simulated, p_model, '', p_prompt,
             p_parameters, runs_permit.permitted_at, runs_permit.reserved)
         RETURNING id INTO call_id;
-    IF asked IS NOT NULL THEN PERFORM runs_named(p_team, call_id, asked); END IF;
+    IF asked ? 'probes' THEN
+        UPDATE runs_breaker b SET probe = call_id
+            WHERE b.id IN (SELECT value::bigint FROM jsonb_array_elements_text(asked -> 'probes'));
+    END IF;
     RETURN NEXT;
 END $$;
 """
@@ -486,21 +511,6 @@ BEGIN
 END $$;
 """
 
-NAMED = """
-CREATE FUNCTION runs_named(p_team text, p_call bigint, p_asked jsonb) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
-BEGIN
-    IF p_asked ? 'rated' AND p_asked -> 'rated' <> '[]'::jsonb THEN
-        INSERT INTO runs_rateentry (account_id, at, amount, team, call_id)
-            SELECT (one ->> 'account')::bigint, (one ->> 'at')::timestamptz, (one ->> 'amount')::bigint, p_team, p_call
-            FROM jsonb_array_elements(p_asked -> 'rated') one;
-    END IF;
-    IF p_asked ? 'probes' THEN
-        UPDATE runs_breaker b SET probe = p_call
-            WHERE b.id IN (SELECT value::bigint FROM jsonb_array_elements_text(p_asked -> 'probes'));
-    END IF;
-END $$;
-"""
-
 RECORD = """
 CREATE FUNCTION runs_record(
     p_run bigint, p_fence bigint, p_call bigint, p_state text, p_response text, p_content text, p_size integer,
@@ -527,7 +537,6 @@ BEGIN
         reserved := runs_book(p_run, p_call, call.reserved, coalesce(p_cost, 0),
             coalesce(p_tokens_in::bigint + p_tokens_out, 0), p_known);
     END IF;
-    IF p_known THEN PERFORM runs_rated(p_call, coalesce(p_tokens_in::bigint + p_tokens_out, 0)); END IF;
     UPDATE runs_call SET state = p_state, response_id = p_response, error = p_error, error_class = p_error_class,
             model_returned = p_model, latency_ms = p_latency, cost_micros = p_cost, tokens_in = p_tokens_in,
             tokens_out = p_tokens_out, finished_at = runs_record.finished_at,
@@ -572,11 +581,9 @@ class Migration(migrations.Migration):
                 ("runs_own", OWN),
                 ("runs_reserve", RESERVE),
                 ("runs_book", BOOK),
-                ("runs_rated", RATED),
                 ("runs_give_back", GIVE_BACK),
                 ("runs_settle", SETTLE),
                 ("runs_guarded", GUARDED),
-                ("runs_named", NAMED),
                 ("runs_permit", PERMIT),
                 ("runs_record", RECORD),
             )

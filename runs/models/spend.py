@@ -54,7 +54,7 @@ class Chunk(models.Model):
     """
 
     run = models.ForeignKey("runs.Run", db_constraint=False, on_delete=models.CASCADE, related_name="+")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="chunks")
+    account = models.ForeignKey(Account, db_constraint=False, on_delete=models.CASCADE, related_name="chunks")
     held = models.BigIntegerField(default=0, db_default=0)
     spent = models.BigIntegerField(default=0, db_default=0)
 
@@ -69,19 +69,18 @@ class Chunk(models.Model):
 
 
 class RateEntry(models.Model):
-    """What one call reserved of a rate, and when: a minute is any 60 seconds."""
+    """What a team reserved of a rate within one second (`at` is its beginning). A minute is any 60 seconds: every
+    second that is partly in it counts whole."""
 
-    account = models.ForeignKey(Account, db_index=False, on_delete=models.CASCADE, related_name="+")
+    account = models.ForeignKey(
+        Account, db_index=False, db_constraint=False, on_delete=models.CASCADE, related_name="+"
+    )
     at = models.DateTimeField()
     amount = models.BigIntegerField()
     team = models.CharField(max_length=80, blank=True)
-    call_id = models.BigIntegerField(null=True)
 
     class Meta:
-        indexes = [
-            models.Index(fields=["account", "at"], name="rate_by_time"),
-            models.Index(fields=["call_id"], name="rate_by_call"),
-        ]
+        constraints = [models.UniqueConstraint(fields=["account", "at", "team"], name="rate_by_time")]
 
     def __str__(self) -> str:
         return f"{self.amount} at {self.at}"

@@ -7,3 +7,8 @@ class BenchFlowsConfig(AppConfig):
     name = "opsconsole.bench.flows"
     label = "bench_flows"
     verbose_name = "Benchmarks"
+
+    def ready(self) -> None:
+        from opsconsole.bench.flows import unguarded
+
+        unguarded.install()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from opsconsole.bench.flows import unguarded
 from opsconsole.bench.flows.contracts import Noting, Slip, block
 from opsconsole.bench.flows.stamps import stamp
 from runs import registry
@@ -153,6 +154,7 @@ _LISTENER = _agent("bench_listener", "deaf/listener")
 
 PLAIN = _workflow("bench_steps", *(_node(f"hop{n}", hop) for n in range(1, STEPS + 1)))
 GUARDED = _workflow("bench_guarded", *(_node(f"note{n}", _NOTER) for n in range(1, STEPS + 1)))
+UNGUARDED = _workflow(unguarded.WORKFLOW, *(_node(f"note{n}", _NOTER) for n in range(1, STEPS + 1)))
 SHORT = _workflow("bench_short", *(_node(f"hop{n}", hop) for n in range(1, PAGE_STEPS + 1)))
 ASKS = _workflow("bench_asks", _node("ask", ask_again, errors=ErrorPolicy(data=_ASK)))
 PAYS = _workflow("bench_pays", _node("pay", _PAYER))
