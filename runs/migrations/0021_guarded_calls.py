@@ -5,6 +5,9 @@ scope first; that is the one order in which accounts are locked. Both raise: OG0
 detail (as JSON), OG002 means that the book or an account is not known as it is now: read again, and ask again. Nothing
 of a refused permit stays. `runs_book` books what a call really used.
 
+The accounts in use are few rows with many old versions: the functions that read them look by index, whatever the
+planner thinks of so small a table.
+
 Locks: gate, run row, the lock of the accounts (shared; whoever opens an account has it alone), accounts and chunks.
 """
 
@@ -160,7 +163,7 @@ END $$;
 # that are in use just now are not taken back.
 RESERVE = """
 CREATE FUNCTION runs_reserve(p_run bigint, p_team text, p_step bigint, p_first boolean, p_asks jsonb) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     ask record;
     own bigint;
@@ -185,7 +188,8 @@ BEGIN
     FOR ask IN
         SELECT one.*, a.id, a.spent, a.reserved, a.noted, a.noted_at, c.held FROM jsonb_to_recordset(p_asks) AS one(
             n integer, kind text, "window" text, scope_kind text, scope text, amount bigint, cap bigint,
-            limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint, share integer, chunk integer)
+            limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint, share integer,
+            chunk integer)
         LEFT JOIN runs_account a ON a.kind = one.kind AND a."window" = one."window" AND a.scope_kind = one.scope_kind
             AND a.scope = one.scope AND a.run_id = CASE one."window" WHEN 'run' THEN p_run ELSE 0 END
             AND a.begins = CASE WHEN one."window" IN ('hour', 'day', 'month')
@@ -334,7 +338,8 @@ END $$;
 BOOK = """
 CREATE FUNCTION runs_book(
     p_run bigint, p_call bigint, p_taken jsonb, p_cost bigint, p_tokens bigint, p_known boolean
-) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
+) RETURNS jsonb LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     one record;
     actual bigint;
