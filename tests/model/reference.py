@@ -85,8 +85,12 @@ class Model:
         run, step = claim.run, claim.step
         if how == "lost" or claim.what != (run.fence, len(step.attempts)) or step not in run.performed:
             return []
-        step.losses, step.attempts[-1], step.says = 0, how, what
-        error = "data" if what == "contract" else what
+        step.losses, step.attempts[-1], step.says, error = (
+            0,
+            how,
+            what,
+            "data" if what == "contract" else what,
+        )
         again = error in ("recoverable", "data") and error not in step.errors and run.retries < BUDGET
         step.errors, run.retries = [*step.errors, error], run.retries + again
         if how == "done" or error == "reasoning":
@@ -94,7 +98,8 @@ class Model:
         elif how == "cut" and self.is_held(run):
             step.fence = 0
         elif how == "cut" or again:
-            step.state, step.fence, step.due = "sleeping", 0, self.now + wait
+            left = max(0.0, run.deadline - self.now) if again else wait
+            step.state, step.fence, step.due = "sleeping", 0, self.now + min(wait, left)
         else:
             self.ask(run, step, what if how == "asked" or what == "contract" else "error")
         goes_on = run.state == "running" and not self.is_held(run)
