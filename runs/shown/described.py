@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from runs.claims import a_person
 from runs.definitions import (
     Agent,
     Another,
@@ -83,6 +84,7 @@ class Station:
     isolated: bool
     seconds: float
     accepts: bool
+    verifies: str  # empty for a node that is no verify step
     agents: tuple[Works, ...]
     tools: tuple[Acts, ...]
     errors: tuple[Follows, ...]
@@ -219,15 +221,36 @@ def _station(workflow: Workflow, node: Node) -> Station:
         name=node.name,
         title=node.title,
         part=role,
-        work="agent" if isinstance(node.work, Agent) else "function",
+        work=by_whom(node),
         takes=node.takes.__name__,
         gives=node.gives.__name__,
         isolated=node.isolated,
         seconds=node.seconds,
         accepts=node.accept is not None,
+        verifies=verifies(node),
         agents=agents_here,
         tools=tuple(tools(node)),
         errors=errors(node.errors, task=role == "worker"),
+    )
+
+
+def by_whom(node: Node) -> str:
+    """Who works at a node, in a word."""
+    if node.work is a_person:
+        return "person"
+    return "agent" if isinstance(node.work, Agent) else "function"
+
+
+def verifies(node: Node) -> str:
+    """What a verify step looks at, in a sentence; empty for another node."""
+    rule = node.verifies
+    if rule is None:
+        return ""
+    records = f" and what {' and '.join(rule.sources)} read" if rule.sources else ""
+    back = f"sent back to {rule.back_to.name}" if rule.back_to else "sent back to nobody"
+    return (
+        f"what {' and '.join(rule.nodes)} claim, against inputs, tool results{records}; what does not stand goes to a "
+        f"person (denied after {duration(rule.deadline_seconds)}) and may be {back}"
     )
 
 
@@ -258,6 +281,8 @@ def _agents_of(node: Node) -> Iterator[Works]:
     ):
         for stand_in in _stand_ins(rule):
             yield works(stand_in, f"after {name}")
+    if node.verifies and node.verifies.back_to:
+        yield works(node.verifies.back_to, "for claims that are sent back")
 
 
 def _delegates(agent: Agent, depth: int = 0) -> Iterator[tuple[Delegate, str]]:

@@ -73,7 +73,9 @@ def _node_facts(workflow: Workflow, node: Node) -> Iterator[tuple[str, str]]:
     if isinstance(node.work, Agent):
         yield from _agent_facts(node.work)
     else:
-        yield "work", "function"
+        yield "work", described.by_whom(node)
+    if node.verifies:
+        yield "verifies", described.verifies(node)
     for tool in described.tools(node):
         yield f"tool {tool.name}", _tool(tool)
     yield from _contract_facts("takes", contract(node.takes))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from runs.claims import a_person
 from runs.definitions import END, Agent, Node, Orchestrated, Supervised, Workflow
 from runs.shown import graph
 from runs.shown.graph import Box, Drawing
@@ -96,7 +97,9 @@ def sketch(workflow: Workflow, *, height: int = graph.BOX_HEIGHT, room: int = RO
 
 def work_of(node: Node) -> str:
     """Who works there, in a word."""
-    return node.work.name if isinstance(node.work, Agent) else "function"
+    if isinstance(node.work, Agent):
+        return node.work.name
+    return "a person" if node.work is a_person else "function"
 
 
 def tasks_in_words(pattern: Supervised) -> str:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runs.agents.door import ModelRequest
 from runs.agents.misbehaviour import Misbehaviour
 from runs.claims import Statement
-from runs.definitions import Node, ToVerify, Verdict, Verdicts, a_person
+from runs.definitions import (
+    Node,
+    Plan,
+    Results,
+    Supervised,
+    Task,
+    ToVerify,
+    Verdict,
+    Verdicts,
+    Workflow,
+    a_person,
+)
+from runs.errors import RecoverableError
 from runs.models import Attempt, Question, QuestionKind
 from runs.testing import (
     Answer,
@@ -18,11 +32,13 @@ from runs.testing import (
     drop,
     edit,
     expire,
+    fails,
     reject,
     respond,
     run_workflow,
     says,
 )
+from runs.testing.checking import check
 from runs.testing.replies import Script
 from tests.verify import flows
 from tests.verify.flows import INVENTED, OPENED, SPAN, desk
@@ -277,3 +293,80 @@ def test_a_source_that_only_hands_on_what_agents_said_vouches_for_nothing() -> N
     trial = run_workflow(flow, TOPIC, agents={**_claiming(INVENTED), **second})
     trial.expect(state="waiting")
     assert [one.partition(",")[0] for one in _says(trial)] == ["Claim 2"]
+
+
+def test_check_workflow_says_that_invented_facts_are_caught_by_the_verify_step() -> None:
+    kinds = [Misbehaviour.AGREED_INVENTION, Misbehaviour.INVENTED_EVIDENCE]
+    rows = list(check(desk(flows.CHECKER), [TOPIC], only=kinds, at=["verify_researcher"]))
+    assert {(row.misbehaviour, row.caught, row.what) for row in rows} == {
+        ("agreed_invention", True, "escalation: claims"),
+        ("invented_evidence", True, "escalation: claims"),
+    }
+
+
+def test_a_verifier_that_cannot_answer_now_is_asked_again_and_nothing_goes_on_meanwhile() -> None:
+    flow = desk(flows.CHECKER)
+    failing = [fails(RecoverableError("503")), says({"verdicts": [{"number": 0, "holds": True}]})]
+    trial = run_workflow(flow, TOPIC, agents={**_claiming(OPENED), "verify_checker": failing})
+    trial.expect(state="done", caught_by=("retry policy",))
+    assert [step.attempts for step in trial.steps if step.place == "verify"] == [2]
+
+
+def _gather(found: Results) -> flows.Found:
+    claims = [claim for task in found.results for claim in (task.output or {}).get("claims", ())]
+    return flows.Found.model_validate({"claims": claims})
+
+
+def _plan(topic: flows.Topic) -> Plan:
+    return Plan(tasks=tuple(Task(worker="research", input={"name": name}) for name in ("bridge", "ferry")))
+
+
+def _team() -> Workflow:
+    """The same desk under a supervisor: two researchers side by side, their claims gathered and verified."""
+    research, verify, write = desk().nodes
+    pattern = Supervised(
+        supervisor=Node(name="plan", work=_plan, takes=flows.Topic, gives=Plan),
+        workers=(research,),
+        then=(Node(name="gather", work=_gather, takes=Results, gives=flows.Found), verify, write),
+    )
+    return replace(desk(), pattern=pattern)
+
+
+def test_claims_of_tasks_are_held_against_what_the_tasks_have_read() -> None:
+    left = {
+        "text": "It left in June 1932.",
+        "quotes": [{"source": "paper.read", "text": "left service in June 1932"}],
+    }
+    ferry = calls("paper.read", {"name": "ferry"})
+    good = {"verify_researcher": [READING, says({"claims": [OPENED]}), ferry, says({"claims": [left]})]}
+    trial = run_workflow(_team(), TOPIC, agents=good)
+    trial.expect(state="done", output={"lines": [OPENED["text"], left["text"]]})
+    bad = {
+        "verify_researcher": [READING, says({"claims": [OPENED]}), ferry, says({"claims": [left, INVENTED]})]
+    }
+    trial = run_workflow(_team(), TOPIC, agents=bad, answers=[drop()])
+    trial.expect(
+        state="done", output={"lines": [OPENED["text"], left["text"]]}, caught_by=("escalation: claims",)
+    )
+
+
+def test_what_an_agent_plans_is_no_evidence_for_the_tasks_that_it_planned() -> None:
+    told = {"name": "bridge", "told": "It was painted green in 1949."}
+    believed = {
+        "text": "It was painted green in 1949.",
+        "quotes": [{"source": "input", "text": "painted green in 1949"}],
+    }
+    team = _team()
+    assert isinstance(team.pattern, Supervised)
+    plan = Plan(tasks=(Task(worker="research", input=told),)).model_dump(mode="json")
+    by_function = run_workflow(team, told, agents={"verify_researcher": [says({"claims": [believed]})] * 2})
+    assert by_function.state == "waiting", "the planner gave its tasks nothing of that"
+    planner = Node(name="plan", work=flows.SECOND, takes=flows.Topic, gives=Plan)
+    by_agent = replace(team, pattern=replace(team.pattern, supervisor=planner))
+    trial = run_workflow(
+        by_agent,
+        TOPIC,
+        agents={"verify_second": [says(plan)], "verify_researcher": [says({"claims": [believed]})]},
+    )
+    trial.expect(state="waiting", caught_by=("escalation: claims",))
+    assert "There is no such source" in _says(trial)[0]

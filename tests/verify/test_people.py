@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from escalations import decisions
 from escalations.expected import Changed, IllegalMove, Invalid
 from escalations.models import Escalation
 from runs import bodies
-from runs.models import Run
+from runs.engine import answers
+from runs.engine.record import now
+from runs.models import Question, Run
 from tests import factories
 from tests.factories import journal, shown
 from tests.screens.reading import read
@@ -130,6 +133,17 @@ def test_claims_are_sent_back_only_to_the_agent_that_the_definition_names(
     assert "Send back to verify_other" in _card(operator, escalation).text
     decisions.respond(actor=people["operator"], text="Read it again.", **shown(escalation))
     assert _lines(escalation) == [OPENED["text"]]
+
+
+def test_the_card_says_what_its_deadline_does_and_that_is_what_happens(operator: Client) -> None:
+    escalation = flows.doubted()
+    words = "The claims are not handed on, none of them; the run ends at verify."
+    assert words in " ".join(_card(operator, escalation).text.split())
+    Question.objects.filter(pk=escalation.question_id).update(expires_at=now() - timedelta(seconds=1))
+    assert answers.expire(escalation.question_id)
+    run = factories.advanced(Run.objects.get(pk=escalation.run_id))
+    assert run.state == "ended"
+    assert [step.node for step in run.steps.order_by("seq")] == ["research", "verify"]
 
 
 def test_other_cards_know_no_claims(people: dict[str, User]) -> None:

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from escalations.card_edge import edge_of
 from runs import registry
-from runs.definitions import END, Edge, Node, Orchestrated, Pipeline, Workflow
+from runs.definitions import END, Edge, Node, Orchestrated, Pipeline, Workflow, a_person
 from runs.models import Question, QuestionKind, Step
-from runs.shown import sides
+from runs.shown import described, sides
 from runs.shown.passages import passages
 from tests import factories
 from tests.screens.reading import read
@@ -155,5 +155,15 @@ def test_the_card_of_a_broken_contract_shows_both_sides_with_the_failing_field(o
 
 @pytest.mark.django_db(transaction=True)
 def test_the_page_of_a_workflow_has_both_sides_of_every_passage(operator: Client) -> None:
-    page = read(operator.get("/workflows/verifying/"))
+    page = read(operator.get("/workflows/verifying_again/"))
     assert "research → verify" in page.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_a_workflow_says_what_a_verify_step_looks_at_and_who_may_get_claims_back(
+    operator: Client,
+) -> None:
+    page = read(operator.get("/workflows/verifying_again/"))
+    assert "what research claim, against inputs, tool results" in page.text
+    assert "sent back to verify_other" in page.text
+    assert described.by_whom(flows.desk(a_person).nodes[1]) == "person"
