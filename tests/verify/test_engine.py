@@ -273,6 +273,20 @@ def test_what_was_sent_back_is_told_with_what_was_missing() -> None:
     assert "Read it again." in told
 
 
+def test_what_is_sent_back_twice_is_told_as_it_was_the_second_time() -> None:
+    told: list[str] = []
+    red = {**INVENTED, "text": "It was painted red."}
+
+    def again(request: ModelRequest) -> Reply:
+        told.append(request.messages[0].text)
+        return says({"claims": [red] if len(told) == 1 else []})
+
+    flow = desk(verifies={"back_to": flows.OTHER})
+    agents = {**_claiming(INVENTED), "verify_other": again}
+    run_workflow(flow, TOPIC, agents=agents, answers=[respond("Again."), respond("And again.")])
+    assert [red["text"] in one for one in told] == [False, True]
+
+
 def test_a_source_that_only_hands_on_what_agents_said_vouches_for_nothing() -> None:
     """A function node named as a source: its own figures count, the agent's words in it do not."""
 
