@@ -21,6 +21,7 @@ from runs.models import Control, ControlReceipt, Run, RunState, Step, StepState,
 from runs.models.step import SETTLED_STEPS
 
 LISTEN_SECONDS = 0.5  # in one wait: so long a process that ends waits for its listener
+ACCIDENTS = 3  # so often a step's settlement may be lost; from then on it counts as a lost worker
 PATIENCE_SECONDS = 0.5  # a beat, for rows that are locked whenever one looks
 
 _EXTEND = """
@@ -216,7 +217,8 @@ def performed(worker: str, run_id: int, fence: int) -> set[int] | None:
 
 def give_back_steps(worker: str, run_id: int, fence: int, steps: set[int]) -> bool | None:
     """Let go of steps that nobody performs any more, while others of their run go on under the same fence. Nobody's
-    step is to blame. False when an effect may be on its way, None when others have had the row for too long.
+    step is to blame, unless it happens to one again and again: then a person is asked in the end. False when
+    an effect may be on its way, None when others have had the row for too long.
     """
     try:
         with transaction.atomic():
@@ -234,7 +236,9 @@ def _steps_given_back(worker: str, run_id: int, fence: int, steps: set[int]) -> 
         return False
     for step in run.steps.filter(pk__in=steps, state=StepState.RUNNING, fence=fence).order_by("seq"):
         step.fence = 0
-        step.save(update_fields=["fence"])
+        if run.events.filter(kind="given back", step=step).count() >= ACCIDENTS:
+            step.losses += 1
+        step.save(update_fields=["fence", "losses"])
         event(run, "given back", step=step, worker=worker, fence=fence)
     run.save(update_fields=["event_seq"])
     announce_run(run)

@@ -74,6 +74,14 @@ def test_decisions_are_timed_until_the_code_starts() -> None:
     assert 0 < first["p50_ms"] <= first["p95_ms"] <= first["max_ms"]
 
 
+def test_tasks_of_a_fan_out_cost_processor_time() -> None:
+    flat, nested = _told("fanout", "--n", "3")
+    assert [one["bench"] for one in (flat, nested)] == ["fanout-3", "fanout-3x3"]
+    assert (flat["n"], nested["n"], nested["unit"]) == (3, 12, "ms/task")
+    assert flat["value"] > 0
+    assert nested["p50_ms"] > 0
+
+
 def test_stops_are_timed_until_the_other_side_is_gone() -> None:
     told = _told("stop", "--n", "2")
     assert [one["bench"] for one in told] == ["stop-call", "stop-child", "stop-everything"]

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.db.models import F
 
 from runs.engine import heart, lanes, permits, sweep
 from runs.engine.advance import advance
+from runs.engine.choose import POISON_AFTER, SUSPECT_AFTER
 from runs.engine.claim import claim
 from runs.engine.outcomes import Lost, Output
 from runs.engine.perform import perform
@@ -114,6 +116,22 @@ def test_an_attempt_of_which_nobody_knows_how_it_ended_does_not_cut_the_others(r
     (claimed, *_), _ = under_way(runtime)
     assert settle(claimed, Lost(why="the database could not be reached")).why == "lost"  # type: ignore[union-attr]
     assert task(claimed.run, 0).get().state == "running"
+
+
+def test_a_step_that_can_never_be_settled_asks_a_person_in_the_end(runtime: Runtime) -> None:
+    (claimed, *_), _ = under_way(runtime)
+    run = claimed.run
+    for _ in range(heart.ACCIDENTS + POISON_AFTER):
+        assert not run.questions.exists()
+        assert heart.give_back_steps(runtime.name, run.pk, claimed.fence, {claimed.step.pk})
+        claim(run.pk, worker=runtime.name)
+        others = (
+            task(run, 0).get().parent.tasks.filter(state="running").exclude(place=0)
+        )  # a suspect is alone
+        if task(run, 0).get().losses >= SUSPECT_AFTER:
+            others.update(state="done", output=F("input"), fence=0)
+            claim(run.pk, worker=runtime.name)
+    assert run.questions.get().step_id == claimed.step.pk
 
 
 def test_steps_are_given_back_by_who_holds_the_run_alone(runtime: Runtime) -> None:
