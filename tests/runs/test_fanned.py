@@ -119,6 +119,13 @@ def asked_at(run: Run, place: int, state: str) -> None:
     Question.objects.create(run=run, step=task(run, place).get(), expires_at=run.deadline_at, **question)
 
 
+def last_of_its_plan(run: Run) -> None:
+    """Every other task of it is done; one of another plan is to begin."""
+    others = Step.objects.filter(run=run, parent__isnull=False, place__gt=0)
+    others.update(state="done", output=F("input"), fence=0)
+    task(run, 4).update(state="ready", parent=task(run, 1).get())
+
+
 HINDERED: dict[str, Callable[[Run], Any]] = {
     "everything is stopped": lambda run: engaged("everything", ""),
     "its workflow is stopped": lambda run: engaged("workflow", "chores_many"),
@@ -134,15 +141,13 @@ HINDERED: dict[str, Callable[[Run], Any]] = {
     "the task was given back": lambda run: task(run, 0).update(fence=0),
     "another task was given back": lambda run: task(run, 2).update(fence=0),
     "a task beside it is suspected": lambda run: task(run, 2).update(losses=2),
-    "a task has woken": lambda run: task(run, 2).update(state="sleeping", fence=0, due_at=run.created_at),
-    "a task may go on at any time": lambda run: task(run, 2).update(state="sleeping", fence=0, due_at=None),
-    "a person has answered": lambda run: asked_at(run, 2, "answered"),
+    "a task has woken": lambda run: task(run, 8).update(state="sleeping", due_at=run.created_at),
+    "a task may go on at any time": lambda run: task(run, 8).update(state="sleeping", due_at=None),
+    "a person has answered": lambda run: asked_at(run, 8, "answered"),
     "several may begin": lambda run: task(run, 2).update(state="ended", fence=0),
     "somebody else is to begin the next": lambda run: task(run, 4).update(by="agent:payer"),
     "the next is for nobody on the list": lambda run: task(run, 4).update(node="gone"),
-    "it is the last of its plan": lambda run: Step.objects.filter(parent__isnull=False, place__gt=0).update(
-        state="done", output=F("input"), fence=0
-    ),
+    "it is the last of its plan": lambda run: last_of_its_plan(run),
 }
 
 
