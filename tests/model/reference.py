@@ -85,12 +85,7 @@ class Model:
         run, step = claim.run, claim.step
         if how == "lost" or claim.what != (run.fence, len(step.attempts)) or step not in run.performed:
             return []
-        step.losses, step.attempts[-1], step.says, error = (
-            0,
-            how,
-            what,
-            "data" if what == "contract" else what,
-        )
+        step.losses, step.attempts[-1], step.says, error = 0, how, what, {"contract": "data"}.get(what, what)
         again = error in ("recoverable", "data") and error not in step.errors and run.retries < BUDGET
         step.errors, run.retries = [*step.errors, error], run.retries + again
         if how == "done" or error == "reasoning":
