@@ -18,7 +18,11 @@ def store(value: Any) -> Body:
 
 def of(value: Any) -> Body:
     """The row of a value, not stored yet."""
-    text = canonical(value)
+    return of_text(canonical(value))
+
+
+def of_text(text: str) -> Body:
+    """The same of a value's canonical JSON."""
     return Body(digest=text_digest(text), content=text, size=len(text.encode()))
 
 

@@ -29,10 +29,12 @@ RUNS_CHANNEL = "opsconsole_runs"  # the same: a person has answered, and somebod
 SCREENS = "screens"  # the group in which every web process listens, once
 COALESCE_SECONDS = 0.05
 MOST_QUEUED = 10_000
+MOST_AT_ONCE = 1000  # hints in one message
 QUIET_SECONDS = 30.0  # at most one complaint a while about an unreachable Valkey
 _log = logging.getLogger("opsconsole.live")
 
 Hint = tuple[str, str, dict[str, Any]]  # kind (wake, group), key, message
+_RUNS: Hint = ("group", "", {})  # stands for all runs that have changed
 
 
 def wake(run_id: int) -> None:
@@ -46,6 +48,21 @@ def announce(group: str, message: dict[str, Any]) -> None:
     _put(("group", group, message))
 
 
+def announce_run(run_id: int, seq: int) -> None:
+    """Hint to every screen that shows this run, or lists runs: of what comes together the last number is told."""
+    if _silent:
+        return
+    with _sender_lock:
+        sender = _sender("screens")
+        first = not sender.runs
+        sender.runs[run_id] = seq
+        if first:
+            try:
+                sender.hints.put_nowait(_RUNS)
+            except queue.Full:
+                sender.runs.clear()
+
+
 class _Sender:
     """A lane's thread, its queue and its event loop. Made anew after a fork."""
 
@@ -54,6 +71,7 @@ class _Sender:
         self.hints: queue.Queue[Hint] = queue.Queue(MOST_QUEUED)
         self.complained = 0.0
         self.sent_at = 0.0  # to screens
+        self.runs: dict[int, int] = {}  # that have changed, with their last event, since `_RUNS` was queued
         threading.Thread(target=self._run, name=f"hints-{lane}", daemon=True).start()
 
     def _run(self) -> None:
@@ -63,7 +81,8 @@ class _Sender:
             if first[0] == "group":
                 time.sleep(max(0.0, self.sent_at + COALESCE_SECONDS - time.monotonic()))
             taken = self._waiting(first)
-            hints = list({repr(hint): hint for hint in taken}.values())  # each equal hint once, in order
+            # Each equal hint once, in order.
+            hints = list({repr(hint): hint for one in taken for hint in self._spelled(one)}.values())
             if first[0] == "group":
                 self._try(partial(self._tell_screens, loop, hints))
                 self.sent_at = time.monotonic()
@@ -77,9 +96,22 @@ class _Sender:
         """Everything queued now."""
         hints = [first]
         with contextlib.suppress(queue.Empty):
-            while len(hints) < 1000:
+            while len(hints) < MOST_AT_ONCE:
                 hints.append(self.hints.get_nowait())
         return hints
+
+    def _spelled(self, hint: Hint) -> list[Hint]:
+        if hint is not _RUNS:
+            return [hint]
+        with _sender_lock:
+            taken = list(self.runs.items())[:MOST_AT_ONCE]
+            for run_id, _ in taken:
+                del self.runs[run_id]
+            if self.runs:  # the rest goes with the next message
+                with contextlib.suppress(queue.Full):
+                    self.hints.put_nowait(_RUNS)
+        each = [("group", f"run.{run}", {"type": "run", "run": run, "seq": seq}) for run, seq in taken]
+        return [("group", "runs", {"type": "runs"}), *each]
 
     def _try(self, send: Callable[[], None]) -> None:
         try:
@@ -127,13 +159,16 @@ def speaking() -> bool:
 def _put(hint: Hint) -> None:
     if _silent:
         return
-    lane = "screens" if hint[0] == "group" else "workers"
-    with _sender_lock:
-        sender = _senders.get(lane)
-        if sender is None or sender.pid != os.getpid():
-            sender = _senders[lane] = _Sender(lane)
-        with contextlib.suppress(queue.Full):  # Valkey hangs; what is not said is found by polling
-            sender.hints.put_nowait(hint)
+    with _sender_lock, contextlib.suppress(queue.Full):  # Valkey hangs; what is not said is found by polling
+        _sender("screens" if hint[0] == "group" else "workers").hints.put_nowait(hint)
+
+
+def _sender(lane: str) -> _Sender:
+    """This process's. The caller has the lock."""
+    sender = _senders.get(lane)
+    if sender is None or sender.pid != os.getpid():
+        sender = _senders[lane] = _Sender(lane)
+    return sender
 
 
 def queued() -> int:

@@ -12,6 +12,7 @@ from runs.definitions import Plan, Supervised, Workflow
 from runs.engine import bounds
 from runs.engine.claimed import Claimed
 from runs.engine.found import Found, because, tell
+from runs.engine.outcomes import Output
 from runs.engine.record import now
 from runs.errors import ContractBroken, broken
 from runs.limits.kinds import LimitKind
@@ -37,10 +38,13 @@ def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = Fal
 
     Raises ContractBroken. A person's value has no spare levels to keep: it has been shown as it is.
     """
-    node = workflow.node(step.node)
-    output = as_contract(node.gives, value, spare=0 if by_person else SPARE)
+    return _checked(workflow, step, value, 0 if by_person else SPARE)[0]
+
+
+def _checked(workflow: Workflow, step: Step, value: Any, spare: int) -> tuple[BaseModel, str]:
+    output, text = _kept(workflow.node(step.node).gives, value, "output", spare)
     check_bounds(workflow, step, output)
-    return output
+    return output, text
 
 
 def check_bounds(workflow: Workflow, step: Step, output: BaseModel) -> None:
@@ -63,13 +67,20 @@ def accepted(claimed: Claimed, value: Any) -> BaseModel:
 
     Raises ContractBroken, and the step error that `accept` raised.
     """
+    return output_of(claimed, value).value
+
+
+def output_of(claimed: Claimed, value: Any) -> Output:
+    """The same as an outcome. Raises what `accepted` raises."""
     try:
-        output = checked(claimed.workflow, claimed.step, value)
+        output, text = _checked(claimed.workflow, claimed.step, value, SPARE)
     except PlanTooLarge as error:
         tell(claimed, error.found)
         raise
+    if claimed.node.accept is None:
+        return Output(value=output, text=text)
     check_accept(claimed.workflow, claimed.step, output)
-    return output
+    return Output(value=output)  # the node's own check may have changed it
 
 
 def check_accept(workflow: Workflow, step: Step, output: BaseModel) -> None:
@@ -84,14 +95,19 @@ def as_contract(
     contract: type[BaseModel], value: Any, *, what: str = "output", spare: int = SPARE
 ) -> BaseModel:
     """A value from outside as a contract, which can also be stored. Raises ContractBroken."""
+    return _kept(contract, value, what, spare)[0]
+
+
+def _kept(contract: type[BaseModel], value: Any, what: str, spare: int) -> tuple[BaseModel, str]:
+    """The same, with its canonical JSON."""
     try:
         output = contract.model_validate_json(canonical(value, spare=spare))
-        canonical(output)  # a contract may make of a text a number that JSON has not
+        text = canonical(output)  # a contract may make of a text a number that JSON has not
     except ValidationError as error:
         raise broken(error, what) from error
     except (ValueError, RecursionError) as error:
         raise ContractBroken(f"the {what} cannot be kept as JSON: {told(error)}") from error
-    return output
+    return output, text
 
 
 def _depth(step: Step) -> int:

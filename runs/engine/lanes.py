@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import psycopg
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool
 
 from runs.engine import failpoints
@@ -37,7 +39,66 @@ class Lane(psycopg.Connection[tuple[Any, ...]]):
         return found
 
 
-_pools: dict[int, ConnectionPool[Lane]] = {}
+class _Lanes:
+    """A pool, and beside it the lanes that lie ready: the pool's own giving and taking costs as much as a statement.
+
+    The pool opens them, mends what is broken and serves who has to wait.
+    """
+
+    def __init__(self, pool: ConnectionPool[Lane]) -> None:
+        self._pool = pool
+        self._ready: deque[Lane] = deque()  # the last one used comes first: the others may fall idle
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> Lane:
+        """A lane that nobody else has. Raises PoolTimeout, which is an OperationalError."""
+        lane = self._one_ready()
+        if lane is not None:
+            return lane
+        with self._lock:
+            self._waiting += 1
+        try:
+            # Who gives back looks at `_waiting` afterwards, who waits looks once more: one of them sees the other.
+            return self._one_ready() or self._pool.getconn()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def give_back(self, lane: Lane) -> None:
+        if lane.pgconn.transaction_status != TransactionStatus.IDLE:
+            self._pool.putconn(lane)
+            return
+        self._ready.append(lane)
+        if self._waiting:
+            self._to_the_pool()
+
+    def close(self) -> None:
+        while self._to_the_pool():
+            pass
+        self._pool.close()
+
+    def _one_ready(self) -> Lane | None:
+        try:
+            lane = self._ready.pop()
+        except IndexError:
+            return None
+        if time.monotonic() - lane.used <= ASK_AFTER_SECONDS:
+            return lane
+        self._pool.putconn(lane)  # which asks it before it gives it away again
+        while self._to_the_pool():
+            pass  # these have been unused for longer still
+        return None
+
+    def _to_the_pool(self) -> bool:
+        try:
+            self._pool.putconn(self._ready.popleft())
+        except IndexError:
+            return False
+        return True
+
+
+_pools: dict[int, _Lanes] = {}
 _lock = threading.Lock()
 
 
@@ -47,14 +108,15 @@ def row(sql: str, values: Sequence[Any], *, before_commit: str = "") -> tuple[An
 
     Raises Django's database errors.
     """
-    if connection.in_atomic_block:
-        with transaction.atomic(), connection.cursor() as cursor:
+    mine = connections[DEFAULT_DB_ALIAS]
+    if mine.in_atomic_block:
+        with transaction.atomic(), mine.cursor() as cursor:
             cursor.execute(sql, values)
             found: tuple[Any, ...] | None = cursor.fetchone()
             return found
-    with connection.wrap_database_errors:
-        pool = _pool()
-        lane = pool.getconn()
+    with mine.wrap_database_errors:
+        lanes = _pools.get(os.getpid()) or _here()
+        lane = lanes.take()
         try:
             if not before_commit or not failpoints.armed(before_commit):
                 return lane.first(sql, values)
@@ -63,17 +125,14 @@ def row(sql: str, values: Sequence[Any], *, before_commit: str = "") -> tuple[An
                 failpoints.hit(before_commit)
                 return found
         finally:
-            pool.putconn(lane)
+            lanes.give_back(lane)
 
 
-def _pool() -> ConnectionPool[Lane]:
-    pool = _pools.get(os.getpid())
-    if pool is not None:
-        return pool
+def _here() -> _Lanes:
     with _lock:
         if os.getpid() not in _pools:
             _pools.clear()  # a parent's, after a fork
-            _pools[os.getpid()] = _opened()
+            _pools[os.getpid()] = _Lanes(_opened())
         return _pools[os.getpid()]
 
 
@@ -102,6 +161,6 @@ def _ask(lane: Lane) -> None:
 def close() -> None:
     """End them: nobody performs steps in this process any more."""
     with _lock:
-        pool = _pools.pop(os.getpid(), None)
-    if pool is not None:
-        pool.close()
+        lanes = _pools.pop(os.getpid(), None)
+    if lanes is not None:
+        lanes.close()

@@ -19,9 +19,10 @@ LONGEST_PLACE = 500  # characters of the path of a wrong value: an agent may hav
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """The node's output; it has met its contract."""
+    """The node's output; it has met its contract. `text` is its canonical JSON, where somebody knows it already."""
 
     value: BaseModel
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,6 @@ from runs.engine.outcomes import (
     Later,
     Lost,
     Outcome,
-    Output,
     Park,
     Refused,
     failed,
@@ -104,6 +103,6 @@ def _allowed(claimed: Claimed) -> float:
 def _checked(claimed: Claimed, value: Any) -> Outcome:
     """A function's output, checked. What breaks a contract is shown to whoever mends it."""
     try:
-        return Output(value=contracts.accepted(claimed, value))
+        return contracts.output_of(claimed, value)
     except StepError as error:
         return failed(error, rejected=tame(value))

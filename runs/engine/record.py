@@ -104,7 +104,7 @@ def let_go(run: Run) -> None:
 def announce_run(run: Run) -> None:
     """Tell the screens, after the commit, that this run changed. A hint: they fetch again."""
     run_id, seq = run.pk, run.event_seq
-    transaction.on_commit(lambda: _tell(run_id, seq), robust=True)
+    transaction.on_commit(lambda: live.announce_run(run_id, seq), robust=True)
 
 
 def tell_run(run: Run) -> None:
@@ -112,12 +112,7 @@ def tell_run(run: Run) -> None:
     if connection.in_atomic_block:
         announce_run(run)
     else:  # not by on_commit: it would take a connection only to see that there is nothing to wait for
-        _tell(run.pk, run.event_seq)
-
-
-def _tell(run_id: int, seq: int) -> None:
-    live.announce("runs", {"type": "runs"})
-    live.announce(f"run.{run_id}", {"type": "run", "run": run_id, "seq": seq})
+        live.announce_run(run.pk, run.event_seq)
 
 
 def wake_run(run: Run) -> None:

@@ -4,10 +4,11 @@ PostgreSQL to answer it. Fetches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db.models.base import ModelState
 
 M = TypeVar("M", bound=models.Model)
 
@@ -40,3 +41,12 @@ class Rows(Generic[M]):
             for value, convert in zip((next(values) for _ in self.names), self._from_db, strict=True)
         ]
         return None if read[0] is None else self._model.from_db(None, self.names, read)
+
+    def made(self, values: Sequence[Any], **related: models.Model) -> M:
+        """The instance of a row that is in the database: what `next_of` gives for Python's values, at a tenth of its
+        cost, which a step would pay twice. `related`: what its foreign keys point at. No signals are sent."""
+        made = self._model.__new__(self._model)
+        state = ModelState()
+        state.db, state.adding, state.fields_cache = DEFAULT_DB_ALIAS, False, related  # type: ignore[assignment]
+        made.__dict__ = {"_state": state, **dict(zip(self.names, values, strict=True))}
+        return made

@@ -23,7 +23,7 @@ from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
 from runs.engine.runtime import current
 from runs.engine.taken_up import ATTEMPT, NOT_PLAIN, RUN, STEP
-from runs.models import Attempt, Body, Run, RunState, Step
+from runs.models import Body, Run, RunState
 
 # By name: while newer code has given the table more columns, older code still runs beside it.
 _FIRST = f"""
@@ -70,7 +70,7 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
     """
     if not isinstance(outcome, Output) or claimed.past is None or current().leaving or bounds.walled():
         return None
-    output = bodies.of(outcome.value)
+    output = bodies.of_text(outcome.text) if outcome.text else bodies.of(outcome.value)
     visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=json.loads(output.content))
     route = _route(claimed, visited)
     visit = _only(route)
@@ -178,16 +178,12 @@ def _claimed(
     left: float,
     past: tuple[routing.Visited, ...],
 ) -> Claimed:
-    step = Step.from_db(
-        None, STEP.names, [step_id, run.pk, seq, node.name, "running", given.digest, run.fence]
+    step = STEP.made(
+        [step_id, run.pk, seq, node.name, "running", given.digest, run.fence], run=run, input=given
     )
-    step.run, step.input = run, given
-    attempt = Attempt.from_db(
-        None,
-        ATTEMPT.names,
-        [attempt_id, step_id, 1, _agent(node), "", "running", run.fence, worker, "", None],
+    attempt = ATTEMPT.made(
+        [attempt_id, step_id, 1, _agent(node), "", "running", run.fence, worker, "", None], step=step
     )
-    attempt.step = step
     return Claimed(
         run=run,
         workflow=workflow,
