@@ -152,12 +152,12 @@ class Poller:
         """Advance a run that a person let go on, if a thread is free; its hint is on the way too."""
         if len(self._looking) < POLL_THREADS and not self._stopping.is_set():
             with contextlib.suppress(RuntimeError):  # it ends at this moment
-                self._take(run_id)
+                self._take(run_id, answered=True)
 
-    def _take(self, run_id: int) -> None:
+    def _take(self, run_id: int, *, answered: bool = False) -> None:
         if run_id not in self._looking:
             self._looking.add(run_id)
-            self._pool.submit(self._advance, run_id)
+            self._pool.submit(self._advance, run_id, answered)
 
     def _hangs(self) -> bool:
         """Whether runs have waited for long and no thread of this process comes back to take one."""
@@ -171,9 +171,9 @@ class Poller:
         finally:
             connection.close()
 
-    def _advance(self, run_id: int) -> None:
+    def _advance(self, run_id: int, answered: bool) -> None:
         try:
-            advance(run_id, self._runtime)
+            advance(run_id, self._runtime, answered=answered)
         finally:
             self._looking.discard(run_id)
             connection.close()

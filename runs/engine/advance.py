@@ -23,9 +23,12 @@ _log = logging.getLogger("opsconsole.advance")
 Airborne = tuple[Claimed, Flight]
 
 
-def advance(run_id: int, runtime: Runtime | None = None) -> Nothing:
-    """Look at one run and advance it until it waits, sleeps, is held, is done, or somebody else has it."""
-    return _Crew(runtime or current(), run_id).advance()
+def advance(run_id: int, runtime: Runtime | None = None, *, answered: bool = False) -> Nothing:
+    """Look at one run and advance it until it waits, sleeps, is held, is done, or somebody else has it.
+
+    `answered`: it has just been answered by a person, so that it is not looked at first as one that never began.
+    """
+    return _Crew(runtime or current(), run_id).advance(answered=answered)
 
 
 class _Crew:
@@ -37,9 +40,9 @@ class _Crew:
         self._last = Nothing(why="")
         self._going: set[Future[list[Airborne]]] = set()
 
-    def advance(self) -> Nothing:
+    def advance(self, *, answered: bool) -> Nothing:
         with self._runtime.looking():
-            claims = claim(self._run_id, worker=self._runtime.name)
+            claims = claim(self._run_id, worker=self._runtime.name, answered=answered)
             if isinstance(claims, Nothing) and claims.why == "final":
                 self._runtime.cut_run(self._run_id, "the run is final")
             todo = self._take_off(claims)

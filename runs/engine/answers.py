@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection, transaction
+from psycopg.types.json import Jsonb
 
 from runs import live
 from runs.engine import holds
@@ -14,7 +15,26 @@ from runs.models import Question, QuestionState, Run, RunState
 from runs.signals import question_closed
 
 _DUE = ["state", "due_at", "event_seq"]
-_ANSWERED = ["state", "verb", "answer", "answer_digest", "answer_text", "answered_by", "answered_at"]
+# An answer, its event and its run made due, in one message: somebody waits for what comes of it. The notice reaches
+# every agent worker with the commit itself: whoever has a free thread looks at once; the hint finds the run taken.
+_ANSWER = """
+    WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS at),
+    answered AS (
+        UPDATE runs_question SET state = 'answered', verb = %(verb)s, answer = %(answer)s::jsonb,
+            answer_digest = %(digest)s, answer_text = %(text)s, answered_by = %(by)s, answered_at = moment.at
+        FROM moment WHERE id = %(question)s
+    ),
+    told AS (
+        INSERT INTO runs_event (run_id, seq, at, kind, step_id, data)
+        SELECT %(run)s, %(seq)s, moment.at, 'answered', %(step)s, %(data)s::jsonb FROM moment
+    ),
+    due AS (
+        UPDATE runs_run SET event_seq = %(seq)s, state = %(state)s,
+            due_at = CASE WHEN %(running)s THEN due_at ELSE moment.at END
+        FROM moment WHERE id = %(run)s
+    )
+    SELECT moment.at, CASE WHEN %(speaking)s THEN pg_notify(%(channel)s, %(name)s) END FROM moment
+"""
 
 
 class NotOpen(Exception):
@@ -40,18 +60,50 @@ def answer(
     """Record the answer to a locked question and make its run due. Raises NotOpen; then nothing has changed."""
     if question.state != QuestionState.OPEN:
         raise NotOpen(question)
-    moment = now()
+    run = question.run
+    running = (
+        run.state == RunState.RUNNING
+    )  # one that goes on at other steps keeps its lease: its worker looks
+    if not running:
+        move_run(run, RunState.READY)
+    run.event_seq += 1
     question.state = QuestionState.ANSWERED
     question.verb = verb
     question.answer = answer
     question.answer_digest = action_digest(answer) if answer else ""
     question.answer_text = text
     question.answered_by = by
-    question.answered_at = moment
-    question.save(update_fields=_ANSWERED)
-    event(question.run, "answered", step=question.step, question=question.pk, verb=verb, by=by)
-    _make_due(question.run, moment)
+    question.answered_at = _answered(question, verb, running=running)
+    if not running:
+        run.due_at = question.answered_at
+    announce_run(run)
+    wake_run(run)
     return question
+
+
+def _answered(question: Question, verb: str, *, running: bool) -> Any:
+    """Write it down, and call the workers; when, by PostgreSQL's clock."""
+    run = question.run
+    values = {
+        "question": question.pk,
+        "verb": str(verb),
+        "answer": None if question.answer is None else Jsonb(question.answer),
+        "digest": question.answer_digest,
+        "text": question.answer_text,
+        "by": question.answered_by,
+        "run": run.pk,
+        "seq": run.event_seq,
+        "step": question.step_id,
+        "data": Jsonb({"question": question.pk, "verb": str(verb), "by": question.answered_by}),
+        "state": str(run.state),
+        "running": running,
+        "speaking": live.speaking(),
+        "channel": live.RUNS_CHANNEL,
+        "name": str(run.pk),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_ANSWER, values)
+        return cursor.fetchone()[0]
 
 
 def _make_due(run: Run, moment: Any) -> None:

@@ -20,13 +20,14 @@ __all__ = ["Claimed", "Next", "Nothing", "claim"]
 _log = logging.getLogger("opsconsole.claim")
 
 
-def claim(run_id: int, *, worker: str) -> Next:
+def claim(run_id: int, *, worker: str, answered: bool = False) -> Next:
     """Take the lease of a due run and claim what it can do next. What nobody foresaw here asks a person.
 
-    A worker that holds the lease already claims what else of the run can go on meanwhile, under the same fence.
+    `answered` says which of the straight ways is looked at first. A worker that holds the lease already claims what
+    else of the run can go on meanwhile, under the same fence.
     """
     try:
-        claimed = straight.begin(run_id, worker) or taken_up.take_up(run_id, worker) or _claim(run_id, worker)
+        claimed = _straight(run_id, worker, answered) or _claim(run_id, worker)
     except (InterfaceError, OperationalError):
         raise  # nothing is wrong with the run: whoever looks next goes on
     except Exception as error:
@@ -34,6 +35,12 @@ def claim(run_id: int, *, worker: str) -> Next:
         return _quarantine(run_id, worker, error)
     failpoints.hit("after_claim")
     return claimed
+
+
+def _straight(run_id: int, worker: str, answered: bool) -> tuple[Claimed, ...] | None:
+    if answered:
+        return taken_up.take_up(run_id, worker) or straight.begin(run_id, worker)
+    return straight.begin(run_id, worker) or taken_up.take_up(run_id, worker)
 
 
 def _claim(run_id: int, worker: str) -> Next:

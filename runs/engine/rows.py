@@ -47,6 +47,6 @@ class Rows(Generic[M]):
         cost, which a step would pay twice. `related`: what its foreign keys point at. No signals are sent."""
         made = self._model.__new__(self._model)
         state = ModelState()
-        state.db, state.adding, state.fields_cache = DEFAULT_DB_ALIAS, False, related  # type: ignore[assignment]
+        state.db, state.adding, state.fields_cache = DEFAULT_DB_ALIAS, False, related
         made.__dict__ = {"_state": state, **dict(zip(self.names, values, strict=True))}
         return made

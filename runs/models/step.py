@@ -82,7 +82,9 @@ class Step(models.Model):
         ordering = ["run_id", "seq"]
         constraints = [
             models.UniqueConstraint(fields=["run", "seq"], name="step_seq_once"),
-            models.UniqueConstraint(fields=["parent", "place"], name="step_task_once"),
+            models.UniqueConstraint(
+                fields=["parent", "place"], condition=Q(parent__isnull=False), name="step_task_once"
+            ),
         ]
         indexes = [
             models.Index(
