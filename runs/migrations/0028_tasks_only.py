@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0022_question_kinds"),
+        ("runs", "0024_limit_kinds"),
     ]
 
     operations = [
