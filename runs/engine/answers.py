@@ -84,7 +84,7 @@ def answer(
 def _answered(question: Question, verb: str, *, running: bool) -> Any:
     """Write it down, and call the workers; when, by PostgreSQL's clock."""
     run = question.run
-    values = {
+    values: dict[str, Any] = {
         "question": question.pk,
         "verb": str(verb),
         "answer": None if question.answer is None else Jsonb(question.answer),
