@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("runs", "0024_limit_kinds"),
+        ("runs", "0030_burn"),
     ]
 
     operations = [
