@@ -9,11 +9,13 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from escalations import controls
 from runs.models import Account, Attempt, Call, Event, Run, Step, TopUp
 from runs.shown import history, limited
 from tests import factories
 from tests.latency import speaking
 from tests.limits import setting
+from tests.screens import patterns
 from tests.screens.reading import Page, read
 from tests.size import grown
 
@@ -266,3 +268,34 @@ def test_a_budget_of_many_runs_is_shown_with_them_when_it_is_near(operator: Clie
     text = page(operator, run).text
     assert "Tokens a day 90,000 of 100,000 near" in text
     assert "more covers it" not in text
+
+
+def test_the_path_through_a_plan_goes_by_the_task_that_ended_last(operator: Client) -> None:
+    run = factories.advanced(factories.started(patterns.FAN_ENDS.name, tasks=6))
+    assert run.state == "done"
+    run.refresh_from_db()
+    past = history.history(run)
+    assert run.finished_at is not None
+    path = past.spans.path(run.finished_at)
+    tasks = run.steps.filter(parent__isnull=False)
+    last = tasks.order_by("-finished_at").first()
+    assert last is not None
+    plan, report = run.steps.get(node="plan"), run.steps.get(node="report")
+    assert (path.steps[0], path.steps[-2:]) == (plan.pk, (last.pk, report.pk))
+    assert sum(piece.length for piece in path.pieces) == past.spans.ms(run.finished_at)
+    assert "steps that waited for one another" in page(operator, run).text
+
+
+def test_a_hold_is_time_of_its_own(operator: Client, ines: User) -> None:
+    run = factories.started("plain")
+    held = timezone.now() - timedelta(hours=2)
+    Run.objects.filter(pk=run.pk).update(created_at=held)
+    controls.engage(actor=ines, kind="pause", scope_kind="run", scope=str(run.pk))
+    Event.objects.filter(run=run, kind="held").update(at=held + timedelta(minutes=30))
+    found = Run.objects.select_related("team").get(pk=run.pk)
+    drawn = limited.limited(history.history(found), timezone.now())
+    (most, *_) = drawn.chain.causes
+    assert (most.words, round(most.seconds / 60)) == ("held", 90)
+    clock = next(one for one in drawn.binding.bounds if one.row.kind == "wall_time")
+    assert round(clock.used / 60_000) == 30
+    assert clock.breach is None
