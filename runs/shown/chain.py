@@ -9,6 +9,7 @@ from runs.shown.critical import Cause, Critical
 from runs.shown.spans import Named, Spans
 
 MOST_PARTS = 8
+LEAST_MS = 50  # of a part that is named: less reads as nothing
 WORDS = {
     Cause.MODELS: "models",
     Cause.TOOLS: "tools",
@@ -90,6 +91,7 @@ def chain(spans: Spans, path: Critical) -> Chain:
         parts=tuple(
             Part(cause=cause, ms=ms, share=_share(ms, whole), step=step, named=spans.names.get(step or 0))
             for step, cause, ms in path.longest(MOST_PARTS)
+            if ms >= LEAST_MS or ms == whole
         ),
         on_path=frozenset(path.steps),
         of=len(spans.worked),
