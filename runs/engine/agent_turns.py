@@ -29,6 +29,7 @@ from runs.engine.watched import Watched
 from runs.errors import ContractBroken, ReasoningError, RecoverableError, StepError
 from runs.guards.findings import Guard
 from runs.limits.rows import Row
+from runs.models import Call
 
 DEEPEST_DELEGATION = 3  # an agent that asks an agent that asks an agent
 MOST_DELEGATED = 64  # turns of all delegates in one attempt together: turns inside turns multiply
@@ -201,9 +202,7 @@ class _Turns:
             if self.attempt.speaking[0] is self:
                 self.attempt.compare(self.messages)
             request = self._sendable()
-            reply, call = models_asked.ask(
-                self.attempt.claimed, self.attempt.flight, request, self.attempt.asked
-            )
+            reply, call = self._ask(request)
             self.counted.replied(request, reply.usage)
             try:
                 self.attempt.watched.answered(self.agent.name, reply.text)
@@ -225,6 +224,14 @@ class _Turns:
             Found(guard=Guard.TURNS, scope=scope, says=f"{says}.", cap=most, value=most),
         )
         return ReasoningError(says)
+
+    def _ask(self, request: ModelRequest) -> tuple[ModelReply, Call]:
+        shared = self.attempt
+        try:
+            return models_asked.ask(shared.claimed, shared.flight, request, shared.asked)
+        except TimeoutError:
+            shared.left()  # says so, if it was the step's time that ended
+            raise
 
     def _sendable(self) -> ModelRequest:
         """The next request, once the guards that acquire nothing let it pass."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -46,6 +46,8 @@ class Counted:
 
     def replied(self, request: ModelRequest, usage: Usage) -> None:
         self.messages, self.tokens = len(request.messages), usage.tokens_in + usage.tokens_out
+        if not self.tokens:
+            self.afresh()  # a provider that counts nothing
 
     def afresh(self) -> None:
         self.messages, self.tokens = 0, 0
@@ -79,6 +81,7 @@ class Fullness:
     book: Book
     at: datetime
     asked: Counter[str]
+    told: set[int] = field(default_factory=set)  # limits that are not enforced, once an attempt
 
     def fitting(
         self,
@@ -102,7 +105,9 @@ class Fullness:
         if not crossed:
             return request
         row = crossed[0]
-        self._tell(agent, row, size)
+        if row.mode is Mode.ENFORCE or row.id not in self.told:
+            self._tell(agent, row, size)
+            self.told.add(row.id)
         if row.mode is not Mode.ENFORCE:
             return request
         if agent.when_full is not None and len(messages) > _opening(messages):

@@ -194,15 +194,12 @@ class _Settlement:
             where=failure.where,
         )
         left, limit = bounds.retries_left(self.run, self.claimed.workflow, self.moment)
-        verdict = judge(
-            self.claimed.node.errors,
-            failure,
-            tries=tries,
-            budget_left=left,
-            jitter=random.random(),
-        )
-        if limit is not None and left <= 0 and not failure.ask:
-            self._out_of_retries(step, limit)
+        policy, jitter = self.claimed.node.errors, random.random()
+        verdict = judge(policy, failure, tries=tries, budget_left=left, jitter=jitter)
+        if limit is not None and left <= 0:
+            otherwise = judge(policy, failure, tries=tries, budget_left=1, jitter=jitter)
+            if isinstance(otherwise, TryAgain):
+                self._out_of_retries(step, limit)
         match verdict:
             case TryAgain():
                 self._again(step, attempt, verdict)

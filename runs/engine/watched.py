@@ -195,7 +195,8 @@ class Watched:
     def _provenance(self) -> Taint:
         if self._taint is None:
             self._taint = Taint()
-            self._taint.told(self.agent.prompt)
+            for agent in self.agent.with_delegates:
+                self._taint.told(agent.prompt)
             sources.tell(self.claimed, self._taint)
         for name, arguments, answer in self._read:
             self._taint.read(self.claimed.step.seq, name, arguments, answer)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
-from runs.agents.simulated import calls, says, simulated
+from runs.agents.simulated import calls, given, says, simulated
 from runs.definitions import (
     END,
     Agent,
@@ -163,13 +163,19 @@ def reader(request: ModelRequest) -> ModelReply:
     return calls(request, "shelf.look", {"name": "letter"})
 
 
-def agent(name: str = "watched_clerk", **more: Any) -> Agent:
+@simulated("watched_secretary")
+def secretary(request: ModelRequest) -> ModelReply:
+    said = given(request)["said"]
+    return says(request, {"text": f"{len(said)} messages"})
+
+
+def agent(name: str = "watched_clerk", *tools: Tool, **more: Any) -> Agent:
     return Agent(
         name=name,
         model=f"simulated/{name}",
         prompt="You are a clerk.",
         prompt_version="1",
-        tools=(SEND, LOOK, FETCH),
+        tools=tools or (SEND, LOOK, FETCH),
         max_turns=12,
         **more,
     )
@@ -205,6 +211,20 @@ COMPACTING = workflow(
         nodes=(
             FETCHED,
             Node(name="act", work=agent(when_full=Compact(by=compact)), takes=Letter, gives=Done),
+        )
+    ),
+)
+COMPACTED_BY_AGENT = workflow(
+    "watched_compacted",
+    Pipeline(
+        nodes=(
+            FETCHED,
+            Node(
+                name="act",
+                work=agent(when_full=Compact(by=agent("watched_secretary"))),
+                takes=Letter,
+                gives=Done,
+            ),
         )
     ),
 )

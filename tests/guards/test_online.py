@@ -10,6 +10,7 @@ import pytest
 from django.db.models import F
 from pytest_django import Settings
 
+from runs.agents.misbehaviour import Misbehaviour, misbehaving
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Failed, Outcome
 from runs.engine.runtime import Runtime
@@ -364,7 +365,12 @@ def test_a_conversation_over_its_limit_asks_a_person(runtime: Runtime) -> None:
     assert most <= 1200
 
 
-def test_where_it_is_said_again_in_fewer_words_the_agent_goes_on(runtime: Runtime) -> None:
+@pytest.mark.parametrize(
+    ("workflow", "by"), [("watched_compacting", "compact"), ("watched_compacted", "watched_secretary")]
+)
+def test_where_it_is_said_again_in_fewer_words_the_agent_goes_on(
+    runtime: Runtime, workflow: str, by: str
+) -> None:
     limit(LimitKind.CONTEXT_TOKENS, 1500)
     WORLD.shelf = lambda name, number: {"text": f"{name} " * 300}
 
@@ -373,9 +379,9 @@ def test_where_it_is_said_again_in_fewer_words_the_agent_goes_on(runtime: Runtim
 
     WORLD.script = script
     WORLD.letter = "Please write back."
-    run = advanced(start("watched_compacting"), runtime)
+    run = advanced(start(workflow), runtime)
     assert run.state == "done", question_of(run).title
-    compacted = Call.objects.filter(run=run, name="compact by compact")
+    compacted = Call.objects.filter(run=run, name=f"compact by {by}")
     assert compacted.count() >= 1
     assert all(call.state == "done" for call in compacted)
     assert told(run, "context")
@@ -399,6 +405,50 @@ def test_what_was_said_in_fewer_words_is_the_same_after_a_question(runtime: Runt
     assert run.state == "done"
     assert Call.objects.filter(run=run, kind="model").count() == models + 1
     assert Call.objects.filter(run=run, name="compact by compact").count() == 1
+
+
+def test_a_warned_limit_of_context_is_told_once_and_stops_nothing(runtime: Runtime) -> None:
+    row = limit(LimitKind.CONTEXT_TOKENS, 100, mode="warn")
+    WORLD.does(look("a"), look("b"), look("c"))
+    run = advanced(start("watched"), runtime)
+    assert run.state == "done"
+    assert [(one["mode"], one["limit"]) for one in told(run)] == [("warn", row.pk)]
+
+
+# what agents do wrong on demand: found within its limit and one step
+
+
+def test_an_agent_that_asks_for_the_same_for_ever_is_found_at_the_third(runtime: Runtime) -> None:
+    WORLD.does(look("lamp"), look("desk"))
+    with misbehaving({"watched_clerk": Misbehaviour.PING_PONG}):
+        run = advanced(start("watched"), runtime)
+    assert question_of(run).action["where"] == "loop"
+    assert Call.objects.filter(run=run, kind="tool").count() == 3
+
+
+def test_an_agent_whose_history_grows_is_found_before_its_limit_is_crossed(runtime: Runtime) -> None:
+    limit(LimitKind.CONTEXT_TOKENS, 3000)
+    WORLD.script = lambda number: look(f"book {number}")
+    with misbehaving({"watched_clerk": Misbehaviour.GROWING_CONTEXT}):
+        run = advanced(start("watched"), runtime)
+    assert question_of(run).action["where"] == "context"
+    sent = Call.objects.filter(run=run, kind="model").values_list("tokens_in", flat=True)
+    assert max(one or 0 for one in sent) <= 3000
+
+
+@pytest.mark.parametrize(
+    ("kind", "guard"),
+    [(Misbehaviour.INVENTED_TOOL, "unknown_tool"), (Misbehaviour.WRONG_ARGUMENT, "schema")],
+)
+def test_an_invented_tool_or_argument_is_found_before_anything_is_done(
+    runtime: Runtime, kind: Misbehaviour, guard: str
+) -> None:
+    WORLD.script = lambda number: HELLO
+    with misbehaving({"watched_clerk": kind}):
+        run = advanced(start("watched"), runtime)
+    assert WORLD.sent == []
+    assert {one["guard"] for one in told(run)} == {guard}
+    assert question_of(run).kind == "error"
 
 
 # people's limits beside the definition's bounds
