@@ -158,6 +158,20 @@ BEGIN
 END $$;
 """
 
+# All of a run's chunks that a call needs, at once, before any account is locked. Somebody may have taken one back just
+# now: then all is asked again.
+DRAW = """
+CREATE FUNCTION runs_draw(p_ids bigint[], p_amounts bigint[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    drawn integer;
+BEGIN
+    UPDATE runs_chunk c SET held = c.held - one.amount FROM unnest(p_ids, p_amounts) AS one(id, amount)
+        WHERE c.id = one.id AND c.held >= one.amount;
+    GET DIAGNOSTICS drawn = ROW_COUNT;
+    IF drawn <> cardinality(p_ids) THEN PERFORM runs_refuse('OG002', '{}'); END IF;
+END $$;
+"""
+
 # Every account by one look; what a run has for itself is kept apart by its row lock, what all share is locked in the
 # order of the asks. A chunk is used without its account. Who holds an account never waits for a chunk: others' chunks
 # that are in use just now are not taken back.
@@ -180,13 +194,14 @@ DECLARE
     own_ids bigint[];
     own_spent bigint[];
     own_reserved bigint[];
-    chunked bigint[];
-    chunked_by bigint[];
+    drawn bigint[];
+    drawn_by bigint[];
+    queued boolean;
     counts boolean;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7050203);
     FOR ask IN
-        SELECT one.*, a.id, a.spent, a.reserved, a.noted, a.noted_at, c.held FROM jsonb_to_recordset(p_asks) AS one(
+        SELECT one.*, a.id, a.spent, a.reserved, a.noted, a.noted_at, c.held, c.id AS chunk_id FROM jsonb_to_recordset(p_asks) AS one(
             n integer, kind text, "window" text, scope_kind text, scope text, amount bigint, cap bigint,
             limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint, share integer,
             chunk integer)
@@ -211,12 +226,15 @@ BEGIN
         ELSIF ask."window" IN ('hour', 'day', 'month') AND ask.held >= ask.amount
             AND (cap IS NULL OR ask.spent + ask.reserved <= cap)
         THEN
-            UPDATE runs_chunk c SET held = c.held - ask.amount
-                WHERE c.run_id = p_run AND c.account_id = ask.id AND c.held >= ask.amount;
-            IF NOT FOUND THEN PERFORM runs_refuse('OG002', '{}'); END IF;
+            drawn := array_append(drawn, ask.chunk_id);
+            drawn_by := array_append(drawn_by, ask.amount);
             taken := taken || jsonb_build_array(jsonb_build_array(ask.id, ask.amount));
             CONTINUE;
         ELSE
+            IF drawn IS NOT NULL THEN
+                PERFORM runs_draw(drawn, drawn_by);
+                drawn := NULL;
+            END IF;
             SELECT a.spent, a.reserved, a.noted, a.noted_at INTO ask.spent, ask.reserved, ask.noted, ask.noted_at
                 FROM runs_account a WHERE a.id = ask.id FOR UPDATE;
             used := ask.spent + ask.reserved;
@@ -256,7 +274,8 @@ BEGIN
         IF cap IS NOT NULL AND (ask."window" = 'minute' OR ask.kind = 'concurrency') AND ask.amount <= cap THEN
             -- Who waits goes first: the team that had least within the minute, then who has waited longest.
             ahead := 0;
-            IF EXISTS (SELECT FROM runs_wait w WHERE w.account_id = ask.id AND w.step_id <> p_step) THEN
+            IF queued IS NULL THEN queued := EXISTS (SELECT FROM runs_wait); END IF;
+            IF queued AND EXISTS (SELECT FROM runs_wait w WHERE w.account_id = ask.id AND w.step_id <> p_step) THEN
                 SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step AND w.account_id = ask.id),
                         moment) AS since,
                     coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = ask.id
@@ -327,11 +346,31 @@ BEGIN
             taken := taken || jsonb_build_array(jsonb_build_array(ask.id, ask.amount));
         END IF;
     END LOOP;
+    IF drawn IS NOT NULL THEN PERFORM runs_draw(drawn, drawn_by); END IF;
     IF own_ids IS NOT NULL THEN
         UPDATE runs_account a SET spent = a.spent + one.spent, reserved = a.reserved + one.reserved
             FROM unnest(own_ids, own_spent, own_reserved) AS one(id, spent, reserved) WHERE a.id = one.id;
     END IF;
     RETURN jsonb_build_object('taken', taken, 'told', told);
+END $$;
+"""
+
+# What was reserved out of chunks and what of it was used, at once; a chunk that has gone meanwhile is its account's.
+PUT = """
+CREATE FUNCTION runs_put(p_run bigint, p_accounts bigint[], p_amounts bigint[], p_spent bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    found_ids bigint[];
+BEGIN
+    WITH put AS (
+        UPDATE runs_chunk c SET held = c.held + one.amount - one.spent, spent = c.spent + one.spent
+            FROM unnest(p_accounts, p_amounts, p_spent) AS one(id, amount, spent)
+            WHERE c.run_id = p_run AND c.account_id = one.id RETURNING c.account_id
+    ) SELECT array_agg(account_id) INTO found_ids FROM put;
+    IF cardinality(found_ids) = cardinality(p_accounts) THEN RETURN; END IF;
+    UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + one.spent
+        FROM unnest(p_accounts, p_amounts, p_spent) AS one(id, amount, spent)
+        WHERE a.id = one.id AND a.id <> ALL (coalesce(found_ids, '{}'));
 END $$;
 """
 
@@ -347,6 +386,9 @@ DECLARE
     own_ids bigint[];
     own_free bigint[];
     own_spent bigint[];
+    chunked bigint[];
+    chunk_amounts bigint[];
+    chunk_spent bigint[];
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7050203);
     FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount, t.value, c.id AS chunk, c.held
@@ -354,6 +396,10 @@ BEGIN
         LEFT JOIN runs_chunk c ON c.run_id = p_run AND c.account_id = a.id
         ORDER BY c.id IS NULL, t.ordinality
     LOOP
+        IF one.chunk IS NULL AND chunked IS NOT NULL THEN
+            PERFORM runs_put(p_run, chunked, chunk_amounts, chunk_spent);
+            chunked := NULL;
+        END IF;
         IF one.kind = 'concurrency' THEN
             UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
             CONTINUE;
@@ -375,14 +421,16 @@ BEGIN
                     AND e.team = one.value ->> 3;
             CONTINUE;
         END IF;
-        IF one.held + one.amount >= actual THEN
-            UPDATE runs_chunk c SET held = c.held + one.amount - actual, spent = c.spent + actual
-                WHERE c.id = one.chunk AND c.held + one.amount >= actual;
-            CONTINUE WHEN FOUND;
+        IF one.chunk IS NOT NULL AND one.amount >= actual THEN
+            chunked := array_append(chunked, one.id);
+            chunk_amounts := array_append(chunk_amounts, one.amount);
+            chunk_spent := array_append(chunk_spent, actual);
+            CONTINUE;
         END IF;
         UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
             WHERE a.id = one.id;
     END LOOP;
+    IF chunked IS NOT NULL THEN PERFORM runs_put(p_run, chunked, chunk_amounts, chunk_spent); END IF;
     IF own_ids IS NOT NULL THEN
         UPDATE runs_account a SET reserved = greatest(a.reserved - used.free, 0), spent = a.spent + used.spent
             FROM unnest(own_ids, own_free, own_spent) AS used(id, free, spent) WHERE a.id = used.id;
@@ -584,7 +632,9 @@ class Migration(migrations.Migration):
                 ("runs_open", OPEN),
                 ("runs_pass", PASS),
                 ("runs_own", OWN),
+                ("runs_draw", DRAW),
                 ("runs_reserve", RESERVE),
+                ("runs_put", PUT),
                 ("runs_book", BOOK),
                 ("runs_give_back", GIVE_BACK),
                 ("runs_settle", SETTLE),
