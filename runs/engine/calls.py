@@ -16,13 +16,13 @@ from psycopg.types.json import Jsonb
 
 from runs import bodies
 from runs.canonical import plain
-from runs.engine.caps import Asks
+from runs.engine.caps import PLACES, Asks
 from runs.engine.claimed import Claimed
 from runs.engine.record import tell_run
 from runs.engine.wanted import Result, Wanted
 from runs.models import Call, CallState
 
-_PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 24)})"
+_PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 21)}, {PLACES})"
 _RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 16)})"
 
 
@@ -61,7 +61,7 @@ def permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[Any
             *(call.run_id, call.fence, claimed.worker, call.step_id, call.attempt_id),
             *(str(call.kind), call.name, call.key, request.digest, request.content, request.size),
             *(str(call.effect), call.egress, call.digest, call.question_id, call.simulated, call.model),
-            *(call.prompt_version, Jsonb(call.parameters), *asks.values),
+            *(call.prompt_version, Jsonb(call.parameters), asks.edition, asks.team, *asks.values),
         ],
     )
     if row is None:

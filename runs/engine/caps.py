@@ -6,8 +6,8 @@ says when it is old (OG002). Accounts are asked in one order, the widest scope f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +19,7 @@ from runs.engine.claimed import Claimed
 from runs.engine.estimates import Estimate
 from runs.engine.wanted import Wanted
 from runs.limits.applying import Applied, Book
-from runs.limits.kinds import OF_MODELS, OF_TOOLS, LimitKind, LimitScope, Window
+from runs.limits.kinds import OF_MODELS, OF_TOOLS, LimitKind, LimitScope, Mode, Window
 from runs.limits.rows import Row, Where
 from runs.models import CallKind
 
@@ -30,18 +30,48 @@ _PER_TOOL = (LimitKind.REQUESTS, LimitKind.CONCURRENCY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The accounts that cover a place, the widest scope first, each with its caps, as parallel lists for the database.
+
+    `notes`: by position, the limits that only warn or observe.
+    """
+
+    kinds: list[str]
+    windows: list[str]
+    scope_kinds: list[str]
+    scopes: list[str]
+    caps: list[int | None]
+    limits: list[int | None]
+    notes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asks:
-    """What a permit is asked with. `rows` None: no cap covers the call. `edition` None: nothing guards it."""
+    """What a permit is asked with. `place` None: no cap covers the call. `edition` None: nothing guards it."""
 
     edition: int | None = None
     team: str = ""
-    rows: Jsonb | None = None
+    place: Place | None = None
+    amounts: list[int] | None = None
     breakers: tuple[str, ...] = ()
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """As the SQL functions take them."""
-        return (self.edition, self.team, self.rows, list(self.breakers), PROBE_SECONDS)
+        """As the SQL functions take them, from the accounts on."""
+        share, chunk = int(settings.RUNS_BUDGET_WARN_PERCENT), int(settings.RUNS_BUDGET_CHUNK)
+        behind = (share, chunk, list(self.breakers), PROBE_SECONDS)
+        if self.place is None:
+            return (None,) * 8 + behind
+        one = self.place
+        notes = Jsonb(one.notes) if one.notes else None
+        accounts = (one.kinds, one.windows, one.scope_kinds, one.scopes, self.amounts, one.caps, one.limits)
+        return (*accounts, notes, *behind)
+
+
+# How the lists and the rest stand in a statement: an empty list, or one of nulls, has no type of its own.
+PLACES = ", ".join(
+    [*(["%s::text[]"] * 4), *(["%s::bigint[]"] * 3), "%s::jsonb", "%s", "%s", "%s::text[]", "%s"]
+)
 
 
 def asks(claimed: Claimed, wanted: Wanted) -> Asks:
@@ -50,11 +80,12 @@ def asks(claimed: Claimed, wanted: Wanted) -> Asks:
         return Asks()
     book = limits.known()
     to = where(claimed, wanted)
-    rows = asked(covering(book, to, at=datetime.now(UTC)), wanted) if book.rows else []
+    place = covering(book, to, at=datetime.now(UTC)) if book.rows else None
     return Asks(
         edition=book.edition,
         team=claimed.workflow.team,
-        rows=Jsonb(rows) if rows else None,
+        place=place,
+        amounts=amounts(place, wanted) if place else None,
         breakers=breakers_of(to),
     )
 
@@ -80,10 +111,10 @@ def breakers_of(to: Where) -> tuple[str, ...]:
     return (*of_model, f"agent:{to.agent}") if to.agent else of_model
 
 
-def asked(rows: Sequence[Mapping[str, Any]], wanted: Wanted) -> list[dict[str, Any]]:
-    """The accounts of a call with what it may use of each."""
+def amounts(place: Place, wanted: Wanted) -> list[int]:
+    """What the call may use of each account."""
     estimate = Estimate(wanted)
-    return [{**row, "amount": estimate.of(row["kind"])} for row in rows]
+    return [estimate.of(kind) for kind in place.kinds]
 
 
 class _Found:
@@ -94,7 +125,7 @@ class _Found:
         moments = [moment for row in book.rows for moment in (row.since, row.until) if moment and moment > at]
         self.until = min(moments, default=None)
         self.by_run = any(row.scope_kind is LimitScope.RUN for row in book.rows)
-        self.places: dict[Where, list[dict[str, Any]]] = {}
+        self.places: dict[Where, Place | None] = {}
 
     def holds(self, book: Book, at: datetime) -> bool:
         return self.edition == book.edition and (self.until is None or at < self.until)
@@ -103,8 +134,8 @@ class _Found:
 _found: _Found | None = None
 
 
-def covering(book: Book, to: Where, *, at: datetime) -> list[dict[str, Any]]:
-    """One row for each account that covers the place, the widest scope first, with its caps."""
+def covering(book: Book, to: Where, *, at: datetime) -> Place | None:
+    """Every account that covers the place; None when none does."""
     global _found
     known = _found
     if known is None or not known.holds(book, at) or len(known.places) > MOST_PLACES:
@@ -115,25 +146,57 @@ def covering(book: Book, to: Where, *, at: datetime) -> list[dict[str, Any]]:
     return known.places[place]
 
 
-def _covering(book: Book, to: Where, at: datetime) -> list[dict[str, Any]]:
+def _covering(book: Book, to: Where, at: datetime) -> Place | None:
     counted = OF_TOOLS if to.tool else OF_MODELS
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    found: dict[tuple[Any, ...], _Caps] = {}
     for what, applied in book.applies(to=to, at=at).items():
         if what in counted:
             _fill(found, applied, to)
-    return [{**found[key], "n": n} for n, key in enumerate(sorted(found))]
+    rows = [found[key] for key in sorted(found)]
+    if not rows:
+        return None
+    notes = {str(n): dict(row.noted) for n, row in enumerate(rows) if row.noted}
+    return Place(
+        kinds=[row.kind for row in rows],
+        windows=[row.window for row in rows],
+        scope_kinds=[row.scope_kind for row in rows],
+        scopes=[row.scope for row in rows],
+        caps=[row.cap for row in rows],
+        limits=[row.limit for row in rows],
+        notes=notes,
+    )
 
 
-def _fill(found: dict[tuple[Any, ...], dict[str, Any]], applied: Applied, to: Where) -> None:
-    for name, rows in (("cap", applied.holding), ("warn", applied.warning), ("observe", applied.observing)):
-        for row in rows:
-            if to.tool and row.kind in _PER_TOOL and row.scope_kind is not LimitScope.TOOL:
-                continue
-            scope_kind, scope = account_scope(row)
-            key = (scope_kind.specific, scope, row.kind.value, row.window.value)
-            ask = found.setdefault(key, _blank(row, scope_kind, scope))
-            if ask[name] is None or row.value < ask[name]:
-                ask[name], ask["limit_id" if name == "cap" else f"{name}_id"] = row.value, row.id
+@dataclass(slots=True, kw_only=True)
+class _Caps:
+    """One account's caps: the strictest of each mode."""
+
+    kind: str
+    window: str
+    scope_kind: str
+    scope: str
+    cap: int | None = None
+    limit: int | None = None
+    noted: dict[str, int] = field(default_factory=dict)  # warn, observe, and the numbers of their limits
+
+
+def _fill(found: dict[tuple[Any, ...], _Caps], applied: Applied, to: Where) -> None:
+    for row in (*applied.holding, *applied.warning, *applied.observing):
+        if to.tool and row.kind in _PER_TOOL and row.scope_kind is not LimitScope.TOOL:
+            continue
+        scope_kind, scope = account_scope(row)
+        key = (scope_kind.specific, scope, row.kind.value, row.window.value)
+        blank = _Caps(kind=row.kind.value, window=row.window.value, scope_kind=scope_kind.value, scope=scope)
+        _strictest(found.setdefault(key, blank), row)
+
+
+def _strictest(caps: _Caps, row: Row) -> None:
+    """Of one mode the rows come with the strictest first."""
+    if row.mode is Mode.ENFORCE:
+        if caps.cap is None:
+            caps.cap, caps.limit = row.value, row.id
+    elif row.mode.value not in caps.noted:
+        caps.noted |= {row.mode.value: row.value, f"{row.mode.value}_id": row.id}
 
 
 def account_scope(row: Row) -> tuple[LimitScope, str]:
@@ -141,16 +204,3 @@ def account_scope(row: Row) -> tuple[LimitScope, str]:
     if row.window is Window.RUN and row.scope_kind in _RUN_WIDE:
         return LimitScope.RUN, ""
     return row.scope_kind, row.scope
-
-
-def _blank(row: Row, scope_kind: LimitScope, scope: str) -> dict[str, Any]:
-    nothing: Iterable[str] = ("cap", "limit_id", "warn", "warn_id", "observe", "observe_id")
-    return {
-        "kind": row.kind.value,
-        "window": row.window.value,
-        "scope_kind": scope_kind.value,
-        "scope": scope,
-        **dict.fromkeys(nothing),
-        "share": int(settings.RUNS_BUDGET_WARN_PERCENT),
-        "chunk": int(settings.RUNS_BUDGET_CHUNK),
-    }

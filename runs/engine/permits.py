@@ -10,7 +10,7 @@ from django.db.models import Max
 from runs import bodies
 from runs.canonical import plain
 from runs.engine import breakers, budgets, calls, failpoints, gate, guarded, holds
-from runs.engine.caps import Asks
+from runs.engine.caps import PLACES, Asks
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
@@ -19,7 +19,7 @@ from runs.engine.wanted import Result, Wanted
 from runs.models import Breaker, Call, CallKind, CallState, Hold, Question, QuestionState, Run, Step, Verb
 from runs.models.step import CALL_MOVES, SETTLED_STEPS
 
-_GUARDED = f"SELECT runs_guarded({', '.join(['%s'] * 8)})"
+_GUARDED = f"SELECT runs_guarded(%s, %s, %s, %s, %s, {PLACES})"
 
 
 def recorded(claimed: Claimed, key: str) -> Call | None:
@@ -63,8 +63,9 @@ def _permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[An
 
 def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
     """Ask the guards, then write the row: as `runs_permit` does."""
+    before: list[Any] = [call.run_id, asks.team, call.step_id, call.send == 1, asks.edition]
     with connection.cursor() as cursor:
-        cursor.execute(_GUARDED, [call.run_id, asks.team, call.step_id, call.send == 1, *_without_team(asks)])
+        cursor.execute(_GUARDED, [*before, *asks.values])
         row = cursor.fetchone()
     asked: dict[str, Any] = (calls.read_json(row[0]) if row else None) or {}
     call.reserved = asked.get("taken") or None
@@ -72,11 +73,6 @@ def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
     if asked.get("probes"):
         Breaker.objects.filter(pk__in=asked["probes"]).update(probe=call.pk)
     return call, asked.get("told") or []
-
-
-def _without_team(asks: Asks) -> tuple[Any, ...]:
-    edition, _, *rest = asks.values
-    return (edition, *rest)
 
 
 def _check(run: Run | None, claimed: Claimed) -> None:

@@ -176,7 +176,11 @@ END $$;
 # order of the asks. A chunk is used without its account. Who holds an account never waits for a chunk: others' chunks
 # that are in use just now are not taken back.
 RESERVE = """
-CREATE FUNCTION runs_reserve(p_run bigint, p_team text, p_step bigint, p_first boolean, p_asks jsonb) RETURNS jsonb
+CREATE FUNCTION runs_reserve(
+    p_run bigint, p_team text, p_step bigint, p_first boolean, p_kinds text[], p_windows text[], p_scope_kinds text[],
+    p_scopes text[], p_amounts bigint[], p_caps bigint[], p_limits bigint[], p_notes jsonb, p_share integer,
+    p_chunk integer
+) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     ask record;
@@ -198,13 +202,13 @@ DECLARE
     drawn_by bigint[];
     queued boolean;
     counts boolean;
+    note jsonb;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7050203);
     FOR ask IN
-        SELECT one.*, a.id, a.spent, a.reserved, a.noted, a.noted_at, c.held, c.id AS chunk_id FROM jsonb_to_recordset(p_asks) AS one(
-            n integer, kind text, "window" text, scope_kind text, scope text, amount bigint, cap bigint,
-            limit_id bigint, warn bigint, warn_id bigint, observe bigint, observe_id bigint, share integer,
-            chunk integer)
+        SELECT one.*, a.id, a.spent, a.reserved, a.noted, a.noted_at, c.held, c.id AS chunk_id
+        FROM unnest(p_kinds, p_windows, p_scope_kinds, p_scopes, p_amounts, p_caps, p_limits) WITH ORDINALITY
+            AS one(kind, "window", scope_kind, scope, amount, cap, limit_id, n)
         LEFT JOIN runs_account a ON a.kind = one.kind AND a."window" = one."window" AND a.scope_kind = one.scope_kind
             AND a.scope = one.scope AND a.run_id = CASE one."window" WHEN 'run' THEN p_run ELSE 0 END
             AND a.begins = CASE WHEN one."window" IN ('hour', 'day', 'month')
@@ -214,7 +218,10 @@ BEGIN
     LOOP
         CONTINUE WHEN ask.kind = 'turns' AND NOT p_first;
         IF ask.id IS NULL THEN
-            IF ask."window" <> 'run' THEN PERFORM runs_refuse('OG002', to_jsonb(ask)); END IF;
+            IF ask."window" <> 'run' THEN
+                PERFORM runs_refuse('OG002', jsonb_build_object('kind', ask.kind, 'window', ask."window",
+                    'scope_kind', ask.scope_kind, 'scope', ask.scope));
+            END IF;
             own := runs_own(ask.kind, ask.scope_kind, ask.scope, p_run);
             SELECT a.id, a.spent, a.reserved, a.noted INTO STRICT ask.id, ask.spent, ask.reserved, ask.noted
                 FROM runs_account a WHERE a.id = own;
@@ -306,17 +313,18 @@ BEGIN
                 'cap', cap, 'used', used, 'need', ask.amount, 'until', again));
         END IF;
         IF ask."window" = 'minute' AND ask.noted_at < moment - interval '60 s' THEN ask.noted := 0; END IF;
-        bits := CASE WHEN used + ask.amount > ask.observe AND ask.noted & 1 = 0 THEN 1 ELSE 0 END
-            | CASE WHEN used + ask.amount > ask.warn AND ask.noted & 2 = 0 THEN 2 ELSE 0 END
-            | CASE WHEN (used + ask.amount) * 100 >= cap * ask.share AND ask.noted & 4 = 0 AND cap > 1 THEN 4
-                ELSE 0 END;
+        note := p_notes -> (ask.n - 1)::text;
+        bits := CASE WHEN (used + ask.amount) * 100 >= cap * p_share AND ask.noted & 4 = 0 AND cap > 1 THEN 4 ELSE 0 END
+            | CASE WHEN used + ask.amount > (note ->> 'warn')::bigint AND ask.noted & 2 = 0 THEN 2 ELSE 0 END
+            | CASE WHEN used + ask.amount > (note ->> 'observe')::bigint AND ask.noted & 1 = 0 THEN 1 ELSE 0 END;
         IF bits > 0 THEN
             UPDATE runs_account a SET noted = ask.noted | bits, noted_at = moment WHERE a.id = ask.id;
             told := told || jsonb_build_array(jsonb_build_object('bits', bits, 'guard', ask.kind,
                 'window', ask."window", 'scope_kind', ask.scope_kind, 'scope', ask.scope, 'account', ask.id,
-                'limit', CASE WHEN bits & 4 > 0 THEN ask.limit_id WHEN bits & 2 > 0 THEN ask.warn_id
-                    ELSE ask.observe_id END,
-                'cap', CASE WHEN bits & 4 > 0 THEN cap WHEN bits & 2 > 0 THEN ask.warn ELSE ask.observe END,
+                'limit', CASE WHEN bits & 4 > 0 THEN ask.limit_id WHEN bits & 2 > 0 THEN (note ->> 'warn_id')::bigint
+                    ELSE (note ->> 'observe_id')::bigint END,
+                'cap', CASE WHEN bits & 4 > 0 THEN cap WHEN bits & 2 > 0 THEN (note ->> 'warn')::bigint
+                    ELSE (note ->> 'observe')::bigint END,
                 'used', used + ask.amount));
         END IF;
         IF ask."window" = 'run' THEN
@@ -338,7 +346,7 @@ BEGIN
             taken := taken || jsonb_build_array(jsonb_build_array(ask.id, 1));
         ELSE
             -- A chunk for the next calls while there is plenty; near the cap each reserves just what it needs.
-            more := least(ask.amount * ask.chunk, coalesce((cap - used - ask.amount) / 256, ask.amount * ask.chunk));
+            more := least(ask.amount * p_chunk, coalesce((cap - used - ask.amount) / 256, ask.amount * p_chunk));
             IF more < ask.amount THEN more := 0; END IF;
             UPDATE runs_account a SET reserved = a.reserved + ask.amount + more WHERE a.id = ask.id;
             INSERT INTO runs_chunk AS c (run_id, account_id, held) VALUES (p_run, ask.id, more)
@@ -493,8 +501,10 @@ PERMIT = """
 CREATE FUNCTION runs_permit(
     p_run bigint, p_fence bigint, p_worker text, p_step bigint, p_attempt bigint, p_kind text, p_name text, p_key text,
     p_request text, p_content text, p_size integer, p_effect text, p_egress boolean, p_digest text, p_question bigint,
-    p_simulated boolean, p_model text, p_prompt text, p_parameters jsonb, p_edition bigint, p_team text, p_asks jsonb,
-    p_breakers text[], p_probe_seconds integer
+    p_simulated boolean, p_model text, p_prompt text, p_parameters jsonb, p_edition bigint, p_team text,
+    p_kinds text[], p_windows text[],
+    p_scope_kinds text[], p_scopes text[], p_amounts bigint[], p_caps bigint[], p_limits bigint[], p_notes jsonb,
+    p_share integer, p_chunk integer, p_breakers text[], p_probe_seconds integer
 ) RETURNS TABLE (call_id bigint, send integer, permitted_at timestamptz, reserved jsonb, told jsonb)
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -519,7 +529,8 @@ BEGIN
     THEN RETURN; END IF;
     INSERT INTO runs_body (digest, content, size) VALUES (p_request, p_content, p_size) ON CONFLICT DO NOTHING;
     send := 1 + coalesce((SELECT max(c.send) FROM runs_call c WHERE c.step_id = p_step AND c.key = p_key), 0);
-    asked := runs_guarded(p_run, p_team, p_step, runs_permit.send = 1, p_edition, p_asks, p_breakers, p_probe_seconds);
+    asked := runs_guarded(p_run, p_team, p_step, runs_permit.send = 1, p_edition, p_kinds, p_windows,
+        p_scope_kinds, p_scopes, p_amounts, p_caps, p_limits, p_notes, p_share, p_chunk, p_breakers, p_probe_seconds);
     reserved := nullif(asked -> 'taken', '[]'::jsonb);
     told := nullif(asked -> 'told', '[]'::jsonb);
     INSERT INTO runs_call (run_id, step_id, attempt_id, kind, name, key, send, state, replayable, fence, request_id,
@@ -540,8 +551,10 @@ END $$;
 # What both ways of a permit share: the straight one above, and the long one of runs.engine.permits.
 GUARDED = """
 CREATE FUNCTION runs_guarded(
-    p_run bigint, p_team text, p_step bigint, p_first boolean, p_edition bigint, p_asks jsonb, p_breakers text[],
-    p_probe_seconds integer
+    p_run bigint, p_team text, p_step bigint, p_first boolean, p_edition bigint,
+    p_kinds text[], p_windows text[],
+    p_scope_kinds text[], p_scopes text[], p_amounts bigint[], p_caps bigint[], p_limits bigint[], p_notes jsonb,
+    p_share integer, p_chunk integer, p_breakers text[], p_probe_seconds integer
 ) RETURNS jsonb LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     probes bigint[];
@@ -553,8 +566,9 @@ BEGIN
     IF EXISTS (SELECT FROM runs_breaker b WHERE b.state <> 'closed' OR b.forced <> '') THEN
         probes := runs_pass(p_breakers, p_probe_seconds);
     END IF;
-    IF p_asks IS NOT NULL THEN
-        asked := runs_reserve(p_run, p_team, p_step, p_first, p_asks);
+    IF p_kinds IS NOT NULL THEN
+        asked := runs_reserve(p_run, p_team, p_step, p_first, p_kinds, p_windows, p_scope_kinds, p_scopes, p_amounts,
+            p_caps, p_limits, p_notes, p_share, p_chunk);
     END IF;
     DELETE FROM runs_wait w WHERE w.step_id = p_step;
     IF probes IS NOT NULL THEN
