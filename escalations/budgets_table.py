@@ -26,6 +26,7 @@ MOST = 300  # accounts on the page; beyond, it must be narrowed
 MOST_UNCERTAIN = 50
 MOST_NAMES = 12  # of each part of what was spent
 SUMS = (Window.HOUR, Window.DAY, Window.MONTH)
+PARTS = ("team", "workflow", "agent", "model")
 PERIODS = {one.value: one for one in SUMS}
 LENGTH = {Window.HOUR: timedelta(hours=1), Window.DAY: timedelta(days=1)}
 _SPAN = {Window.HOUR: 5, Window.DAY: 60, Window.MONTH: 1440}  # minutes, of the plot
@@ -138,6 +139,11 @@ class Budget:
     @property
     def over(self) -> bool:
         return self.cap is not None and self.used > self.cap
+
+    @property
+    def up(self) -> bool:
+        """Whether nothing is left."""
+        return self.cap is not None and self.used >= self.cap
 
     @property
     def low(self) -> int:
@@ -297,11 +303,11 @@ def spend(per: Window, at: datetime) -> Spend:
     total = next(
         (row for row in rows if all(name is None for name in row[:4])), (None,) * 4 + (0, 0, 0, None)
     )
-    parts: dict[str, list[Spent]] = {}
+    parts: dict[str, list[Spent]] = {part: [] for part in PARTS}
     for row in rows:
-        for place, part in enumerate(("team", "workflow", "agent", "model")):
+        for place, part in enumerate(PARTS):
             if row[place] is not None:
-                parts.setdefault(part, []).append(_spent(row[place], row, total))
+                parts[part].append(_spent(row[place], row, total))
     return Spend(
         total=_spent("", total, total),
         parts={part: tuple(found[:MOST_NAMES]) for part, found in parts.items()},
@@ -430,7 +436,7 @@ def _told(
 ) -> Budget:
     """With what is uncertain of it, and when it will be used up."""
     known = replace(budget, uncertain=min(budget.reserved, uncertain.get(budget.account or 0, 0)))
-    if known.cap is None or known.row is None or not paces:
+    if known.cap is None or known.account is None or known.used >= known.cap:
         return known
     span, length = _PACE.get(budget.window, _SLOW_PACE)
     column = 5 if budget.kind is LimitKind.COST else 6

@@ -66,6 +66,7 @@ def plot(
     x, y = _across(begins, ends), _up(top)
     steps, sums, at = [(x(begins), y(0))], 0, []
     for moment, amount in used:
+        steps.append((x(moment), y(min(sums, total))))
         sums += amount
         end = min(moment + span, until)
         steps.append((x(end), y(min(sums, total))))
