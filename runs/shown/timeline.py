@@ -374,7 +374,9 @@ def _asked_row(asked: Asked, level: int, scale: _Scale) -> Row:
 
 
 def _answer(asked: Asked) -> str:
-    did = {"approve": "approved", "reject": "rejected", "respond": "responded"}.get(asked.verb, "answered")
+    did = {"approve": "approved", "reject": "rejected", "respond": "responded", "top up": "topped up"}.get(
+        asked.verb, "answered"
+    )
     if asked.end is None:
         return "waits for a person"
     return f"{asked.by} {did}" if asked.by else f"question {asked.state}"

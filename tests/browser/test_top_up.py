@@ -10,8 +10,8 @@ from tests.browser.test_accessibility import findings
 
 LIMIT: dict[str, str | float | bool] = {
     "what": "turns/run",
-    "scope_kind": "agent",
-    "scope": "extractor",
+    "scope_kind": "workflow",
+    "scope": "invoice_intake",
     "value": "1",
     "mode": "enforce",
     "unrehearsed": "1",
@@ -32,6 +32,8 @@ def test_a_run_parks_at_a_turn_limit_is_topped_up_and_goes_on(sit: Sit, admin: P
         expect(card).to_contain_text("is used up (1 of 1)")
         expect(card.get_by_text("what this call lacks")).to_be_visible()
         assert findings(page) == []
+        card.get_by_label("another amount", exact=True).check()
+        card.get_by_label("Another amount", exact=True).fill("9")
         card.get_by_label("Why").fill("the letter is long")
         page.get_by_role("button", name="Top up, go on").click()
         expect(page.locator("#messages")).to_contain_text(f"E-{escalation} topped up")
@@ -40,8 +42,11 @@ def test_a_run_parks_at_a_turn_limit_is_topped_up_and_goes_on(sit: Sit, admin: P
         page.get_by_text("End it now").click()
         page.locator("form[action$='/end']").get_by_label("Reason").fill("the test is over")
         page.get_by_role("button", name="End turns a run").click()
-    sit("operator", f"/runs/{run}")
-    admin.until(f"/runs/{run}", "went on")
+    admin.until(f"/runs/{run}/people", f'id="was-{escalation}"')
+    page.goto(f"/escalations/{admin.escalation_of(run)}")
+    page.get_by_role("button", name="Approve: post invoice").click()
+    page.goto(f"/runs/{run}")
+    expect(page.locator("#run-head")).to_contain_text("done")
     page = sit("auditor", "/interventions/?act=top+up")
     expect(page.locator("#entries")).to_contain_text(f"E-{escalation}")
     budgets = sit("auditor", "/budgets/")
