@@ -21,22 +21,24 @@ MOST_WAITING = 20
 LAST = 100  # calls that the figures are about
 _FAULT = "c.state = 'unknown' OR c.state = 'failed' AND c.error_class IN ('recoverable', 'unforeseen', '')"
 _OF = {
-    "model": ("c.model = n.name AND c.kind = 'model'", _FAULT),
-    "tool": ("c.name = n.name AND c.kind = 'tool'", _FAULT),
-    "agent": ("c.name = n.name AND c.kind = 'model'", "NOT c.replayable OR c.state = 'failed'"),
+    "model": ("model", "c.kind = 'model'", _FAULT),
+    "tool": ("name", "c.kind = 'tool'", _FAULT),
+    "agent": ("name", "c.kind = 'model'", "NOT c.replayable OR c.state = 'failed'"),
 }
-# The last calls of each, along the indexes by name and by model: what it costs does not grow with the table.
+# The last calls of each, along the indexes by name and by model: what it costs does not grow with the table. Asked for
+# as a range and in the index's own order: by "=" the newest of all calls would be read until enough are found.
 _FIGURES = " UNION ALL ".join(
     f"""
     SELECT n.kind, n.name, count(l.id), count(*) FILTER (WHERE l.failed), count(*) FILTER (WHERE l.slow),
         max(l.finished_at), percentile_disc(0.5) WITHIN GROUP (ORDER BY l.latency_ms)
     FROM unnest(%(kinds)s::text[], %(names)s::text[]) AS n (kind, name)
     LEFT JOIN LATERAL (SELECT c.id, ({failed}) AS failed, c.latency_ms > %(slow)s AS slow, c.finished_at, c.latency_ms
-        FROM runs_call c WHERE {mine} AND c.state IN ('done', 'failed', 'unknown')
-        ORDER BY c.id DESC LIMIT {LAST}) l ON true
+        FROM runs_call c WHERE c.{by} >= n.name AND c.{by} <= n.name AND {mine}
+            AND c.state IN ('done', 'failed', 'unknown')
+        ORDER BY c.{by}, c.id DESC LIMIT {LAST}) l ON true
     WHERE n.kind = '{kind}' GROUP BY n.kind, n.name
     """
-    for kind, (mine, failed) in _OF.items()
+    for kind, (by, mine, failed) in _OF.items()
 )
 
 

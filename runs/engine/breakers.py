@@ -20,11 +20,8 @@ from runs.models import Breaker, BreakerChange, BreakerState, Call, CallKind, Ca
 
 LAST = 100  # calls that are looked at
 _ITS_FAULT = (ErrorClass.RECOVERABLE, ErrorClass.UNFORESEEN, "")
-_LAST = {
-    "model": "c.model = %s AND c.kind = 'model'",
-    "tool": "c.name = %s AND c.kind = 'tool'",
-    "agent": "c.name = %s AND c.kind = 'model'",
-}
+# By which index, and of which kind of call.
+_LAST = {"model": ("model", "model"), "tool": ("name", "tool"), "agent": ("name", "model")}
 
 
 def rule() -> BreakerRule:
@@ -94,13 +91,17 @@ def _last(kind: str, name: str) -> list[Ended]:
             "c.state = 'unknown' OR c.state = 'failed' AND c.error_class IN ('recoverable', 'unforeseen', '')"
         )
     )
+    by, of = _LAST[kind]
+    # A range in the index's own order, and the window afterwards: by "=" with the window beside it every call that
+    # there ever was would be read until enough of the last minute are found.
     sql = f"""
-        SELECT {what}, c.latency_ms FROM runs_call c
-        WHERE {_LAST[kind]} AND c.state IN ('done', 'failed', 'unknown')
-            AND c.finished_at > clock_timestamp() - make_interval(secs => %s) ORDER BY c.id DESC LIMIT %s
+        SELECT {what}, c.latency_ms FROM (
+            SELECT * FROM runs_call c WHERE c.{by} >= %s AND c.{by} <= %s AND c.kind = '{of}'
+                AND c.state IN ('done', 'failed', 'unknown') ORDER BY c.{by}, c.id DESC LIMIT %s
+        ) c WHERE c.finished_at > clock_timestamp() - make_interval(secs => %s) ORDER BY c.id DESC
     """
     with connection.cursor() as cursor:
-        cursor.execute(sql, [name, rule().window, LAST])
+        cursor.execute(sql, [name, name, LAST, rule().window])
         return [Ended(failed=bool(failed), latency_ms=latency) for failed, latency in cursor.fetchall()]
 
 
