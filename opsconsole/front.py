@@ -42,10 +42,12 @@ class BodyTooLarge(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forwarded:
-    """What is sent to the lane in place of the head that was read."""
+    """What is sent to the lane in place of the head that was read, and how many bytes behind it are the request's
+    (None: its own marks say where it ends)."""
 
     lane: str  # "pages" or "control"
     head: bytes
+    body: int | None = 0
 
 
 def lane_of(target: str) -> str:
@@ -80,7 +82,20 @@ def rewrite(head: bytes, client: str) -> Forwarded:
             kept.append(field)
     kept.append("Connection: Upgrade" if upgrade else "Connection: close")
     kept.append(f"X-Forwarded-For: {client}")
-    return Forwarded(lane=lane_of(target), head="\r\n".join(kept).encode("latin-1") + b"\r\n\r\n")
+    body = None if upgrade else _body_bytes(names, fields)
+    return Forwarded(lane=lane_of(target), head="\r\n".join(kept).encode("latin-1") + b"\r\n\r\n", body=body)
+
+
+def _body_bytes(names: list[str], fields: list[str]) -> int | None:
+    """How much of what follows the head belongs to the request; None: its own marks say where it ends."""
+    if "transfer-encoding" in names:
+        return None
+    if "content-length" not in names:
+        return 0
+    length = fields[names.index("content-length")].partition(":")[2].strip()
+    if not length.isascii() or not length.isdecimal() or len(length) > 18:
+        raise BadHead
+    return int(length)
 
 
 def _must_be_unambiguous(names: list[str]) -> None:
@@ -158,7 +173,7 @@ class Front:
             return await _answer(writer, 503, "Service Unavailable", "The console is starting, try again.")
         try:
             lane.write(forwarded.head)
-            await _splice(reader, lane)
+            await _splice(reader, lane, forwarded.body)
         finally:
             lane.close()
 
@@ -234,9 +249,9 @@ class _ClientSide(asyncio.StreamReaderProtocol):
             self.lane.hold_back(full=False)
 
 
-async def _splice(reader: asyncio.StreamReader, lane: _LaneSide) -> None:
-    """Both ways until either side ends; a client that hangs up ends the lane's work too."""
-    sending = asyncio.ensure_future(_send_on(reader, lane))
+async def _splice(reader: asyncio.StreamReader, lane: _LaneSide, body: int | None) -> None:
+    """Both ways until either side ends; a client that hangs up ends the lane's work too. `body`: see Forwarded."""
+    sending = asyncio.ensure_future(_send_on(reader, lane, body))
     try:
         await asyncio.wait((sending, lane.ended), return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -244,10 +259,15 @@ async def _splice(reader: asyncio.StreamReader, lane: _LaneSide) -> None:
         await asyncio.gather(sending, return_exceptions=True)
 
 
-async def _send_on(reader: asyncio.StreamReader, lane: _LaneSide) -> None:
+async def _send_on(reader: asyncio.StreamReader, lane: _LaneSide, body: int | None) -> None:
+    """What comes after the request is nobody's: written to a lane that has answered, it would lose us the answer."""
+    left = body
     while chunk := await reader.read(_CHUNK_BYTES):
-        lane.write(chunk)
-        await lane.drained()
+        if left is not None:
+            chunk, left = chunk[:left], max(0, left - len(chunk))
+        if chunk:
+            lane.write(chunk)
+            await lane.drained()
 
 
 async def _linger(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
