@@ -19,6 +19,9 @@ from runs.engine.record import at_once
 
 GATE = 7_050_201  # advisory lock ids of this project: 70502xx
 _STALE_TRIES = 20
+# So many hold times a holder may do nothing in the database before a stop ends it. It looks last after one of them, and
+# on a starved machine a thread stood for over half of one between that look and its request: which left after the stop.
+_STALE_HOLDS = 4.0
 
 # One message to the server: every trip counts while somebody waits for a stop. A savepoint, because running out of
 # time must not end the transaction.
@@ -50,15 +53,15 @@ def shared() -> None:
 def exclusive() -> None:
     """Close the gate for the rest of this transaction: nobody claims or permits meanwhile.
 
-    A holder that is frozen (not merely slow) is disconnected after twice the hold time, so that a stop can
-    never be starved by a worker that is itself the problem.
+    A holder that is frozen (not merely slow) is disconnected after some hold times, so that a stop can never be
+    starved by a worker that is itself the problem: at the latest 1.5 s after it was asked for, with a hold of 250 ms.
     """
     hold_ms = int(settings.RUNS_GATE_HOLD_MS)
     for _ in range(_STALE_TRIES):
         if _locked_within(2 * hold_ms):
             return
         with connection.cursor() as cursor:
-            cursor.execute(_END_STALE, [GATE, hold_ms * 1.5 / 1000])
+            cursor.execute(_END_STALE, [GATE, hold_ms * _STALE_HOLDS / 1000])
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GATE])
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from pytest_django import Settings
 
 from runs.engine import answers, gate, heart, holds, starts, sweep
 from runs.engine.advance import advance
@@ -305,6 +306,29 @@ def test_a_frozen_holder_of_the_gate_cannot_starve_a_stop() -> None:
     done.set()
     frozen.join()
     assert took < 5
+
+
+def test_a_holder_of_the_gate_that_is_only_slow_is_waited_for(settings: Settings) -> None:
+    """A thread may stand still between its last look at the gate and its request: that leaves before the stop."""
+    settings.RUNS_GATE_HOLD_MS = 1000
+    holding, passages = threading.Event(), []
+
+    def stand_with_the_gate() -> None:
+        try:
+            with gate.held_by_session() as passage:
+                passages.append(passage)
+                holding.set()
+                time.sleep(2.5)  # more than its time, and than a stop waits before it looks who is frozen
+        finally:
+            connection.close()
+
+    slow = threading.Thread(target=stand_with_the_gate)
+    slow.start()
+    holding.wait()
+    control = engage()
+    slow.join()
+    assert passages[0].left_at is not None
+    assert passages[0].left_at <= control.engaged_at
 
 
 def test_an_effect_is_not_handed_over_under_a_stop(runtime: Runtime) -> None:
