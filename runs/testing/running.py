@@ -12,9 +12,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import override_settings
 from pydantic import BaseModel
 
@@ -26,7 +28,7 @@ from runs.engine import starts
 from runs.engine.advance import advance
 from runs.engine.record import now
 from runs.engine.runtime import Runtime
-from runs.models import Question, QuestionState, Run, Step, StepState
+from runs.models import Breaker, Question, QuestionState, RateEntry, Run, Step, StepState, Wait
 from runs.testing import replies, said, trial
 from runs.testing.caught import Accepted
 from runs.testing.copying import copy_for
@@ -221,8 +223,11 @@ class _Run:
         return trial.read(run_id).told()
 
     def _wake(self, run: Run) -> bool:
-        """Let back-off be over. True when the run is due now."""
+        """Let back-off be over, and what it waits for have room. True when the run is due now."""
         moment = now()
+        waits = Wait.objects.filter(run=run)
+        Breaker.objects.filter(pk__in=waits.values("breaker"), forced="").update(retry_at=moment)
+        RateEntry.objects.filter(account__in=waits.values("account")).update(at=F("at") - timedelta(minutes=2))
         sleeping = Step.objects.filter(run=run, state=StepState.SLEEPING)
         sleeping.filter(due_at__gt=moment).update(due_at=moment)
         return bool(Run.objects.filter(pk=run.pk, due_at__isnull=False).update(due_at=moment))

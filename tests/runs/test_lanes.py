@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from runs.engine import lanes
-from runs.engine.straight import STEP
+from runs.engine.taken_up import STEP
 from runs.models import Body, Run, Step
 from tests.factories import started
 
