@@ -91,7 +91,7 @@ def _mark(moment: datetime) -> BurnMark | None:
         return None
     begin = _begin(max(first, moment - _BACK))
     BurnMark.objects.bulk_create(
-        [BurnMark(pk=1, until=begin, looked_at=begin, again=[])], ignore_conflicts=True
+        [BurnMark(pk=1, until=begin, looked_at=begin - _FRESH, again=[])], ignore_conflicts=True
     )
     return rows.first()
 
