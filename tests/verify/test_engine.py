@@ -284,7 +284,7 @@ def test_what_is_sent_back_twice_is_told_as_it_was_the_second_time() -> None:
     flow = desk(verifies={"back_to": flows.OTHER})
     agents = {**_claiming(INVENTED), "verify_other": again}
     run_workflow(flow, TOPIC, agents=agents, answers=[respond("Again."), respond("And again.")])
-    assert [red["text"] in str(one) for one in told] == [False, True]
+    assert [str(red["text"]) in one for one in told] == [False, True]
 
 
 def test_a_source_that_only_hands_on_what_agents_said_vouches_for_nothing() -> None:
