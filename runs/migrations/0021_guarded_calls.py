@@ -297,13 +297,18 @@ BEGIN
                             < (mine.had, mine.since);
             END IF;
             IF used + ahead + ask.amount > cap THEN
+                -- When so much of the minute is over that those before it and it fit; who is further back looks again
+                -- after a while, because somebody before it may not come.
                 IF ask."window" = 'minute' THEN
                     SELECT min(due.at) + interval '61 s' INTO again FROM (
                         SELECT e.at, sum(e.amount) OVER (ORDER BY e.at, e.id) AS freed FROM runs_rateentry e
                             WHERE e.account_id = ask.id AND e.at > moment - interval '61 s'
-                        ) due WHERE due.freed >= used + least(ahead, cap - ask.amount) + ask.amount - cap;
+                        ) due WHERE due.freed >= used + ahead + ask.amount - cap;
                 END IF;
-                again := greatest(coalesce(again, moment + interval '1 s'), moment + interval '50 ms');
+                more := least(20, 1 + 5 * ahead / cap);
+                again := least(again, moment + make_interval(secs => CASE ask."window" WHEN 'minute' THEN
+                    CASE WHEN again IS NULL THEN 20 ELSE 61 END ELSE more END));
+                again := greatest(again, moment + interval '50 ms');
                 used := used + ahead;
             END IF;
         END IF;

@@ -227,7 +227,9 @@ class _Run:
         moment = now()
         waits = Wait.objects.filter(run=run)
         Breaker.objects.filter(pk__in=waits.values("breaker"), forced="").update(retry_at=moment)
-        RateEntry.objects.filter(account__in=waits.values("account")).update(at=F("at") - timedelta(minutes=2))
+        RateEntry.objects.filter(account__in=waits.values("account")).update(
+            at=F("at") - timedelta(minutes=2)
+        )
         sleeping = Step.objects.filter(run=run, state=StepState.SLEEPING)
         sleeping.filter(due_at__gt=moment).update(due_at=moment)
         return bool(Run.objects.filter(pk=run.pk, due_at__isnull=False).update(due_at=moment))

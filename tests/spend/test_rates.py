@@ -124,10 +124,7 @@ def test_a_team_that_had_nothing_goes_before_one_that_had_much() -> None:
     first = RateEntry.objects.earliest("at")
     RateEntry.objects.filter(pk=first.pk).update(amount=F("amount") - 1)  # its time is over
     assert isinstance(tried(greedy, asking("d")), Blocked)  # one place is free, and it is the other team's
-    run = Run.objects.get(pk=poor.run.pk)
-    Step.objects.filter(pk=poor.step.pk).update(due_at=run.created_at)
-    Run.objects.filter(pk=run.pk).update(due_at=run.created_at)
-    again = only(claim(run.pk, worker="w"))
+    again = _again(poor)
     object.__setattr__(again, "workflow", _of_team(again, "other team"))
     assert isinstance(tried(again, asking()), Call)
 
@@ -136,6 +133,30 @@ def _of_team(claimed: Claimed, team: str) -> object:
     from dataclasses import replace
 
     return replace(claimed.workflow, team=team)
+
+
+def test_whoever_fits_together_with_those_before_it_need_not_wait_for_them_to_come() -> None:
+    claims = [at_work() for _ in range(5)]
+    limit("requests/minute", 2)
+    for key in "ab":
+        permits.permit(claims[0], asking(key))
+    waits = [later(one) for one in claims[1:]]
+    older(61)
+    again = [_again(one) for one in claims[1:]]
+    assert isinstance(tried(again[1], asking()), Call)  # the second of the queue; the first has not come yet
+    stood = tried(again[3], asking())
+    assert isinstance(stood, Blocked)
+    assert stood.refusal.until is not None
+    assert (stood.refusal.until - waits[0].since).total_seconds() < 61  # it looks again before a whole minute
+    assert isinstance(tried(again[0], asking()), Call)
+
+
+def _again(claimed: Claimed) -> Claimed:
+    """The step is looked at again."""
+    run = Run.objects.get(pk=claimed.run.pk)
+    Step.objects.filter(pk=claimed.step.pk).update(due_at=run.created_at)
+    Run.objects.filter(pk=run.pk).update(due_at=run.created_at)
+    return only(claim(run.pk, worker="w"))
 
 
 def test_a_place_in_the_queue_is_lost_by_who_does_not_come() -> None:
