@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from runs.limits.applying import Book
-from runs.models import Limit, LimitEdition
+from runs.models import Limit
 
 _book: Book | None = None
 # Whoever changes limits holds this row until its transaction is over.
@@ -34,7 +34,10 @@ def lock() -> int:
 
 def edition() -> int:
     """The number of the last change of any limit; 0 before the first. One query."""
-    return LimitEdition.objects.filter(pk=1).values_list("number", flat=True).first() or 0
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT number FROM runs_limitedition WHERE id = 1")
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 def current(number: int | None = None) -> Book:
