@@ -38,6 +38,9 @@ def ended(call: Call) -> None:
     probing = _probing(call.pk)
     for kind, name in _of(call):
         if probing and (kind, name) in probing:
+            if call.state == CallState.CUT:
+                _unprobed(kind, name, call)
+                continue
             _probed(kind, name, call, good=not slow and not _counts(kind, call))
         elif slow or _counts(kind, call):
             _look(kind, name, call)
@@ -140,6 +143,17 @@ def _probed(kind: str, name: str, call: Call, *, good: bool) -> None:
     breaker.changed_at = now()
     breaker.save()
     _note(breaker, "its probe went well", call)
+    let_go(breaker)
+
+
+@transaction.atomic
+def _unprobed(kind: str, name: str, call: Call) -> None:
+    """The probe was cut from our side, which says nothing: another may pass at once."""
+    breaker = _locked(kind, name)
+    if breaker.probe != call.pk or breaker.state != BreakerState.HALF_OPEN:
+        return
+    breaker.probe, breaker.probe_until = None, now()
+    breaker.save()
     let_go(breaker)
 
 

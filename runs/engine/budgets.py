@@ -133,7 +133,10 @@ def reconcile(call_id: int, run_id: int, *, used: dict[str, int] | None) -> bool
 def forget() -> int:
     """Drop what no window needs any more: rate entries older than two minutes, waits of steps that wait no more."""
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM runs_rateentry WHERE at < clock_timestamp() - interval '2 minutes'")
+        cursor.execute(
+            "DELETE FROM runs_rateentry e USING (SELECT id FROM runs_rateentry"
+            " WHERE at < clock_timestamp() - interval '2 minutes' FOR UPDATE SKIP LOCKED) old WHERE e.id = old.id"
+        )
         count = int(cursor.rowcount)
         cursor.execute(
             "DELETE FROM runs_wait w USING runs_step s"

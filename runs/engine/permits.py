@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
@@ -69,6 +70,8 @@ def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
         row = cursor.fetchone()
     asked: dict[str, Any] = (calls.read_json(row[0]) if row else None) or {}
     call.reserved = asked.get("taken") or None
+    if asked.get("at"):  # of the period that it counts in
+        call.permitted_at = datetime.fromisoformat(asked["at"])
     call.save(force_insert=True)
     if asked.get("probes"):
         Breaker.objects.filter(pk__in=asked["probes"]).update(probe=call.pk)
@@ -133,11 +136,11 @@ def _record(claimed: Claimed, call: Call, result: Result) -> Call:
         fresh = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
         if run is None:
             return fresh
-        if fresh.cost_micros is None:
+        if fresh.cost_micros is None and fresh.tokens_in is None:
             _book(run, fresh, result)
         if result.state not in CALL_MOVES[fresh.state]:
             run.save()
-            fresh.save(update_fields=["reserved"])
+            fresh.save(update_fields=["reserved", "cost_micros", "tokens_in", "tokens_out"])
             return fresh
         _fill(fresh, result)
         late = run.fence != claimed.fence
@@ -168,19 +171,19 @@ def _fill(call: Call, result: Result) -> None:
     call.error_class = result.error_class or ""
     call.model_returned = plain(result.model_returned)[:120]
     call.latency_ms = result.latency_ms
-    call.cost_micros = result.cost_micros
-    if result.usage:
-        call.tokens_in, call.tokens_out = result.usage.tokens_in, result.usage.tokens_out
     call.finished_at = now()
     call.handed_at = result.handed_at or call.handed_at
 
 
 def _book(run: Run, call: Call, result: Result) -> None:
+    """Once for each call: what stands on it is what was booked."""
     tokens = result.usage.tokens_in + result.usage.tokens_out if result.usage else 0
     call.reserved = budgets.book(
         run.pk, call.pk, call.reserved, cost=result.cost_micros or 0, tokens=tokens, known=result.certain
     )
+    call.cost_micros = result.cost_micros
     if result.usage:
+        call.tokens_in, call.tokens_out = result.usage.tokens_in, result.usage.tokens_out
         run.tokens_in += result.usage.tokens_in
         run.tokens_out += result.usage.tokens_out
     run.cost_micros += result.cost_micros or 0

@@ -30,13 +30,8 @@ _STANDS = """
             THEN date_trunc(a."window", clock_timestamp(), 'UTC') ELSE 'epoch'::timestamptz END
 """
 _SPENT = "SELECT runs_spent(%(kind)s::text, %(scope_kind)s::text, %(scope)s::text, %(run)s::bigint, 'epoch')"
-# A permit that is refused takes the account back that it had begun. Whoever begins it otherwise holds the run's row.
-_BEGIN = """
-    INSERT INTO runs_account (kind, "window", scope_kind, scope, run_id, begins, spent)
-    VALUES (%(kind)s::text, %(window)s::text, %(scope_kind)s::text, %(scope)s::text, %(run)s::bigint, 'epoch',
-        runs_spent(%(kind)s::text, %(scope_kind)s::text, %(scope)s::text, %(run)s::bigint, 'epoch'))
-    ON CONFLICT DO NOTHING
-"""
+# A permit that is refused takes the account back that it had begun.
+_OWN = "SELECT runs_own(%(kind)s::text, %(scope_kind)s::text, %(scope)s::text, %(run)s::bigint)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +177,7 @@ def begun(question: Question) -> int:
     key = key_of(question)
     if key["run"]:
         with connection.cursor() as cursor:
-            cursor.execute(_BEGIN, key)
+            cursor.execute(_OWN, key)
     account, _, _ = _stands(key)
     if account is None:
         raise LookupError(f"there is no account of {key['kind']} now")

@@ -50,12 +50,14 @@ def wait(
 
 
 def _write(run: Run, step: Step, refusal: Refusal, claimed: Claimed, until: datetime) -> None:
-    """Its place in the queue. Said once for each guard it waits for, not at each look."""
+    """Its place in the queue, which it keeps when it comes to wait for another guard. Said once for each guard it waits
+    for, not at each look."""
     says = refusals.waiting_words(refusal)
     known = Wait.objects.filter(step=step).first()
     if known is not None and (known.account_id, known.breaker_id) == (refusal.account, refusal.breaker):
         Wait.objects.filter(step=step).update(until=until, need=refusal.need, says=says)
         return
+    place = {} if known is None else {"since": known.since}
     Wait.objects.filter(step=step).delete()
     Wait.objects.create(
         step=step,
@@ -67,6 +69,7 @@ def _write(run: Run, step: Step, refusal: Refusal, claimed: Claimed, until: date
         need=refusal.need,
         until=until,
         says=says,
+        **place,
     )
     event(run, "waits", step=step, **{**refusal.data, "until": until.isoformat(), "says": says})
 

@@ -65,6 +65,7 @@ CREATE FUNCTION runs_open(p_kind text, p_window text, p_scope_kind text, p_scope
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     made bigint;
+    counted bigint;
     moment timestamptz;
     began timestamptz;
     summed boolean := p_window IN ('hour', 'day', 'month');
@@ -86,20 +87,28 @@ BEGIN
                 AND runs_counts(c, p_kind, p_scope_kind) > 0
             GROUP BY 2, 3;
     ELSE
-        -- Calls under way reserve nothing here; what they use is booked in full when it is known.
+        -- Calls under way and those that are uncertain reserve nothing here; what they used is booked in full when
+        -- it is known.
         UPDATE runs_call c SET reserved = coalesce(c.reserved, '[]'::jsonb)
                 || jsonb_build_array(jsonb_build_array(made, CASE p_kind WHEN 'concurrency' THEN 1 ELSE 0 END))
-            FROM runs_run r WHERE r.id = c.run_id AND c.state = 'permitted' AND c.cost_micros IS NULL
+            FROM runs_run r WHERE r.id = c.run_id AND c.cost_micros IS NULL
+                AND (c.state = 'permitted' OR summed AND c.reserved IS NOT NULL)
                 AND (summed AND c.permitted_at >= began OR NOT summed AND c.fence = r.fence)
                 AND runs_within(c, r, p_scope_kind, p_scope) AND (summed AND c.kind = 'model'
                     OR NOT summed AND runs_counts(c, p_kind, p_scope_kind) > 0);
-        IF NOT summed THEN
-            UPDATE runs_account a SET reserved = (SELECT count(*) FROM runs_call c WHERE c.state = 'permitted'
-                AND c.reserved @> jsonb_build_array(jsonb_build_array(made, 1))) WHERE a.id = made;
-        END IF;
+        GET DIAGNOSTICS counted = ROW_COUNT;
+        IF NOT summed THEN UPDATE runs_account a SET reserved = counted WHERE a.id = made; END IF;
     END IF;
     RETURN made;
 END $$;
+"""
+
+# The order of accounts, from wide to narrow: that of `LimitScope`.
+WIDE = """
+CREATE FUNCTION runs_wide(p_scope_kind text) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+    SELECT array_position(
+        ARRAY['organisation', 'team', 'workflow', 'provider', 'model', 'agent', 'tool', 'run'], p_scope_kind)
+$$;
 """
 
 REFUSE = """
@@ -139,7 +148,7 @@ BEGIN
 END $$;
 """
 
-# A run's own account, which a refused permit has taken back with it.
+# A run's own account, which a refused permit has taken back with it. What its calls under way use is booked there too.
 OWN = """
 CREATE FUNCTION runs_own(p_kind text, p_scope_kind text, p_scope text, p_run bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
@@ -147,12 +156,20 @@ DECLARE
     made bigint;
 BEGIN
     PERFORM FROM runs_run r WHERE r.id = p_run FOR NO KEY UPDATE;
+    PERFORM pg_advisory_xact_lock_shared(7050203);
     SELECT a.id INTO made FROM runs_account a WHERE a.kind = p_kind AND a."window" = 'run'
         AND a.scope_kind = p_scope_kind AND a.scope = p_scope AND a.run_id = p_run;
     IF made IS NULL THEN
         INSERT INTO runs_account (kind, "window", scope_kind, scope, run_id, begins, spent) VALUES (p_kind, 'run',
             p_scope_kind, p_scope, p_run, 'epoch', runs_spent(p_kind, p_scope_kind, p_scope, p_run, 'epoch'))
             RETURNING id INTO made;
+        IF p_kind IN ('cost', 'tokens') THEN
+            UPDATE runs_call c SET reserved = coalesce(c.reserved, '[]'::jsonb)
+                    || jsonb_build_array(jsonb_build_array(made, 0))
+                FROM runs_run r WHERE r.id = p_run AND c.run_id = p_run AND c.kind = 'model' AND c.cost_micros IS NULL
+                    AND (c.state = 'permitted' OR c.reserved IS NOT NULL)
+                    AND runs_within(c, r, p_scope_kind, p_scope);
+        END IF;
     END IF;
     RETURN made;
 END $$;
@@ -186,7 +203,9 @@ DECLARE
     ask record;
     own bigint;
     moment timestamptz := clock_timestamp();
+    asked_at timestamptz := moment;
     cap bigint;
+    bound bigint;
     more bigint;
     used bigint;
     ahead bigint;
@@ -268,13 +287,21 @@ BEGIN
                     used := used - more;
                 END IF;
             ELSIF used + ask.amount > cap AND ask.kind = 'concurrency' THEN
-                -- Calls whose worker is gone are not under way.
-                SELECT count(*) INTO more FROM runs_call c JOIN runs_run r ON r.id = c.run_id
-                    WHERE c.state = 'permitted' AND c.fence = r.fence AND r.lease_until > moment
-                        AND c.reserved @> jsonb_build_array(jsonb_build_array(ask.id, 1));
-                IF more < used THEN
-                    UPDATE runs_account a SET reserved = more WHERE a.id = ask.id;
-                    used := more;
+                -- Calls whose worker is gone are not under way: each gives its place back once, now and not when it
+                -- comes late. One that is being recorded just now gives it back by itself.
+                WITH gone AS (
+                    SELECT c.id FROM runs_call c JOIN runs_run r ON r.id = c.run_id
+                        WHERE c.reserved @> jsonb_build_array(jsonb_build_array(ask.id, 1))
+                            AND (c.state = 'permitted' AND c.fence = r.fence AND r.lease_until > moment) IS NOT TRUE
+                            AND EXISTS (SELECT FROM jsonb_array_elements(c.reserved) v WHERE v -> 0 = to_jsonb(ask.id))
+                        FOR NO KEY UPDATE OF c SKIP LOCKED
+                ) UPDATE runs_call c SET reserved = (SELECT jsonb_agg(v.value ORDER BY v.ordinality)
+                        FROM jsonb_array_elements(c.reserved) WITH ORDINALITY v WHERE v.value -> 0 <> to_jsonb(ask.id))
+                    FROM gone WHERE c.id = gone.id;
+                GET DIAGNOSTICS more = ROW_COUNT;
+                IF more > 0 THEN
+                    UPDATE runs_account a SET reserved = greatest(a.reserved - more, 0) WHERE a.id = ask.id;
+                    used := greatest(used - more, 0);
                 END IF;
             END IF;
         END IF;
@@ -350,8 +377,11 @@ BEGIN
             UPDATE runs_account a SET reserved = a.reserved + 1 WHERE a.id = ask.id;
             taken := taken || jsonb_build_array(jsonb_build_array(ask.id, 1));
         ELSE
-            -- A chunk for the next calls while there is plenty; near the cap each reserves just what it needs.
-            more := least(ask.amount * p_chunk, coalesce((cap - used - ask.amount) / 256, ask.amount * p_chunk));
+            -- A chunk for the next calls while there is plenty; near the cap, or what people shall be told of, each
+            -- reserves just what it needs.
+            bound := least(cap, CASE WHEN ask.noted & 2 = 0 THEN (note ->> 'warn')::bigint END,
+                CASE WHEN ask.noted & 1 = 0 THEN (note ->> 'observe')::bigint END);
+            more := least(ask.amount * p_chunk, coalesce((bound - used - ask.amount) / 256, ask.amount * p_chunk));
             IF more < ask.amount THEN more := 0; END IF;
             UPDATE runs_account a SET reserved = a.reserved + ask.amount + more WHERE a.id = ask.id;
             INSERT INTO runs_chunk AS c (run_id, account_id, held) VALUES (p_run, ask.id, more)
@@ -364,29 +394,12 @@ BEGIN
         UPDATE runs_account a SET spent = a.spent + one.spent, reserved = a.reserved + one.reserved
             FROM unnest(own_ids, own_spent, own_reserved) AS one(id, spent, reserved) WHERE a.id = one.id;
     END IF;
-    RETURN jsonb_build_object('taken', taken, 'told', told);
+    RETURN jsonb_build_object('taken', taken, 'told', told, 'at', asked_at);
 END $$;
 """
 
-# What was reserved out of chunks and what of it was used, at once; a chunk that has gone meanwhile is its account's.
-PUT = """
-CREATE FUNCTION runs_put(p_run bigint, p_accounts bigint[], p_amounts bigint[], p_spent bigint[]) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
-DECLARE
-    found_ids bigint[];
-BEGIN
-    WITH put AS (
-        UPDATE runs_chunk c SET held = c.held + one.amount - one.spent, spent = c.spent + one.spent
-            FROM unnest(p_accounts, p_amounts, p_spent) AS one(id, amount, spent)
-            WHERE c.run_id = p_run AND c.account_id = one.id RETURNING c.account_id
-    ) SELECT array_agg(account_id) INTO found_ids FROM put;
-    IF cardinality(found_ids) = cardinality(p_accounts) THEN RETURN; END IF;
-    UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + one.spent
-        FROM unnest(p_accounts, p_amounts, p_spent) AS one(id, amount, spent)
-        WHERE a.id = one.id AND a.id <> ALL (coalesce(found_ids, '{}'));
-END $$;
-"""
-
+# First what comes out of chunks, at once; then accounts, in the order in which permits lock them (`caps` sorts so):
+# what overran, and what a chunk was taken back for meanwhile.
 BOOK = """
 CREATE FUNCTION runs_book(
     p_run bigint, p_call bigint, p_taken jsonb, p_cost bigint, p_tokens bigint, p_known boolean
@@ -399,20 +412,23 @@ DECLARE
     own_ids bigint[];
     own_free bigint[];
     own_spent bigint[];
-    chunked bigint[];
-    chunk_amounts bigint[];
-    chunk_spent bigint[];
+    put_ids bigint[];
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7050203);
-    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount, t.value, c.id AS chunk, c.held
-        FROM jsonb_array_elements(p_taken) WITH ORDINALITY t JOIN runs_account a ON a.id = (t.value ->> 0)::bigint
-        LEFT JOIN runs_chunk c ON c.run_id = p_run AND c.account_id = a.id
-        ORDER BY c.id IS NULL, t.ordinality
+    IF p_known THEN
+        WITH put AS (
+            UPDATE runs_chunk c SET held = c.held + t.amount - t.actual, spent = c.spent + t.actual FROM (
+                SELECT a.id, (v.value ->> 1)::bigint AS amount,
+                    CASE a.kind WHEN 'cost' THEN p_cost ELSE p_tokens END AS actual
+                FROM jsonb_array_elements(p_taken) v JOIN runs_account a ON a.id = (v.value ->> 0)::bigint
+            ) t WHERE c.run_id = p_run AND c.account_id = t.id AND t.amount >= t.actual RETURNING c.account_id
+        ) SELECT array_agg(account_id) INTO put_ids FROM put;
+    END IF;
+    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount, t.value
+        FROM jsonb_array_elements(p_taken) t JOIN runs_account a ON a.id = (t.value ->> 0)::bigint
+        WHERE a.id <> ALL (coalesce(put_ids, '{}'))
+        ORDER BY runs_wide(a.scope_kind), a.scope COLLATE "C", a.kind COLLATE "C", a."window" COLLATE "C"
     LOOP
-        IF one.chunk IS NULL AND chunked IS NOT NULL THEN
-            PERFORM runs_put(p_run, chunked, chunk_amounts, chunk_spent);
-            chunked := NULL;
-        END IF;
         IF one.kind = 'concurrency' THEN
             UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
             CONTINUE;
@@ -434,16 +450,9 @@ BEGIN
                     AND e.team = one.value ->> 3;
             CONTINUE;
         END IF;
-        IF one.chunk IS NOT NULL AND one.amount >= actual THEN
-            chunked := array_append(chunked, one.id);
-            chunk_amounts := array_append(chunk_amounts, one.amount);
-            chunk_spent := array_append(chunk_spent, actual);
-            CONTINUE;
-        END IF;
         UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
             WHERE a.id = one.id;
     END LOOP;
-    IF chunked IS NOT NULL THEN PERFORM runs_put(p_run, chunked, chunk_amounts, chunk_spent); END IF;
     IF own_ids IS NOT NULL THEN
         UPDATE runs_account a SET reserved = greatest(a.reserved - used.free, 0), spent = a.spent + used.spent
             FROM unnest(own_ids, own_free, own_spent) AS used(id, free, spent) WHERE a.id = used.id;
@@ -452,6 +461,7 @@ BEGIN
 END $$;
 """
 
+# A chunk that is in use just now is not idle: who holds an account does not wait for it.
 GIVE_BACK = """
 CREATE FUNCTION runs_give_back(p_account bigint) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
@@ -461,7 +471,7 @@ BEGIN
         SELECT c.id, c.held, c.spent FROM runs_chunk c JOIN runs_run r ON r.id = c.run_id
         WHERE c.account_id = p_account
             AND (r.state <> 'running' OR r.lease_until < clock_timestamp() - interval '1 minute')
-        ORDER BY c.id FOR UPDATE OF c
+        ORDER BY c.id FOR UPDATE OF c SKIP LOCKED
     ), gone AS (
         DELETE FROM runs_chunk c USING idle WHERE c.id = idle.id RETURNING idle.held, idle.spent
     ), sums AS (
@@ -472,32 +482,37 @@ BEGIN
 END $$;
 """
 
-# An uncertain spend is booked: as somebody says (millionths of a dollar), else all that is reserved.
+# An uncertain spend is booked: as somebody says (millionths of a dollar), else all that is reserved. It stands on the
+# call as well, so that calls add up to what accounts say; tokens that nobody knows stand there as tokens out.
 SETTLE = """
 CREATE FUNCTION runs_settle(p_call bigint, p_cost bigint) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     one record;
-    actual bigint;
     cost bigint := p_cost;
+    tokens bigint;
     run_id bigint;
 BEGIN
-    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount, c.run_id
-        FROM runs_call c, jsonb_array_elements(c.reserved) WITH ORDINALITY t, runs_account a
-        WHERE c.id = p_call AND a.id = (t.value ->> 0)::bigint ORDER BY t.ordinality
+    SELECT c.run_id, coalesce(p_cost, max((t.value ->> 1)::bigint) FILTER (WHERE a.kind = 'cost')),
+            max((t.value ->> 1)::bigint) FILTER (WHERE a.kind = 'tokens')
+        INTO run_id, cost, tokens
+        FROM runs_call c, jsonb_array_elements(c.reserved) t, runs_account a
+        WHERE c.id = p_call AND a.id = (t.value ->> 0)::bigint GROUP BY c.run_id;
+    FOR one IN SELECT a.id, a.kind, a."window", (t.value ->> 1)::bigint AS amount
+        FROM runs_call c, jsonb_array_elements(c.reserved) t, runs_account a
+        WHERE c.id = p_call AND a.id = (t.value ->> 0)::bigint AND a."window" <> 'minute'
+        ORDER BY runs_wide(a.scope_kind), a.scope COLLATE "C", a.kind COLLATE "C", a."window" COLLATE "C"
     LOOP
-        run_id := one.run_id;
-        IF one.kind = 'concurrency' THEN
-            UPDATE runs_account a SET reserved = greatest(a.reserved - 1, 0) WHERE a.id = one.id;
-            CONTINUE;
-        END IF;
-        CONTINUE WHEN one."window" = 'minute';
-        actual := CASE WHEN one.kind = 'cost' AND p_cost IS NOT NULL THEN p_cost ELSE one.amount END;
-        IF one.kind = 'cost' THEN cost := coalesce(cost, one.amount); END IF;
-        UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0), spent = a.spent + actual
+        UPDATE runs_account a SET reserved = greatest(a.reserved - one.amount, 0),
+                spent = a.spent + CASE one.kind WHEN 'cost' THEN cost WHEN 'tokens' THEN tokens ELSE 0 END
             WHERE a.id = one.id;
     END LOOP;
-    UPDATE runs_call c SET reserved = NULL, cost_micros = coalesce(c.cost_micros, cost) WHERE c.id = p_call;
-    UPDATE runs_run r SET cost_micros = r.cost_micros + coalesce(cost, 0) WHERE r.id = run_id;
+    UPDATE runs_call c SET reserved = NULL, cost_micros = coalesce(c.cost_micros, cost),
+            tokens_in = coalesce(c.tokens_in, CASE WHEN tokens IS NOT NULL THEN 0 END),
+            tokens_out = coalesce(c.tokens_out, tokens)
+        WHERE c.id = p_call;
+    UPDATE runs_run r SET cost_micros = r.cost_micros + coalesce(cost, 0),
+            tokens_out = r.tokens_out + coalesce(tokens, 0)
+        WHERE r.id = run_id;
     RETURN cost;
 END $$;
 """
@@ -538,6 +553,7 @@ BEGIN
         p_scope_kinds, p_scopes, p_amounts, p_caps, p_limits, p_notes, p_share, p_chunk, p_breakers, p_probe_seconds);
     reserved := nullif(asked -> 'taken', '[]'::jsonb);
     told := nullif(asked -> 'told', '[]'::jsonb);
+    permitted_at := coalesce((asked ->> 'at')::timestamptz, permitted_at);  -- of the period that it counts in
     INSERT INTO runs_call (run_id, step_id, attempt_id, kind, name, key, send, state, replayable, fence, request_id,
             error_class, error, effect, egress, digest, question_id, simulated, model, model_returned, prompt_version,
             parameters, permitted_at, reserved)
@@ -598,7 +614,8 @@ BEGIN
     IF NOT FOUND THEN RETURN; END IF;
     PERFORM pg_advisory_xact_lock_shared(7050203);
     SELECT c.step_id, c.name, c.send, c.reserved INTO call FROM runs_call c
-        WHERE c.id = p_call AND c.state = 'permitted' AND c.cost_micros IS NULL FOR NO KEY UPDATE;
+        WHERE c.id = p_call AND c.state = 'permitted' AND c.cost_micros IS NULL AND c.tokens_in IS NULL
+        FOR NO KEY UPDATE;
     IF NOT FOUND THEN RETURN; END IF;
     event_seq := run.event_seq + 1;
     finished_at := clock_timestamp();
@@ -645,6 +662,7 @@ class Migration(migrations.Migration):
             migrations.RunSQL(sql, f"DROP FUNCTION {name}")
             for name, sql in (
                 ("runs_refuse", REFUSE),
+                ("runs_wide", WIDE),
                 ("runs_within", WITHIN),
                 ("runs_counts", COUNTS),
                 ("runs_spent", SPENT),
@@ -653,7 +671,6 @@ class Migration(migrations.Migration):
                 ("runs_own", OWN),
                 ("runs_draw", DRAW),
                 ("runs_reserve", RESERVE),
-                ("runs_put", PUT),
                 ("runs_book", BOOK),
                 ("runs_give_back", GIVE_BACK),
                 ("runs_settle", SETTLE),
