@@ -1,9 +1,15 @@
-"""Law L3, seen from the world: once a stop is acknowledged, no effect begins, however slowly the world connects."""
+"""Law L3, seen from the world: once a stop is acknowledged, no effect begins, however slowly the world connects, and
+though workers stand still for moments as they do on a starved machine."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -35,19 +41,23 @@ class Stopped:
     took_ms: float  # from asking for the stop to its acknowledgement
 
 
+@pytest.mark.parametrize(
+    "starved", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["at their ease", "starved"]
+)
 def test_no_effect_begins_after_a_stop_is_acknowledged(
-    fleet: Fleet, broker: Broker, slow_sink: SinkProcess, capsys: pytest.CaptureFixture[str]
+    fleet: Fleet, broker: Broker, slow_sink: SinkProcess, capsys: pytest.CaptureFixture[str], starved: bool
 ) -> None:
     fleet.env = {**slow_sink.env, "FAULT_SEND_MS": SEND_MS}
     began = time.monotonic()
     for name in ("left", "right"):
         fleet.agents(name, threads=8)
     stops = []
-    for number in range(STOPS):
-        _let_flow(slow_sink, broker, effects=(number + 1) * BETWEEN_STOPS)
-        stops.append(_stop_and_go_on(broker))
-    _let_flow(slow_sink, broker, effects=RUNS * EFFECTS_A_RUN)
-    until(lambda: not _active(), "every run is done")
+    with _standing_still(fleet) if starved else contextlib.nullcontext():
+        for number in range(STOPS):
+            _let_flow(slow_sink, broker, effects=(number + 1) * BETWEEN_STOPS)
+            stops.append(_stop_and_go_on(broker))
+        _let_flow(slow_sink, broker, effects=RUNS * EFFECTS_A_RUN)
+        until(lambda: not _active(), "every run is done")
 
     arrived = [entry["arrived_ns"] for entry in slow_sink.arrivals()]
     late = [at for at in arrived for stop in stops if stop.acknowledged < at < stop.releasing]
@@ -56,6 +66,32 @@ def test_no_effect_begins_after_a_stop_is_acknowledged(
     assert late == []
     assert len(arrived) == RUNS * EFFECTS_A_RUN
     assert len(set(slow_sink.keys())) == RUNS * EFFECTS_A_RUN  # each exactly once
+
+
+@contextlib.contextmanager
+def _standing_still(fleet: Fleet) -> Iterator[None]:
+    """Every worker stands still again and again, for longer than a stop waits before it looks who is frozen, and for
+    less than the time after which it takes one for frozen."""
+    over, dice = threading.Event(), random.Random(3)
+
+    def signalled(sign: signal.Signals) -> None:
+        for process in fleet.processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, sign)
+
+    def stand() -> None:
+        while not over.wait(dice.uniform(0.4, 1.0)):
+            signalled(signal.SIGSTOP)
+            over.wait(dice.uniform(0.55, 0.9))
+            signalled(signal.SIGCONT)
+
+    standing = threading.Thread(target=stand)
+    standing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        standing.join()
 
 
 def _active() -> int:
