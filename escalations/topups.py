@@ -230,7 +230,7 @@ def above(standing: Standing, amount: int) -> bool:
 
 
 def allows(standing: Standing, amount: int) -> str:
-    """What a top-up comes to, as a clause: "turns a run of this run: from 12 to 20"."""
+    """What a top-up comes to, as a clause: "turns of this run: from 12 to 20"."""
     cap = standing.cap or 0
     return f"{standing.what} of {standing.scope_words}: from {standing.words(cap)} to {standing.words(cap + amount)}"
 

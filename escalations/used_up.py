@@ -14,7 +14,8 @@ from escalations import topups
 from escalations.models import Escalation, EscalationState, ProposalState, TopUpProposal
 from runs.engine import limits, room
 from runs.engine.room import Standing
-from runs.limits.kinds import TABLE, Window
+from runs.limits.kinds import TABLE, LimitKind, Window
+from runs.limits.kinds import used_up as clause
 from runs.limits.units import EXAMPLES, shown
 from runs.models import Question, QuestionKind, QuestionState
 from runs.shown import counted
@@ -57,12 +58,20 @@ class UsedUp:
     @property
     def looked_for(self) -> str:
         """The words by which the inbox finds the others."""
-        return f"{self.standing.what} of {self.standing.scope_words} is used up"
+        return clause(self.standing.kind, self.standing.what, self.standing.scope_words)
 
     @property
     def seen(self) -> str:
         """The other cards with what was shown of them, for the form: "12:1:digest 13:1:digest"."""
         return " ".join(f"{one.pk}:{one.version}:{one.digest}" for one in self.beside)
+
+
+def added(question: Question) -> str:
+    """How much more the card's answer allowed, as people read it; empty when it was another answer, or none yet."""
+    amount = question.answer.get("amount") if isinstance(question.answer, dict) else None
+    if question.kind != QuestionKind.LIMIT or not isinstance(amount, int):
+        return ""
+    return shown(TABLE[LimitKind(question.action["guard"])].unit, amount)
 
 
 def used_up(escalation: Escalation, at: datetime) -> UsedUp:

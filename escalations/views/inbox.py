@@ -17,7 +17,7 @@ from escalations.card import PRESETS, Card, card
 from escalations.expected import Changed, Invalid, Refusal
 from escalations.inbox import Queue, Wanted
 from escalations.models import Escalation, EscalationState
-from escalations.used_up import used_up
+from escalations.used_up import added, used_up
 from escalations.views.actors import actor_of
 from runs import registry
 from runs.engine import edits
@@ -155,6 +155,7 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "fields": _form(escalation, shown, given) if given.mode == "edit" and is_open else (),
         "presets": PRESETS,
         "offers": offers,
+        "added": added(question),
         "used_up": used_up(escalation, timezone.now())
         if is_open and question.kind == QuestionKind.LIMIT
         else None,

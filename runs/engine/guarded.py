@@ -118,10 +118,10 @@ def _noted(one: Mapping[str, Any]) -> dict[str, Any]:
     )
     nearly = one["bits"] & NEARLY
     mode = "observe" if one["bits"] == OBSERVED else "warn"
-    passed = "is nearly used up" if nearly else f"has passed the limit that {mode}s"
+    passed = "nearly used up" if nearly else f"past the limit that {mode}s"
     amount = f"{refusal.amount(refusal.used)} of {refusal.amount(refusal.cap)}"
     return {
         **refusal.data,
         "mode": mode,
-        "says": f"{refusal.what} of {refusal.scope_words} {passed}: {amount} are used or reserved.",
+        "says": f"{refusal.what} of {refusal.scope_words}, {passed}: {amount} are used or reserved.",
     }

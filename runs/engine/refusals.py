@@ -12,7 +12,7 @@ from typing import Any
 
 from runs.definitions import Check
 from runs.engine.questions import Asking
-from runs.limits.kinds import TABLE, LimitKind, LimitScope, Window, says
+from runs.limits.kinds import TABLE, LimitKind, LimitScope, Window, says, used_up
 from runs.limits.rows import Row, moment_words
 from runs.limits.units import shown
 from runs.models import QuestionKind
@@ -43,16 +43,21 @@ class Refusal:
     def scope_words(self) -> str:
         if self.scope_kind == LimitScope.ORGANISATION:
             return "the organisation"
-        if self.scope_kind == LimitScope.RUN and not self.scope:
+        if self._of_this_run:
             return "this run"
         return f"{self.scope_kind} {self.scope}"
 
     @property
     def what(self) -> str:
-        """What is limited: "cost a month"; of a breaker itself."""
+        """What is limited: "cost a month"; of one run's own count "turns"; of a breaker itself."""
         if self.breaker is not None:
             return "breaker"
-        return says(LimitKind(self.guard), Window(self.window))
+        kind = LimitKind(self.guard)
+        return TABLE[kind].words if self._of_this_run else says(kind, Window(self.window))
+
+    @property
+    def _of_this_run(self) -> bool:
+        return self.scope_kind == LimitScope.RUN and not self.scope
 
     def amount(self, value: int | None) -> str:
         return "?" if value is None else shown(TABLE[LimitKind(self.guard)].unit, value)
@@ -112,10 +117,10 @@ def of_detail(detail: Mapping[str, Any]) -> Refusal:
 def asking(refusal: Refusal, *, row: Row | None, seconds_left: float) -> Asking:
     """The card of a used-up cap. `row`: the limit that decided, as it is now."""
     of_limit = row.scope_words if row else refusal.scope_words
+    clause = used_up(LimitKind(refusal.guard), refusal.what, refusal.scope_words)
     return Asking(
         kind=QuestionKind.LIMIT,
-        title=f"{refusal.what[:1].upper()}{refusal.what[1:]} of {refusal.scope_words} is used up"
-        f" ({refusal.amount(refusal.used)} of {refusal.amount(refusal.cap)})",
+        title=f"{clause[:1].upper()}{clause[1:]} ({refusal.amount(refusal.used)} of {refusal.amount(refusal.cap)})",
         reason=f"a limit of {of_limit} would be crossed: {refusal.says}",
         action={
             "guard": refusal.guard,

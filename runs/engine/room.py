@@ -67,13 +67,17 @@ class Standing:
 
     @property
     def what(self) -> str:
-        return says(self.kind, self.window)
+        return TABLE[self.kind].words if self._of_this_run else says(self.kind, self.window)
 
     @property
     def scope_words(self) -> str:
         if self.scope_kind == LimitScope.ORGANISATION:
             return "the organisation"
-        return "this run" if self.scope_kind == LimitScope.RUN and not self.scope else self.named
+        return "this run" if self._of_this_run else self.named
+
+    @property
+    def _of_this_run(self) -> bool:
+        return self.scope_kind == LimitScope.RUN and not self.scope
 
     @property
     def named(self) -> str:

@@ -168,6 +168,12 @@ def says(kind: LimitKind, window: Window) -> str:
     return f"{words} {'an' if window is Window.HOUR else 'a'} {window.value}"
 
 
+def used_up(kind: LimitKind, what: str, whose: str) -> str:
+    """That nothing of it is left, as a clause: "turns of this run are used up"."""
+    one = kind in (LimitKind.COST, LimitKind.WALL_TIME, LimitKind.STEP_LATENCY)
+    return f"{what} of {whose} {'is' if one else 'are'} used up"
+
+
 def key(kind: LimitKind, window: Window) -> str:
     """The same as one word, for settings, forms and commands: "cost/month", "context_tokens"."""
     return f"{kind.value}/{window.value}" if window.value else kind.value

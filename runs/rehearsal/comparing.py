@@ -84,9 +84,9 @@ class Difference:
     def why(self) -> str:
         """One sentence: what would have happened, and by which figure."""
         if self.stopped is not None:
-            return f"Stopped at step {self.stopped.step}: {figures(self.stopped)}."
+            return f"Stopped at {self._place(self.stopped)}: {figures(self.stopped)}."
         if self.freed is not None:
-            return f"Not stopped at step {self.freed.step}: {figures(self.freed)}."
+            return f"Not stopped at {self._place(self.freed)}: {figures(self.freed)}."
         if self.waiting > 0:
             return f"{self.waiting} more calls wait, the longest for {shown(Unit.DURATION, self.longest)}."
         if self.waiting < 0 or self.waited < 0:
@@ -95,7 +95,14 @@ class Difference:
             return f"Calls wait {shown(Unit.DURATION, self.waited)} longer in all."
         one = self.warned or self.noted
         verb = "Warned" if self.warned else "Noted"
-        return f"{verb} at step {one.step}: {figures(one)}." if one else ""
+        return f"{verb} at {self._place(one)}: {figures(one)}." if one else ""
+
+    def _place(self, one: Crossing) -> str:
+        """The step by its number and, where that is on record, by the name of its place in the workflow."""
+        nodes = [step.node for step in self.run.steps if step.number == one.step]
+        nodes += [call.node for call in self.run.calls if call.step == one.step]
+        node = next(filter(None, nodes), "")
+        return f"step {one.step}, {node}" if node else f"step {one.step}"
 
 
 def figures(one: Crossing) -> str:

@@ -42,6 +42,7 @@ class PastCall:
     cost: int | None = 0
     context: int | None = None  # tokens of the history that a model call was sent with
     first: bool = True
+    node: str = ""  # the place of the workflow
 
     @property
     def tokens(self) -> int | None:

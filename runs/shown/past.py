@@ -41,7 +41,8 @@ Ids = list[int]
 # What was sent, in the order in which it was permitted; what a person denied or a guard refused never was.
 _CALLS = """
     SELECT call.run_id, step.seq, call.kind, call.name, attempt.agent, call.model, call.permitted_at, call.finished_at,
-        call.tokens_in, call.tokens_out, call.cost_micros, call.send, call.parameters ->> 'context_tokens'
+        call.tokens_in, call.tokens_out, call.cost_micros, call.send, call.parameters ->> 'context_tokens',
+        step.node
     FROM runs_call call JOIN runs_step step ON step.id = call.step_id
     JOIN runs_attempt attempt ON attempt.id = call.attempt_id
     WHERE call.run_id = ANY(%s) AND call.kind IN ('model', 'tool') AND call.state <> 'refused'
@@ -129,7 +130,7 @@ def calls_until(draft: Draft, since: datetime, until: datetime) -> Iterator[Made
     teams = dict(Team.objects.values_list("pk", "name"))
     found = rows.exclude(state="refused").order_by("permitted_at", "pk")
     for row in found.values_list(*place, *used, "run__team_id", "run__workflow").iterator(CHUNK):
-        call = _call((row[0], 0, *row[1:11], None))
+        call = _call((row[0], 0, *row[1:11], None, ""))
         where = Where(
             team=teams.get(row[11], ""),
             workflow=row[12],
@@ -238,11 +239,12 @@ def _how(run: Run) -> How:
 
 
 def _call(row: tuple[Any, ...]) -> PastCall:
-    _, seq, kind, name, agent, model, begun, ended, tokens_in, tokens_out, cost, send, context = row
+    _, seq, kind, name, agent, model, begun, ended, tokens_in, tokens_out, cost, send, context, node = row
     is_model = kind == "model"
     in_window = int(context) if isinstance(context, str) and context.isdecimal() else tokens_in
     return PastCall(
         step=seq,
+        node=node,
         kind=kind,
         agent=name if is_model else agent,
         tool="" if is_model else name,

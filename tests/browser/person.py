@@ -55,14 +55,13 @@ class Person:
         """The number of a run that takes this invoice in."""
         file = f"{number}.txt"
         self.console.put(file, text or invoice(number))
-        page = self.read("/runs/start/invoice_intake")
-        form: dict[str, str | float | bool] = {
-            "start_key": _found(_START_KEY, page),
-            "field.folder": "inbox",
-            "field.file": file,
-            "field.goal": goal,
-        }
-        response = self.post("/runs/start/invoice_intake", form)
+        return self.start_of("invoice_intake", folder="inbox", file=file, goal=goal)
+
+    def start_of(self, workflow: str, **fields: str) -> int:
+        """The number of a new run; a field that is not named is not sent."""
+        path = f"/runs/start/{workflow}"
+        key = {"start_key": _found(_START_KEY, self.read(path))}
+        response = self.post(path, {**key, **{f"field.{name}": value for name, value in fields.items()}})
         assert response.status == 302, response.text()
         return int(response.headers["location"].rsplit("/", 1)[1])
 

@@ -29,7 +29,7 @@ def test_a_run_parks_at_a_turn_limit_is_topped_up_and_goes_on(sit: Sit, admin: P
     try:
         page = sit("operator", f"/escalations/{escalation}")
         card = page.locator("#card")
-        expect(card).to_contain_text("is used up (1 of 1)")
+        expect(card).to_contain_text("are used up (1 of 1)")
         expect(card.get_by_text("what this call lacks")).to_be_visible()
         assert findings(page) == []
         card.get_by_label("another amount", exact=True).check()

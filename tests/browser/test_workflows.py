@@ -1,7 +1,7 @@
 """Workflows and fan-outs in a real browser: readable for everybody, live, and whole without a script."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from playwright.sync_api import Page, expect
 
@@ -11,7 +11,6 @@ from tests.browser.test_accessibility import findings, looked_at
 
 ALL_PACKAGES: Final = ""
 TASKS: Final = 12  # rows of a plan before it is folded
-_START_KEY: Final = re.compile(r'name="start_key"\s+value="([^"]+)"')
 
 
 def test_the_list_and_the_page_of_every_shipped_workflow(sit: Sit) -> None:
@@ -77,17 +76,4 @@ def unfolded(page: Page) -> None:
 
 def review(person: Person, names: str) -> int:
     """A run that reviews the installed packages whose names begin so."""
-    form: dict[str, Any] = {
-        "field.name_starts": names,
-        **_shown(person.read("/runs/start/dependency_review")),
-    }
-    response = person.post("/runs/start/dependency_review", form)
-    assert response.status == 302, response.text()
-    return int(response.headers["location"].rsplit("/", 1)[1])
-
-
-def _shown(page: str) -> dict[str, Any]:
-    """The hidden start key; what the form proposes for the other fields is left as it is by not sending it."""
-    match = _START_KEY.search(page)
-    assert match, page[:500]
-    return {"start_key": match.group(1)}
+    return person.start_of("dependency_review", name_starts=names)

@@ -176,7 +176,7 @@ def test_the_form_offers_what_the_call_lacks_and_says_which_need_another_admin(
     assert "Up to a cap of 2 you may do it alone" in page.text
     assert send(client, escalation, amount="2") == 302
     page = card(client, escalation)
-    assert "You proposed model calls a run of this run: from 1 to 3" in page.text
+    assert "You proposed model calls of this run: from 1 to 3" in page.text
     assert f"/escalations/{escalation.pk}/top-up" not in page.forms
     admin = signed_in(ines)
     page = card(admin, escalation)
@@ -184,7 +184,7 @@ def test_the_form_offers_what_the_call_lacks_and_says_which_need_another_admin(
     assert where not in card(client, escalation).forms
     assert admin.post(where, page.forms[where]).status_code == 302
     assert factories.advanced(escalation.run).state == "done"
-    assert "Ines Okafor topped up this" in card(client, escalation).text
+    assert "Ines Okafor topped this up by 2" in card(client, escalation).text
 
 
 def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_is_kept(ines: User, marta: User) -> None:

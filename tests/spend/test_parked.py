@@ -49,7 +49,7 @@ def test_it_parks_and_after_a_top_up_goes_on_from_there(
 def test_the_card_names_guard_scope_and_figure_and_is_on_the_run(runtime: Runtime) -> None:
     made = limit("turns/run", 1, "workflow:paying")
     question = question_of(parked(runtime))
-    assert question.title == "Turns a run of this run is used up (1 of 1)"
+    assert question.title == "Turns of this run are used up (1 of 1)"
     assert "workflow paying" in question.reason
     assert question.action["limit"] == made.pk
     assert Event.objects.filter(run=question.run, kind="asked").exists()
