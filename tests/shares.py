@@ -14,7 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 TIMED = "timed"
 # By the beginnings of their paths; the longest shares come first, short ones fill what is left at the end.
 _LONG = (
-    (TIMED, ("tests/faults/", "tests/deploys/", "tests/bench/", "tests/setup/", "tests/browser/")),
+    (TIMED, ("tests/faults/", "tests/deploys/", "tests/setup/", "tests/browser/")),
+    ("bench", ("tests/bench/",)),  # it starts worlds of its own, and asserts no time
     ("model", ("tests/model/",)),
 )
 _EACH_ALONE = ("tests/model/test_model.py",)  # its shards are shares of their own
