@@ -13,15 +13,16 @@ from django.contrib.auth.models import User
 from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 
-from escalations import claims, controls, decisions, limits, starts
+from escalations import breakers, claims, controls, decisions, limits, rehearsals, spends, starts, topups
 from escalations.audit import chain, export
 from escalations.audit.filters import Filters
 from escalations.expected import IllegalMove, Refusal
-from escalations.models import Decision, Escalation, JournalEntry, LimitProposal
+from escalations.models import Decision, Escalation, JournalEntry, LimitProposal, TopUpProposal
 from escalations.roles import Act
 from runs.engine import answers, holds, sweep
-from runs.models import Control, Limit, Question, Run
+from runs.models import Account, Breaker, Call, Control, Limit, Question, Run, TopUp
 from tests import factories
+from tests.budgets import parked as budgets
 from tests.deploys import flows as deploys
 from tests.factories import at_once, journal, shown
 from tests.limits import setting
@@ -56,6 +57,9 @@ def state_of_the_world() -> dict[str, Any]:
         "controls": list(Control.objects.order_by("pk").values("pk", "released_at", "released_by")),
         "limits": list(Limit.objects.order_by("pk").values()),
         "proposals": list(LimitProposal.objects.order_by("pk").values()),
+        "accounts": list(Account.objects.order_by("pk").values()),
+        "top-ups": [list(kind.objects.order_by("pk").values()) for kind in (TopUp, TopUpProposal)],
+        "breakers": list(Breaker.objects.order_by("pk").values()),
     }
 
 
@@ -96,6 +100,8 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
         ),
         Act.EXPORT: lambda: export.export(actor=actor, filters=Filters()),
         **_on_limits(actor),
+        **_on_budgets(actor),
+        **_on_breakers(actor),
     }
 
 
@@ -116,11 +122,53 @@ def _on_limits(actor: User) -> dict[Act, Callable[[], Any]]:
     )
     return {
         Act.SET_LIMIT: lambda: setting.made(actor, what="cost/day", value="$5"),
+        Act.REHEARSE_LIMIT: lambda: rehearsals.ask(actor=actor, given=setting.TURNS),
         Act.CHANGE_LIMIT: lambda: setting.change(actor, lowered, value="3"),
         Act.END_LIMIT: lambda: limits.end(actor=actor, line=over, seen=setting.seen(over), reason="why"),
         Act.PROPOSE_LIMIT: lambda: setting.change(actor, raised, "why", value="9000"),
         Act.AGREE_LIMIT: lambda: limits.agree(actor=actor, proposal_id=mine.pk, digest=mine.digest),
         Act.DECLINE_LIMIT: lambda: limits.decline(actor=actor, proposal_id=theirs.pk),
+    }
+
+
+def _on_budgets(actor: User) -> dict[Act, Callable[[], Any]]:
+    budgets.limited(actor, "model_calls/run", scope="workflow:paying")
+    budgets.limited(actor, "cost/day", "10", scope="workflow:paying")
+    others = User.objects.get(username="second")
+    answered, proposed, agreed, declined = (budgets.parked() for _ in range(4))
+    mine, theirs = (_proposed_top_up(others, card) for card in (agreed, declined))
+    account = Account.objects.get(kind="cost").pk
+    call = Call.objects.filter(kind="model", run=answered.run).order_by("pk")[0]
+    Call.objects.filter(pk=call.pk).update(reserved=[[account, 0]], state="unknown")
+    added = {"account_id": account, "amount": "1", "reason": "tonight"}
+    return {
+        Act.TOP_UP: lambda: budgets.top_up(actor, answered),
+        Act.PROPOSE_TOP_UP: lambda: budgets.top_up(actor, proposed, "9000"),
+        Act.AGREE_TOP_UP: lambda: topups.agree(actor=actor, proposal_id=mine.pk, digest=mine.digest),
+        Act.DECLINE_TOP_UP: lambda: topups.decline(actor=actor, proposal_id=theirs.pk),
+        Act.TOP_UP_BUDGET: lambda: topups.top_up_budget(actor=actor, **added),
+        Act.BOOK: lambda: spends.book(actor=actor, call_id=call.pk, amount="", reason="their invoice"),
+    }
+
+
+def _proposed_top_up(by: User, card: Escalation) -> TopUpProposal:
+    budgets.top_up(by, card, "9000")
+    return TopUpProposal.objects.latest("pk")
+
+
+def _on_breakers(actor: User) -> dict[Act, Callable[[], Any]]:
+    other = User.objects.get(username="second")
+    breakers.force(actor=other, kind="agent", name="payer", to=breakers.OPEN, reason="it invents")
+    return {
+        Act.OPEN_BREAKER: lambda: breakers.force(
+            actor=actor, kind="tool", name="cashbox.pay", to=breakers.OPEN
+        ),
+        Act.CLOSE_BREAKER: lambda: breakers.force(
+            actor=actor, kind="agent", name="writer", to=breakers.CLOSED, reason="it is mended"
+        ),
+        Act.FREE_BREAKER: lambda: breakers.force(
+            actor=actor, kind="agent", name="payer", to=breakers.FREE, reason="it is mended"
+        ),
     }
 
 
