@@ -121,7 +121,7 @@ def top_up(request: HttpRequest, escalation_id: int) -> HttpResponse:
     """One card, and with "beside" the others of its cause that the form showed: each its own act."""
     given = request.POST
     values = {name: given.get(name, "") for name in ("pick", "amount", "until", "reason", "beside")}
-    terms = {
+    terms: dict[str, Any] = {
         "amount": values["pick"] or values["amount"],
         "until": values["until"],
         "reason": values["reason"],
@@ -147,7 +147,7 @@ def top_up(request: HttpRequest, escalation_id: int) -> HttpResponse:
     return _following(request, escalation_id, said)
 
 
-def _others(actor: Actor, beside: Iterable[Mapping[str, Any]], terms: Mapping[str, str]) -> list[str]:
+def _others(actor: Actor, beside: Iterable[Mapping[str, Any]], terms: Mapping[str, Any]) -> list[str]:
     """The other cards of the same cause, one after the other; what came of them in words."""
     done, refused = 0, []
     for shown in beside:

@@ -140,7 +140,7 @@ def _on_budgets(actor: User) -> dict[Act, Callable[[], Any]]:
     account = Account.objects.get(kind="cost").pk
     call = Call.objects.filter(kind="model", run=answered.run).order_by("pk")[0]
     Call.objects.filter(pk=call.pk).update(reserved=[[account, 0]], state="unknown")
-    added = {"account_id": account, "amount": "1", "reason": "tonight"}
+    added: dict[str, Any] = {"account_id": account, "amount": "1", "reason": "tonight"}
     return {
         Act.TOP_UP: lambda: budgets.top_up(actor, answered),
         Act.PROPOSE_TOP_UP: lambda: budgets.top_up(actor, proposed, "9000"),

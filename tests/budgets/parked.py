@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 
 from escalations import limits, topups
 from escalations.models import Escalation
+from escalations.roles import Actor
 from runs.engine import room
 from runs.engine.limits import current
 from runs.engine.record import now
@@ -42,6 +43,6 @@ def standing(escalation: Escalation) -> Standing:
     return room.of_question(question, current(), now())
 
 
-def top_up(actor: User, escalation: Escalation, amount: str = "1", **given: str) -> Any:
-    terms = {"amount": amount, "until": "", "reason": "it is nearly done"} | given
+def top_up(actor: Actor, escalation: Escalation, amount: str = "1", **given: str) -> Any:
+    terms: dict[str, Any] = {"amount": amount, "until": "", "reason": "it is nearly done"} | given
     return topups.top_up(actor=actor, **factories.shown(escalation), **terms)

@@ -75,7 +75,7 @@ def test_what_is_used_reserved_and_left_stands_beside_the_cap(ines: User) -> Non
     account = Account.objects.get(kind="cost", window="day")
     TopUp.objects.create(account=account, amount=2_000_000, made_by="x", reason="x")
     page = seen(ines, "/budgets/")
-    spent = sum(Call.objects.filter(run=run, kind="model").values_list("cost_micros", flat=True))
+    spent = sum(c.cost_micros or 0 for c in Call.objects.filter(run=run, kind="model"))
     assert f"${spent / 1_000_000:.6f}".rstrip("0") in page.text
     assert "$12.00" in page.text
     assert "+$2.00" in page.text
@@ -89,7 +89,7 @@ def test_what_was_spent_is_counted_by_team_workflow_agent_and_model_also_without
     assert burn.roll_up() > 0
     for per in ("hour", "day", "month"):
         page = seen(ines, f"/budgets/?per={per}")
-        spent = sum(Call.objects.filter(run=run, kind="model").values_list("cost_micros", flat=True))
+        spent = sum(c.cost_micros or 0 for c in Call.objects.filter(run=run, kind="model"))
         assert f"${spent / 1_000_000:.5f}" in page.text
         for name in ("Testers", "paying", "payer", "simulated/payer"):
             assert name in page.text

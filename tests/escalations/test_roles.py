@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
@@ -251,7 +252,7 @@ def _force(to: str) -> Callable[[], Attempt]:
     """FREE: from forced open."""
 
     def prepare() -> Attempt:
-        asked = {"kind": "tool", "name": "cashbox.pay", "to": to, "reason": "it is mended"}
+        asked: dict[str, Any] = {"kind": "tool", "name": "cashbox.pay", "to": to, "reason": "it is mended"}
         if to == breakers.FREE:
             setter = factories.person("setter", "admin")
             breakers.force(**asked | {"actor": setter, "to": breakers.OPEN})
