@@ -16,7 +16,7 @@ import pytest
 from django.db import transaction
 
 from runs.engine import holds
-from runs.models import Control, Hold, Run
+from runs.models import Control, Hold, Run, Worker
 from tests.faults import counts, workflows
 from tests.faults.acts import start
 from tests.faults.broker import Broker
@@ -51,6 +51,7 @@ def test_no_effect_begins_after_a_stop_is_acknowledged(
     began = time.monotonic()
     for name in ("left", "right"):
         fleet.agents(name, threads=8)
+    until(lambda: Worker.objects.filter(name__startswith="agents-").count() == 2, "both workers are up")
     stops = []
     with _standing_still(fleet) if starved else contextlib.nullcontext():
         for number in range(STOPS):
