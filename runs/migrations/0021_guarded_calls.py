@@ -233,7 +233,8 @@ BEGIN
             AND a.begins = CASE WHEN one."window" IN ('hour', 'day', 'month')
                 THEN date_trunc(one."window", moment, 'UTC') ELSE 'epoch'::timestamptz END
         LEFT JOIN runs_chunk c ON c.run_id = p_run AND c.account_id = a.id
-        ORDER BY (one."window" IN ('hour', 'day', 'month') AND c.held >= one.amount) DESC, one.n
+        ORDER BY (one."window" IN ('hour', 'day', 'month') AND c.held >= one.amount
+            AND (one.cap IS NULL OR a.spent + a.reserved <= one.cap)) IS TRUE DESC, one.n
     LOOP
         CONTINUE WHEN ask.kind = 'turns' AND NOT p_first;
         IF ask.id IS NULL THEN

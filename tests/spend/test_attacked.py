@@ -104,6 +104,30 @@ def test_a_record_takes_what_the_run_holds_before_any_account() -> None:
     assert (held(paid.pk), held(counted.pk)) == ((COST * 3, 0), (11, 0))
 
 
+def test_a_permit_takes_accounts_from_wide_to_narrow_whether_it_holds_something_in_advance_or_not() -> None:
+    first, second = at_work(), at_work()
+    limit("requests/minute", 100)
+    made = limit("cost/day", COST * 100_000, "workflow:plain")
+    permits.permit(first, asking("opens"))
+    wide, narrow = account("requests/minute"), account("cost/day", "workflow:plain")
+    assert _narrow_is_free(second, wide.pk, narrow.pk)  # it holds nothing
+    assert Chunk.objects.get(run_id=second.run.pk).held > COST
+    made.valid_until, made.ended_at, made.ended_by = made.valid_from, made.valid_from, "Ines"
+    made.save()
+    limit("cost/day", COST * 10, "workflow:plain")
+    assert _narrow_is_free(second, wide.pk, narrow.pk)  # it holds what does not count any more
+
+
+def _narrow_is_free(claimed: Claimed, wide: int, narrow: int) -> bool:
+    """While the permit waits for the wide one."""
+    with transaction.atomic():
+        lock(ACCOUNT, wide)
+        thread = aside(lambda: permits.permit(claimed, asking("next")))
+        order = free(ACCOUNT, narrow)
+    thread.join()
+    return order
+
+
 def test_a_settlement_takes_accounts_in_the_order_of_the_permits() -> None:
     claimed, call = _drawn_from_the_narrow_one()
     permits.record(claimed, call, LOST)
