@@ -17,7 +17,19 @@ from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now
 from runs.engine.wanted import Result, Wanted
-from runs.models import Breaker, Call, CallKind, CallState, Hold, Question, QuestionState, Run, Step, Verb
+from runs.models import (
+    Body,
+    Breaker,
+    Call,
+    CallKind,
+    CallState,
+    Hold,
+    Question,
+    QuestionState,
+    Run,
+    Step,
+    Verb,
+)
 from runs.models.step import CALL_MOVES, SETTLED_STEPS
 
 _GUARDED = f"SELECT runs_guarded(%s, %s, %s, %s, %s, {PLACES})"
@@ -132,6 +144,8 @@ def record(claimed: Claimed, call: Call, result: Result) -> Call:
 def _record(claimed: Claimed, call: Call, result: Result) -> Call:
     with transaction.atomic():
         run = lock_run(claimed.run.pk)
+        # Before accounts, as the straight way does: of two equal bodies the second waits for the first.
+        response = bodies.store(result.response) if result.state == CallState.DONE else None
         budgets.lock_accounts()
         fresh = Call.objects.select_for_update(no_key=True).get(pk=call.pk)
         if run is None:
@@ -142,7 +156,7 @@ def _record(claimed: Claimed, call: Call, result: Result) -> Call:
             run.save()
             fresh.save(update_fields=["reserved", "cost_micros", "tokens_in", "tokens_out"])
             return fresh
-        _fill(fresh, result)
+        _fill(fresh, result, response)
         late = run.fence != claimed.fence
         if late:
             fresh.replayable = fresh.replayable and fresh.kind == CallKind.TOOL
@@ -164,9 +178,9 @@ def _record(claimed: Claimed, call: Call, result: Result) -> Call:
     return fresh
 
 
-def _fill(call: Call, result: Result) -> None:
+def _fill(call: Call, result: Result, response: Body | None) -> None:
     call.state = result.state
-    call.response = bodies.store(result.response) if result.state == CallState.DONE else None
+    call.response = response
     call.error = plain(result.error)
     call.error_class = result.error_class or ""
     call.model_returned = plain(result.model_returned)[:120]

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from runs import bodies
 from runs.engine import breakers, budgets, permits
 from runs.engine.claimed import Claimed
 from runs.engine.estimates import Estimate
@@ -242,3 +243,18 @@ def _claimed_again(claimed: Claimed) -> Claimed:
     run.steps.update(due_at=run.created_at)
     Run.objects.filter(pk=run.pk).update(due_at=run.created_at)
     return only(claim(run.pk, worker="w"))
+
+
+def test_a_late_record_stores_its_reply_before_it_takes_an_account() -> None:
+    claimed = at_work()
+    limit("cost/day", COST * 10)
+    call = permits.permit(claimed, asking())
+    Run.objects.filter(pk=call.run_id).update(fence=claimed.fence + 1)
+    paid = account("cost/day")
+    with transaction.atomic():
+        bodies.store(used().response)
+        thread = aside(lambda: permits.record(claimed, call, used(cost=COST * 3)))
+        order = free(ACCOUNT, paid.pk) and free(CHUNK, Chunk.objects.get().pk)
+    thread.join()
+    assert order
+    assert held(paid.pk) == (COST * 3, 0)
