@@ -63,9 +63,11 @@ def engage(kind: str, scope_kind: str, scope: str = "", *, reason: str = "", by:
     """
     gate.exclusive()
     given = {"kind": kind, "scope_kind": scope_kind, "scope": scope, "reason": reason, "by": by}
-    new = at_once(_ENGAGE, given)
-    if new is None:
-        return engaged().get(kind=kind, scope_kind=scope_kind, scope=scope), False
+    while (new := at_once(_ENGAGE, given)) is None:
+        standing = engaged().filter(kind=kind, scope_kind=scope_kind, scope=scope).first()
+        if standing is not None:
+            return standing, False
+        # Somebody has released it just now: it is engaged anew.
     control = Control(
         pk=new[0],
         engaged_at=new[1],

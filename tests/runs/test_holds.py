@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.db.models import F
+from django.db.models.functions import Now
 from pytest_django import Settings
 
 from runs.engine import answers, gate, heart, holds, starts, sweep
@@ -350,3 +351,22 @@ def test_a_stop_that_was_released_meanwhile_still_refuses_what_was_under_way(run
     assert isinstance(outcome, Cut)
     assert settle(claimed, outcome) == Nothing(why="held")
     assert (fresh(run).hold, run.calls.count()) == ("stop", 0)
+
+
+def test_a_stop_that_meets_its_own_release_is_engaged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with transaction.atomic():
+        first, _ = holds.engage("stop", "everything", by="Ines")
+    look = holds.engaged
+
+    def released_meanwhile() -> Any:
+        Control.objects.filter(pk=first.pk).update(
+            released_at=Now(), released_by="Tom", release_reason="over"
+        )
+        return look()
+
+    monkeypatch.setattr(holds, "engaged", released_meanwhile)
+    with transaction.atomic():
+        control, new = holds.engage("stop", "everything", by="Ines")
+    assert new
+    assert control.pk != first.pk
+    assert look().get() == control
