@@ -8,7 +8,7 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 VENV := .venv/bin
 TESTS ?= tests
 # Processes that share the tests, each with servers of its own; 0: the process itself.
-WORKERS ?= 3
+WORKERS ?= 2
 
 help: ## Say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -31,6 +31,10 @@ def machine(
     settings.SIMULATED_SECONDS = 0.0
     settings.RUNS_LEASE_SECONDS = LEASE
     settings.RUNS_GATE_HOLD_MS = 20_000  # a busy machine is no failure
+    # Breakers have tests of their own; the reference knows no waiting for one.
+    never = {"consecutive": 10**6, "least": 10**6, "slow_ms": 10**9}
+    settings.RUNS_BREAKERS = {**settings.RUNS_BREAKERS, **never}
+    monkeypatch.setattr("runs.engine.breakers.asked_to_wait", lambda *_: None)
     monkeypatch.setattr("runs.engine.settle.CUT_SECONDS", float(AFTER_CUT))
     monkeypatch.setattr("runs.engine.failpoints.hit", flows.hit)
     # Four in five examples would be made by repeating parts of others; new ones see more.

@@ -284,8 +284,8 @@ def _told(outcome: Outcome) -> tuple[str, str, float]:
     match outcome:
         case Output(value=value):
             return "done", getattr(value, "verdict", ""), 0.0
-        case Later():
-            raise AssertionError("no limit is set here")
+        case Later(refusal=refusal):
+            raise AssertionError(f"nothing guards here: {refusal.says}")
         case Asked(asking=asking):
             return "asked", asking.kind, 0.0
         case Failed(failure=failure, rejected=rejected):
