@@ -11,7 +11,6 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
 
 from runs.engine.record import now, wake_run
 from runs.errors import ErrorClass
@@ -201,15 +200,3 @@ def _wake(step_id: int, run_id: int) -> None:
         if run.state == RunState.SLEEPING:
             Run.objects.filter(pk=run_id).update(due_at=moment)
             wake_run(run)
-
-
-def forget(days: int = 30) -> int:
-    """Drop the history of breakers that is older than so many days; how many rows."""
-    old = now() - timedelta(days=days)
-    count, _ = BreakerChange.objects.filter(at__lt=old).delete()
-    return count
-
-
-def blocked(breaker_id: int) -> int:
-    """How many runs wait for it."""
-    return Wait.objects.filter(breaker_id=breaker_id).values(run=F("run_id")).distinct().count()
