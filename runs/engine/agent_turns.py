@@ -18,13 +18,14 @@ from runs import bodies
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Delegate, Tool
-from runs.engine import bounds, contracts, models_asked, tools_called
+from runs.engine import bounds, contracts, models_asked
 from runs.engine.again import Again
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
 from runs.engine.found import Found, because, tell
 from runs.engine.fullness import Counted, Fullness, is_summary
 from runs.engine.outcomes import Asked, Outcome, Output, Park, failed
+from runs.engine.tools import calling
 from runs.engine.watched import Watched
 from runs.errors import ContractBroken, ReasoningError, RecoverableError, StepError
 from runs.guards.findings import Guard
@@ -265,8 +266,8 @@ class _Turns:
         if isinstance(one, Delegate):
             return self._delegate(one, asked)
         shared = self.attempt
-        watch = tools_called.Guards(agent=self.agent.name, watched=shared.watched, again=shared.again)
-        return tools_called.call(shared.claimed, one, asked, shared.given, words, shared.called, watch)
+        watch = calling.Guards(agent=self.agent.name, watched=shared.watched, again=shared.again)
+        return calling.call(shared.claimed, one, asked, shared.given, words, shared.called, watch)
 
     def _offered(self) -> list[Tool | Delegate]:
         return [*self.agent.tools, *self.agent.delegates]

@@ -7,10 +7,10 @@ from typing import Any
 from runs.canonical import told
 from runs.definition_digest import SHORT
 from runs.definitions import Check, Tool
-from runs.engine.looking import NotSure
 from runs.engine.places import effects_of, stands_at
 from runs.engine.questions import Asking
 from runs.engine.record import now
+from runs.engine.tools.looking import NotSure
 from runs.errors import ContractBroken
 from runs.models import Call, QuestionKind, Run, Step
 from runs.models.question import CAN_LOOK

@@ -16,11 +16,12 @@ from pydantic import RootModel
 
 from runs.agents.door import Message, ModelRequest, ToolCall
 from runs.definitions import EffectGate, Tool
-from runs.engine import models_asked, tools_called
+from runs.engine import models_asked
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
 from runs.engine.outcomes import Refused
 from runs.engine.record import announce_run, event, lock_run
+from runs.engine.tools import calling
 from runs.errors import DataError
 from runs.models import Event
 from runs.recorded import provider
@@ -109,7 +110,7 @@ def _call(claimed: Claimed, item: Item) -> None:
     raw = item.args if item.args is not None else {"args_raw": item.args_raw}
     asked = ToolCall(id=f"item-{item.index}", name=tool.name, arguments=raw)
     try:
-        tools_called.call(claimed, tool, asked, item, "", Counter())
+        calling.call(claimed, tool, asked, item, "", Counter())
     except RecordedError:
         return  # on record as the failed call it was
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from runs.agents.door import ToolCall
-from runs.engine import tools_called
 from runs.engine.advance import advance
 from runs.engine.claim import claim
 from runs.engine.outcomes import Refused
+from runs.engine.tools import calling, gateway
 from runs.models import Call, Question, Run
 from tests import factories
 from tests.latency import flows
@@ -48,8 +48,8 @@ def test_an_effect_that_was_prepared_for_too_long_is_not_sent() -> None:
     assert (run.state, run.ending) == ("failed", PASSED)
     assert CASHBOX.paid == []
     call = Call.objects.get(run=run, kind="tool")
-    assert (call.state, call.error) == ("refused", tools_called.OVER)
-    assert run.events.filter(kind="cut", data__why=tools_called.OVER).exists()
+    assert (call.state, call.error) == ("refused", gateway.OVER)
+    assert run.events.filter(kind="cut", data__why=gateway.OVER).exists()
 
 
 def test_a_tool_is_not_called_when_nothing_is_left_and_nobody_is_asked_for_it() -> None:
@@ -57,7 +57,7 @@ def test_a_tool_is_not_called_when_nothing_is_left_and_nobody_is_asked_for_it() 
     late = replace(claimed, seconds_left=0.0)
     asked = ToolCall(id="1", name="cashbox.pay", arguments={"amount": 500})
     with pytest.raises(Refused, match="deadline has passed"):
-        tools_called.call(late, tool(), asked, None, "", Counter())
+        calling.call(late, tool(), asked, None, "", Counter())
     assert not Call.objects.exists()
     assert not Question.objects.exists()
 

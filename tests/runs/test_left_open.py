@@ -16,9 +16,9 @@ from escalations.models import JournalEntry
 from opsconsole.embedded import processes
 from runs import registry
 from runs.definitions import EffectGate, Join, Node, Pipeline, Plan, Rest, Results, Supervised, Task, Workflow
-from runs.engine import looking, tools_called
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
+from runs.engine.tools import gateway, looking
 from runs.models import Call, Question, Run
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start
@@ -174,7 +174,7 @@ def test_a_worker_that_still_learns_how_it_ended_may_say_so(
 def test_a_person_who_was_asked_need_not_answer_when_the_first_worker_comes_back_and_knows(
     runtime: Runtime, at_work: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools_called, "LATE_MS", 0)
+    monkeypatch.setattr(gateway, "LATE_MS", 0)
     run = start("paying_slowly", text="a", plan="well", amount=9)
     begun(run, at_work)
     lost(run)
@@ -184,8 +184,8 @@ def test_a_person_who_was_asked_need_not_answer_when_the_first_worker_comes_back
     SLOW.answer.set()
     at_work[0].join(30)
     question.refresh_from_db()
-    assert (question.state, question.answer_text) == ("withdrawn", tools_called.SAID_LATE)
-    assert JournalEntry.objects.get(act="escalation withdrawn").reason == tools_called.SAID_LATE
+    assert (question.state, question.answer_text) == ("withdrawn", gateway.SAID_LATE)
+    assert JournalEntry.objects.get(act="escalation withdrawn").reason == gateway.SAID_LATE
     run = advanced(run, runtime)
     assert (run.state, effect(run).state) == ("done", "done")
 

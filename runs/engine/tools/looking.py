@@ -1,7 +1,7 @@
 """Looking whether an effect happened that nobody recorded the end of: the tool's own `look`, as a call that only reads.
 
 It is permitted and recorded like any other call and never replayed, for what it sees changes. What follows from it is
-decided in `tools_called`.
+decided in `doubted`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from runs.definitions import NotKnown, Tool
 from runs.engine import permits
 from runs.engine.claimed import Claimed
 from runs.engine.record import announce_run, event, lock_run
+from runs.engine.tools.actions import fit_to_keep
 from runs.engine.wanted import Result, Wanted
 from runs.errors import ErrorClass, classify
 from runs.models import Call, CallKind, CallState, Question, Run
@@ -113,8 +114,7 @@ def _saw(tool: Tool, arguments: BaseModel, key: str, seconds: float) -> Saw:
         case NotKnown():
             return NotSure(seen=str(tame(seen.seen))[:LONGEST_SEEN])
         case Mapping():
-            kept = tame(seen)
-            return Happened(answer=kept if isinstance(kept, dict) else {"answer": kept})
+            return Happened(answer=fit_to_keep(seen))
         case _:
             return NotSure(
                 seen=f"{tool.name} looked and returned a {type(seen).__name__}, which says nothing"
