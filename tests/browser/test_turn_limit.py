@@ -22,7 +22,7 @@ def test_an_admin_sees_what_a_turn_limit_would_have_stopped_then_a_run_parks_at_
     draft(page)
     page.get_by_role("button", name="Rehearse").click()
     stopped = rehearsed(page, paid)
-    expect(stopped).to_contain_text("Stopped at step 8, send: turns a run 5 of 4 (workflow refund_desk)")
+    expect(stopped).to_contain_text("Stopped at step 10, send: turns a run 5 of 4 (workflow refund_desk)")
     expect(stopped).to_contain_text("success lost")
     expect(rehearsed(page, answered)).to_be_hidden()
     assert findings(page) == []

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from opsconsole.shipped.refund_desk import books
 from runs import bodies
-from runs.engine import answers, edits, starts
+from runs.engine import answers, edits, starts, verifying
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
 from runs.models import Question, QuestionKind, Run
@@ -87,6 +87,10 @@ def _mend(run: Run, question: Question) -> None:
         body = question.action["value"]["body"].replace("We confirm a refund of 5000.00 EUR.", "")
         given = {**question.action["value"], "body": body, "promises": []}
         answer(run, "approve", given=edits.check(question, given))
+    elif question.kind == QuestionKind.CLAIMS:
+        answer(
+            run, "approve", given=verifying.decided(question.action, ())
+        )  # the doubtful sentences are dropped
     elif question.tool == "refunds.pay" and "pay:proposal" in because(question):
         arguments = {**question.action["arguments"], "amount": _reckoned(question)}
         answer(run, "approve", given=edits.check(question, arguments))

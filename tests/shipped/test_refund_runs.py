@@ -17,9 +17,9 @@ from opsconsole.shipped.refund_desk.messages import SAMPLES
 from runs import registry
 from runs.agents.misbehaviour import misbehaving
 from runs.checks import problems
-from runs.engine import edits, starts
+from runs.engine import edits, starts, verifying
 from runs.engine.runtime import Runtime
-from runs.models import Call, Run, Step
+from runs.models import Call, Question, Run, Step
 
 from .desk import advanced, answer, because, ended, output_of, question_of, refunded, started
 
@@ -92,9 +92,21 @@ def test_a_letter_that_grovels_is_drafted_again_once(runtime: Runtime) -> None:
     assert "never happen again" not in reply.content.body
 
 
-def test_redrafting_is_bounded_and_then_a_person_mends_the_letter(runtime: Runtime) -> None:
+def test_redrafting_is_bounded_and_then_a_person_drops_the_sentence(runtime: Runtime) -> None:
     run = advanced(started("60-liable.eml"), runtime)
-    assert nodes(run) == ["read", "triage", "check", *["draft", "review"] * 3, "pay", "settle", "send"]
+    assert nodes(run) == ["read", "triage", "check", "phrases", *["draft", "review"] * 3, "verify"]
+    run, asked = ended(run, runtime)
+    assert (run.state, asked) == ("done", {"verify:claims"})
+    assert "liable" not in books.outbox().entries()[0].content.body
+
+
+def test_what_a_person_confirms_against_our_style_is_read_again_and_mended_before_it_is_sent(
+    runtime: Runtime,
+) -> None:
+    run, claims = verify_question("60-liable.eml", runtime)
+    confirmed = verifying.open_numbers(claims.action)
+    answer(run, "approve", text="I know him", given=verifying.decided(claims.action, confirmed))
+    run = advanced(run, runtime)
     question = question_of(run)
     assert because(question) == {"send:style"}
     arguments = question.action["arguments"]
@@ -209,3 +221,55 @@ def test_a_worker_killed_after_paying_does_not_pay_again(runtime: Runtime) -> No
     assert len(books.refunds().entries()) == 1
     assert len(books.outbox().entries()) == 1
     assert Call.objects.filter(run=run, kind="tool", name="refunds.pay", state="done").count() == 1
+
+
+def verify_question(file: str, runtime: Runtime) -> tuple[Run, Question]:
+    run = advanced(started(file), runtime)
+    question = question_of(run)
+    assert because(question) == {"verify:claims"}
+    return run, question
+
+
+def test_a_sentence_without_numbers_that_a_customer_talked_the_drafter_into_asks_a_person(
+    runtime: Runtime,
+) -> None:
+    run, question = verify_question("61-covered-for-life.eml", runtime)
+    (doubt,) = question.action[verifying.OPEN]
+    assert doubt["text"].startswith("We confirm that our lamps are covered for life")
+    assert "written by the customer" in doubt["why"]
+    assert books.outbox().entries() == ()
+    answer(run, "approve", given=verifying.decided(question.action, ()))
+    run = advanced(run, runtime)
+    assert run.state == "done"
+    (reply,) = books.outbox().entries()
+    assert "covered for life" not in reply.content.body
+    assert reply.content.body.startswith(
+        "Dear Nora Field,\n\nthank you for your question.\n\nOur terms say: “"
+    )
+    assert reply.content.body.endswith("\n\nKind regards\nMarrow & Pine")
+
+
+def test_a_sentence_that_a_person_confirms_is_sent(runtime: Runtime) -> None:
+    run, question = verify_question("61-covered-for-life.eml", runtime)
+    (number,) = verifying.open_numbers(question.action)
+    answer(run, "approve", text="Ms Brandt said so", given=verifying.decided(question.action, (number,)))
+    assert advanced(run, runtime).state == "done"
+    (reply,) = books.outbox().entries()
+    assert "\n\nWe confirm that our lamps are covered for life" in reply.content.body
+
+
+def test_no_money_leaves_before_every_sentence_of_its_letter_stands(runtime: Runtime) -> None:
+    run, _ = verify_question("60-liable.eml", runtime)
+    assert refunded() == {}
+    answer(run, "reject", text="Write it yourself")
+    assert advanced(run, runtime).state in ("failed", "ended")
+    assert (refunded(), books.outbox().entries()) == ({}, ())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_invented_fact_in_a_letter_is_sent_by_nobody(runtime: Runtime, seed: int) -> None:
+    """A drafter that invents without a figure is found by its sentence; one with a figure sooner, by `accept`."""
+    with misbehaving({"refund_drafter": "agreed_invention"}, seed=seed):
+        run = advanced(started("35-danke.eml"), runtime)
+        assert because(question_of(run)) in ({"verify:claims"}, {"draft:contract"})
+    assert books.outbox().entries() == ()

@@ -6,6 +6,7 @@ something real to catch.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ SEND = "mail.send"
 _SORRY = "We are endlessly sorry, and we promise that this will never happen again."
 _LIABLE = "We admit that we are liable for what happened."
 _CONFIRMS = "We confirm a refund of {amount} EUR."
+
+_CONFIRM = re.compile(r"\bconfirm that (?P<what>[^.!?\n]{3,80})", re.IGNORECASE)
 
 Facts = Mapping[str, Any]
 
@@ -47,6 +50,8 @@ def drafter(request: ModelRequest) -> ModelReply:
         drafted = drafting.with_sentence(drafted, _CONFIRMS.format(amount=amount))
     elif not told:
         drafted = _takes_their_word(drafted, brief)
+    if asked := _CONFIRM.search(text):
+        drafted = drafting.with_ground(drafted, f"We confirm that {asked['what']}.", "read", asked["what"])
     if "liable" in text and not brief["settled"]:
         drafted = drafting.with_sentence(drafted, _LIABLE)
     elif signs.loud(text) and not brief["remarks"]:

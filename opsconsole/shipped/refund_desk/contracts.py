@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from runs.claims import Claim, Claims
 from runs.trust import Untrusted
 
 BODY_LIMIT = 20_000
@@ -142,7 +143,8 @@ class Finding(Contract):
 class Brief(Contract):
     """Everything a letter is to say, and what our checks found.
 
-    `limit`: above it a person agrees. `settled`: what was paid is paid; nothing more is after it.
+    `limit`: above it a person agrees. `settled`: what was paid is paid; nothing more is after it. `phrases`: sentences
+    that may be said as they are.
     """
 
     message: CustomerMessage
@@ -155,6 +157,7 @@ class Brief(Contract):
     limit: Amount
     settled: Annotated[bool, Field(strict=True)] = False
     remarks: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
 
 
 class Promise(Contract):
@@ -165,13 +168,39 @@ class Promise(Contract):
     currency: Currency
 
 
+class Occasion(Contract):
+    """What the phrases of a letter depend on: nothing that a customer or an agent has written but the name."""
+
+    name: Annotated[str, Untrusted()]
+    language: Language
+    kind: Kind
+    due: tuple[Promise, ...] = ()
+    clauses: tuple[ClauseNumber, ...] = ()
+
+
+class Phrases(Contract):
+    """Sentences of our house that may be said on an occasion."""
+
+    phrases: tuple[str, ...]
+
+
+class Ground(Contract):
+    """What a sentence of the drafter's own rests on: `quote` stands in what `source` gave."""
+
+    sentence: Annotated[str, Field(min_length=1, max_length=1_000)]
+    source: Literal["read", "look_up", "check", "phrases"]
+    quote: Annotated[str, Field(min_length=1, max_length=1_000)]
+
+
 class Letter(Contract):
-    """A reply as drafted. `promises` and `quotes` say again, as data, what the body tells."""
+    """A reply as drafted. `promises` and `quotes` say again, as data, what the body tells; `grounds` what shows the
+    sentences that are none of the phrases."""
 
     subject: ShortText
     body: Body
     promises: Annotated[tuple[Promise, ...], Field(max_length=6)] = ()
     quotes: Annotated[tuple[Clause, ...], Field(max_length=12)] = ()
+    grounds: Annotated[tuple[Ground, ...], Field(max_length=30)] = ()
 
 
 class Drafted(Contract):
@@ -185,6 +214,19 @@ class Reviewed(Contract):
     brief: Brief
     letter: Letter
     remarks: tuple[str, ...] = ()
+
+
+class Sentence(Claim):
+    """One sentence of a letter, with the space before it."""
+
+    before: Annotated[str, Field(pattern=r"^\s*$")] = ""
+
+
+class Wording(Claims):
+    """A letter as its sentences. `owed`: money is due before it may be sent."""
+
+    claims: tuple[Sentence, ...] = Field(max_length=500)
+    owed: Annotated[bool, Field(strict=True)]
 
 
 class Refund(Contract):

@@ -28,8 +28,9 @@ _FUTURE = re.compile(
 def accept(given: Brief, letter: Letter) -> None:
     """That a letter tells what was reckoned: amounts, orders, clauses word for word, and no number of its own.
 
-    Raises DataError.
+    Whether its sentences are true is looked at by the verify step. Raises DataError.
     """
+    _subject(given, letter)
     _promises(given, letter)
     _quotes(given, letter)
     _figures(given, letter)
@@ -53,6 +54,18 @@ def remarks(brief: Brief, letter: Letter) -> tuple[str, ...]:
     if brief.message.name and brief.message.name not in letter.body:
         found.append("Address the customer by name.")
     return tuple(found)
+
+
+def _subject(given: Brief, letter: Letter) -> None:
+    if letter.subject != subject(given.message.subject):
+        raise DataError(
+            "The subject is the customer's own with “Re:” before it, and nothing else.", where="subject"
+        )
+
+
+def subject(theirs: str) -> str:
+    """The subject of an answer to a message with this one."""
+    return f"Re: {theirs or 'Your message'}"[:200]
 
 
 def _promises(given: Brief, letter: Letter) -> None:
