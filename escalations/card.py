@@ -1,7 +1,7 @@
 """What a card says of one escalation: the action field by field, what each answer does.
 
-Pure: no database, no markup. The sentences must be true of `runs.engine` (claim: what an answer leads to;
-tools_called: what a denied action leads to); tests hold them to it.
+Pure: no database, no markup. The sentences must be true of `runs.engine` (`answered`: what an answer leads to;
+`tools.calling`: what a denied action leads to); tests hold them to it.
 """
 
 from __future__ import annotations

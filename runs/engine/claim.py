@@ -10,9 +10,10 @@ from django.db.models import F
 
 from runs import registry
 from runs.engine import failpoints, gate, holds, straight, suspects, taken_up
-from runs.engine.choose import claim_next, denied_before, quarantine
+from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, end_run
+from runs.engine.loose import denied_before, quarantine
 from runs.engine.record import event, lock_run, now
 from runs.models import Hold, Run, RunState, StepState
 

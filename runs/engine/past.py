@@ -29,13 +29,13 @@ def past(workflow: Workflow, run: Run) -> list[routing.Visited]:
             id=step.pk,
             node=step.node,
             output=_later(step) if rules else bodies.load(step.output) if step.output else None,
-            outcome=_outcome(step.state),
+            outcome=outcome(step.state),
         )
         for step in known
     ]
 
 
-def _outcome(state: str) -> str:
+def outcome(state: str) -> str:
     return state if state in SETTLED_STEPS else routing.GOING
 
 
@@ -52,7 +52,7 @@ def _of_tasks(run: Run) -> list[routing.Visited]:
             id=pk,
             node=node,
             output=routing.Later(outputs.of(parent, digest)) if digest else None,
-            outcome=_outcome(state),
+            outcome=outcome(state),
             parent=parent,
             place=place,
         )

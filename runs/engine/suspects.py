@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.db.models import F
 
-from runs.engine.choose import SUSPECT_AFTER
+from runs.engine.turn import SUSPECT_AFTER
 from runs.models import Run, RunState, Step, StepState
 
 LATER = timedelta(seconds=1)

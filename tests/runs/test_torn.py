@@ -12,7 +12,6 @@ from django.db.models import F
 
 from runs.engine import heart, lanes, permits, sweep
 from runs.engine.advance import advance
-from runs.engine.choose import POISON_AFTER, SUSPECT_AFTER
 from runs.engine.claim import claim
 from runs.engine.outcomes import Lost, Output
 from runs.engine.perform import perform
@@ -20,6 +19,7 @@ from runs.engine.record import lock_run
 from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
 from runs.engine.torn import Torn
+from runs.engine.turn import POISON_AFTER, SUSPECT_AFTER
 from runs.engine.wanted import Wanted
 from runs.models import CallKind, Event, Run, Step
 from tests.runs import teams
