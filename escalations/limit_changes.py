@@ -1,4 +1,4 @@
-"""What a change of a limit comes to: its plan, what it allows more, its rows and its proposal. No act: nobody is asked
+"""What a change of a limit comes to: its plan, what it allows more, its rows. No act: nobody is asked
 who he is, and nothing is journalled. The caller holds the edition's row.
 """
 
@@ -10,14 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import User
 
+from escalations import proposals
 from escalations.changes import Change, changes
 from escalations.expected import IllegalMove
 from escalations.limit_lines import Line, terms
 from escalations.models import LimitProposal, ProposalState
-from escalations.roles import Act, Actor
-from runs.canonical import digest as digest_of
+from escalations.roles import Act
 from runs.engine import limits as in_force
 from runs.limits import written
 from runs.limits.increasing import Increase, increases
@@ -97,7 +96,7 @@ def perform(plan: Plan, at: datetime, *, by: str, agreed_by: str, reason: str) -
             limit.save(update_fields=["valid_until", "ended_at", "ended_by", "end_reason"])
     for row in plan.rows.made:
         begin(row, plan.found.line, by=by, agreed_by=agreed_by, reason=reason)
-    overtaken = LimitProposal.objects.filter(line=plan.found.line, state=ProposalState.OPEN)
+    overtaken = proposals.open_of(LimitProposal, line=plan.found.line)
     overtaken.update(state=ProposalState.OVERTAKEN, closed_at=at)
 
 
@@ -117,28 +116,6 @@ def begin(row: Row, line: int | None, *, by: str, reason: str, agreed_by: str = 
         agreed_by=agreed_by,
         reason=reason,
     )
-
-
-def sealed(proposal: LimitProposal) -> str:
-    """The digest of what a second admin agrees to."""
-    made: str = digest_of(
-        {
-            "line": proposal.line_id,
-            "seen": proposal.seen,
-            "after": proposal.after,
-            "increases": proposal.increases,
-            "reason": proposal.reason,
-            "by": proposal.by_id,
-        }
-    )
-    return made
-
-
-def close(proposal: LimitProposal, state: ProposalState, actor: Actor | None, at: datetime) -> None:
-    """Give an open proposal its end; `actor` None is the clock."""
-    proposal.state, proposal.closed_at = state, at
-    proposal.closed_by = actor if isinstance(actor, User) else None
-    proposal.save(update_fields=["state", "closed_at", "closed_by"])
 
 
 def wish_of(proposal: LimitProposal, found: Line, at: datetime) -> Wish:

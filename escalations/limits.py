@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from escalations import drafted, limit_changes, rehearsed
+from escalations import drafted, limit_changes, proposals, rehearsed
 from escalations.audit.record import Subject, append
 from escalations.audit.refused import Given, Named, recorded
 from escalations.changes import changes
@@ -36,7 +36,7 @@ from runs.limits.names import names_of
 from runs.limits.rows import Row
 from runs.models import Limit, Run, Team
 
-MOST_EXPIRED = 50  # proposals that are closed in one turn
+EXPIRED = "limit proposal expired"
 _CHANGED_BY_FORM = ("value", "mode", "since", "until", "then")
 
 
@@ -158,24 +158,17 @@ def agree(*, actor: Actor, proposal_id: int, digest: str, reason: str = "") -> D
     reason = given_text("reason", reason)
     in_force.lock()
     moment = now()
-    proposal = _open_proposal(proposal_id, moment)
+    proposal = proposals.still_open(LimitProposal, proposal_id, moment)
     _must_be_anothers(proposal, actor)
-    if digest != proposal.digest or digest != limit_changes.sealed(proposal):
-        raise IllegalMove("This is not the proposal that was shown. Nothing was done.")
+    proposals.must_be_as_shown(proposal, digest)
     found = _current(proposal.line_id, proposal.seen, moment)
     plan = plan_of(found, limit_changes.wish_of(proposal, found, moment), moment)
     _must_allow_what_was_shown(proposal, plan)
-    limit_changes.close(proposal, ProposalState.AGREED, actor, moment)
+    proposals.close(proposal, ProposalState.AGREED, actor, moment)
     by, agreed_by = name_of(proposal.by), name_of(actor)
     limit_changes.perform(plan, moment, by=by, agreed_by=agreed_by, reason=proposal.reason)
-    asked = {"proposal": proposal.pk, "proposed_by": by, "proposed_because": proposal.reason}
-    append(
-        actor=actor,
-        act=Act.AGREE_LIMIT,
-        subject=about(found.line),
-        reason=reason,
-        details=plan.details | asked,
-    )
+    details = plan.details | proposals.agreed_details(proposal)
+    append(actor=actor, act=Act.AGREE_LIMIT, subject=about(found.line), reason=reason, details=details)
     return Done(line=found.line, more=plan.more)
 
 
@@ -190,11 +183,14 @@ def decline(*, actor: Actor, proposal_id: int, reason: str = "") -> LimitProposa
     reason = cut_text(reason)
     in_force.lock()
     moment = now()
-    proposal = _open_proposal(proposal_id, moment)
-    limit_changes.close(proposal, ProposalState.DECLINED, actor, moment)
-    details = {"proposal": proposal.pk, "proposed_by": name_of(proposal.by)}
+    proposal = proposals.still_open(LimitProposal, proposal_id, moment)
+    proposals.close(proposal, ProposalState.DECLINED, actor, moment)
     append(
-        actor=actor, act=Act.DECLINE_LIMIT, subject=about(proposal.line_id), reason=reason, details=details
+        actor=actor,
+        act=Act.DECLINE_LIMIT,
+        subject=about(proposal.line_id),
+        reason=reason,
+        details=proposals.closed_details(proposal),
     )
     return proposal
 
@@ -202,20 +198,11 @@ def decline(*, actor: Actor, proposal_id: int, reason: str = "") -> LimitProposa
 @transaction.atomic(durable=True)
 def expire() -> int:
     """Close proposals that nobody agreed to in time, each with an entry; returns how many. Called by the clock."""
-    late = LimitProposal.objects.select_related("by").filter(state=ProposalState.OPEN, expires_at__lte=now())
+    late = proposals.open_of(LimitProposal, expires_at__lte=now()).select_related("by").order_by("expires_at")
     if not late.exists():
         return 0
     in_force.lock()
-    closed = list(late.order_by("expires_at")[:MOST_EXPIRED])
-    for proposal in closed:
-        limit_changes.close(proposal, ProposalState.EXPIRED, None, now())
-    for proposal in closed:
-        details = {"proposal": proposal.pk, "proposed_by": name_of(proposal.by)}
-        append(actor=None, act=EXPIRED, subject=about(proposal.line_id), details=details)
-    return len(closed)
-
-
-EXPIRED = "limit proposal expired"
+    return proposals.expire(late, act=EXPIRED, about=lambda proposal: about(proposal.line_id))
 
 
 def wish(found: Line, given: Mapping[str, str], at: datetime) -> Wish:
@@ -256,33 +243,21 @@ def _propose(
 ) -> Proposed:
     assert isinstance(actor, User), "the role table lets only signed-in people change limits"
     line = plan.found.line
-    standing = LimitProposal.objects.filter(line=line, state=ProposalState.OPEN)
-    standing.filter(expires_at__lte=at).update(state=ProposalState.EXPIRED, closed_at=at)
-    other = standing.select_related("by").first()
-    if other is not None:
-        who = "You have" if other.by == actor else f"{name_of(other.by)} has"
-        raise IllegalMove(
-            f"{who} proposed another change of this limit: it must be agreed to or declined first."
-        )
-    proposal = LimitProposal(
-        line_id=line,
-        seen=plan.found.version,
-        after=wished.written,
-        increases=[one.says for one in plan.more],
-        reason=reason,
-        by=actor,
-        expires_at=at + timedelta(hours=settings.LIMITS_PROPOSAL_HOURS),
+    proposal = proposals.opened(
+        LimitProposal(
+            line_id=line,
+            seen=plan.found.version,
+            after=wished.written,
+            increases=[one.says for one in plan.more],
+            reason=reason,
+            by=actor,
+        ),
+        proposals.open_of(LimitProposal, line=line),
+        at,
+        says="another change of this limit: it must be agreed to or declined first.",
     )
-    proposal.digest = limit_changes.sealed(proposal)
-    proposal.save()
-    asked = {"proposal": proposal.pk, "expires": proposal.expires_at.isoformat(timespec="seconds")}
-    append(
-        actor=actor,
-        act=Act.PROPOSE_LIMIT,
-        subject=about(line),
-        reason=reason,
-        details=plan.details | asked | saw,
-    )
+    details = plan.details | proposals.opened_details(proposal) | saw
+    append(actor=actor, act=Act.PROPOSE_LIMIT, subject=about(line), reason=reason, details=details)
     return Proposed(line=line, proposal=proposal, more=plan.more)
 
 
@@ -298,23 +273,9 @@ def _current(line: int, seen: str, at: datetime) -> Line:
     return found
 
 
-def _open_proposal(proposal_id: int, at: datetime) -> LimitProposal:
-    rows = LimitProposal.objects.select_related("by", "closed_by")
-    proposal = rows.filter(pk=proposal_id).first()
-    if proposal is None:
-        raise NotThere(f"There is no proposal {proposal_id}.")
-    if proposal.state != ProposalState.OPEN:
-        by = f" by {name_of(proposal.closed_by)}" if proposal.closed_by else ""
-        raise IllegalMove(f"This proposal was {proposal.state}{by} already.")
-    if proposal.expires_at <= at:
-        raise IllegalMove("This proposal has expired: propose it again.")
-    return proposal
-
-
 def _must_be_anothers(proposal: LimitProposal, actor: Actor) -> None:
     """Two admins, both of them admins now."""
-    if proposal.by == actor:
-        raise IllegalMove("You proposed this yourself: another admin must agree.")
+    proposals.must_be_anothers(proposal, actor)
     if not allowed(proposal.by, Act.CHANGE_LIMIT):
         raise IllegalMove(f"{name_of(proposal.by)}, who proposed this, may not change limits any more.")
 

@@ -11,7 +11,8 @@ from django.db.models import Q
 
 from escalations.limit_changes import Plan
 from escalations.limit_lines import Line
-from escalations.models import LimitProposal, ProposalState
+from escalations.models import LimitProposal
+from escalations.proposals import waiting
 from runs import registry
 from runs.engine import limits as in_force
 from runs.limits import fixed
@@ -142,8 +143,7 @@ def _order(one: Listed) -> tuple[int, str, bool, int, int, str]:
 
 def open_proposals(at: datetime) -> list[LimitProposal]:
     """What waits for a second admin, the oldest first. One query."""
-    waiting = LimitProposal.objects.select_related("by", "line").filter(state=ProposalState.OPEN)
-    return list(waiting.filter(expires_at__gt=at).order_by("at")[:MOST])
+    return list(waiting(LimitProposal, at).select_related("line").order_by("at")[:MOST])
 
 
 def history(line: int) -> list[Limit]:

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.conf import settings
-
-from escalations import topups
-from escalations.models import Escalation, EscalationState, ProposalState, TopUpProposal
+from escalations import proposals, top_up_plans
+from escalations.models import Escalation, EscalationState, TopUpProposal
 from runs.engine import limits, room
 from runs.engine.room import Standing
 from runs.limits.kinds import TABLE, LimitKind, Window
@@ -78,9 +76,7 @@ def used_up(escalation: Escalation, at: datetime) -> UsedUp:
     """Of the open card of a used-up cap; its question, run and team are loaded. About six queries."""
     question = escalation.question
     standing = room.of_question(question, limits.current(), at)
-    most = settings.LIMITS_ALONE.get(
-        (standing.kind, standing.window), TABLE[standing.kind].alone.get(standing.window)
-    )
+    most = top_up_plans.most_alone(standing)
     unit = TABLE[standing.kind].unit
     return UsedUp(
         standing=standing,
@@ -114,7 +110,7 @@ def _offers(standing: Standing) -> tuple[Offer, ...]:
         if amount >= least:
             found.setdefault(amount, words)
     return tuple(
-        Offer(amount=standing.words(amount), words=words, alone=not topups.above(standing, amount))
+        Offer(amount=standing.words(amount), words=words, alone=not top_up_plans.above(standing, amount))
         for amount, words in found.items()
     )
 
@@ -122,8 +118,7 @@ def _offers(standing: Standing) -> tuple[Offer, ...]:
 def _proposal(standing: Standing, at: datetime) -> TopUpProposal | None:
     if standing.account is None:
         return None
-    waiting = TopUpProposal.objects.select_related("by").filter(account=standing.account)
-    return waiting.filter(state=ProposalState.OPEN, expires_at__gt=at).first()
+    return proposals.waiting(TopUpProposal, at).filter(account=standing.account).first()
 
 
 def _blocked(question: Question, standing: Standing) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import BaseConstraint, F, Q
 from django.db.models.functions import Now
 
 
@@ -14,21 +14,16 @@ class ProposalState(models.TextChoices):
     OPEN = "open", "open"  # another admin may agree or decline, until it expires
     AGREED = "agreed", "agreed"  # done
     DECLINED = "declined", "declined"
-    OVERTAKEN = "overtaken", "overtaken"  # the limit was changed otherwise meanwhile
+    OVERTAKEN = "overtaken", "overtaken"  # changed otherwise meanwhile, or its card was closed
     EXPIRED = "expired", "expired"  # nobody agreed in time
 
 
-class LimitProposal(models.Model):
-    """What one admin wants of a limit and may not allow alone. Nothing of it holds before it is agreed to.
+class Proposal(models.Model):
+    """What one person wants and may not allow alone. Nothing of it holds before another admin agrees.
 
-    `line` is the limit's first row, `seen` the numbers of the rows that were open when it was proposed: with others it
-    cannot be agreed to any more. `after` is what was written, null to end the limit. `digest` is made of all that.
+    `digest` is made of all that was shown: the terms, the reason, whose it is.
     """
 
-    line = models.ForeignKey("runs.Limit", on_delete=models.PROTECT, related_name="proposals")
-    seen = models.CharField(max_length=200)
-    after: models.JSONField[Any, Any] = models.JSONField(null=True)
-    increases: models.JSONField[Any, Any] = models.JSONField(default=list, help_text="a clause each")
     digest = models.CharField(max_length=64)
     reason = models.TextField()
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
@@ -41,13 +36,40 @@ class LimitProposal(models.Model):
     closed_at = models.DateTimeField(null=True)
 
     class Meta:
+        abstract = True
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What a second person agrees to, as data."""
+        raise NotImplementedError
+
+
+def _held(name: str) -> list[BaseConstraint]:
+    """What the database holds every proposal to."""
+    by_another = Q(closed_by__isnull=False) & ~Q(closed_by=F("by"))
+    return [
+        models.CheckConstraint(condition=Q(state__in=ProposalState.values), name=f"{name}_state_known"),
+        models.CheckConstraint(
+            condition=~Q(state=ProposalState.AGREED) | by_another, name=f"{name}_agreed_by_another"
+        ),
+    ]
+
+
+class LimitProposal(Proposal):
+    """What one admin wants of a limit.
+
+    `line` is the limit's first row, `seen` the numbers of the rows that were open when it was proposed: with others it
+    cannot be agreed to any more. `after` is what was written, null to end the limit.
+    """
+
+    line = models.ForeignKey("runs.Limit", on_delete=models.PROTECT, related_name="proposals")
+    seen = models.CharField(max_length=200)
+    after: models.JSONField[Any, Any] = models.JSONField(null=True)
+    increases: models.JSONField[Any, Any] = models.JSONField(default=list, help_text="a clause each")
+
+    class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=ProposalState.values), name="proposal_state_known"),
-            models.CheckConstraint(
-                condition=~Q(state=ProposalState.AGREED)
-                | (Q(closed_by__isnull=False) & ~Q(closed_by=F("by"))),
-                name="proposal_agreed_by_another",
-            ),
+            *_held("proposal"),
             models.UniqueConstraint(
                 fields=["line"], condition=Q(state=ProposalState.OPEN), name="proposal_one_open_a_limit"
             ),
@@ -59,39 +81,24 @@ class LimitProposal(models.Model):
     def __str__(self) -> str:
         return f"proposal {self.pk} {self.state}"
 
+    @property
+    def terms(self) -> dict[str, Any]:
+        return {"line": self.line_id, "seen": self.seen, "after": self.after, "increases": self.increases}
 
-class TopUpProposal(models.Model):
-    """A top-up that nobody may allow alone. Nothing of it holds before an admin other than who wants it agrees.
 
-    `allows` says what the cap would come to, `digest` is made of all that was shown. `question` is the card that it
-    answers, null for a top-up without one.
-    """
+class TopUpProposal(Proposal):
+    """A top-up. `allows` says what the cap would come to; `question` is the card that it answers, null without one."""
 
     account = models.ForeignKey("runs.Account", on_delete=models.CASCADE, related_name="proposals")
     question = models.ForeignKey("runs.Question", null=True, on_delete=models.CASCADE, related_name="+")
     amount = models.BigIntegerField()
     until = models.DateTimeField(null=True)
     allows = models.TextField(help_text="a clause: from what to what")
-    digest = models.CharField(max_length=64)
-    reason = models.TextField()
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField()
-    state = models.CharField(max_length=10, choices=ProposalState, default=ProposalState.OPEN)
-    closed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
-    closed_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(state__in=ProposalState.values), name="top_up_state_known"),
+            *_held("top_up"),
             models.CheckConstraint(condition=Q(amount__gt=0), name="top_up_proposal_adds"),
-            models.CheckConstraint(
-                condition=~Q(state=ProposalState.AGREED)
-                | (Q(closed_by__isnull=False) & ~Q(closed_by=F("by"))),
-                name="top_up_agreed_by_another",
-            ),
             models.UniqueConstraint(
                 fields=["account"], condition=Q(state=ProposalState.OPEN), name="top_up_one_open_an_account"
             ),
@@ -102,3 +109,13 @@ class TopUpProposal(models.Model):
 
     def __str__(self) -> str:
         return f"top-up proposal {self.pk} {self.state}"
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        return {
+            "account": self.account_id,
+            "question": self.question_id,
+            "amount": self.amount,
+            "until": self.until.isoformat() if self.until else None,
+            "allows": self.allows,
+        }
