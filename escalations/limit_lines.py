@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -77,12 +77,14 @@ def version_of(seen: str) -> str:
 
 def line_of(line: int, at: datetime) -> Line | None:
     """The limit of that number; None when there is none. Its rows may all be over."""
-    limits = list(
-        Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line)).order_by("valid_from", "pk")
-    )
-    if not limits:
-        return None
-    kept = [one for one in limits if not one.over(at) and one.valid_from != one.valid_until]
+    rows = Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line))
+    return line_from(rows, line, at) if rows else None
+
+
+def line_from(rows: Iterable[Limit], line: int, at: datetime) -> Line:
+    """The limit that these are the rows of."""
+    kept = [one for one in rows if not one.over(at) and one.valid_from != one.valid_until]
+    kept.sort(key=lambda limit: (limit.valid_from, limit.pk))
     return Line(line=line, rows=tuple(one.row for one in kept), limits=tuple(kept))
 
 

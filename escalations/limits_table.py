@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db.models import Q
 
 from escalations.limit_changes import Plan
-from escalations.limit_lines import Line
 from escalations.models import LimitProposal
 from escalations.proposals import waiting
 from runs import registry
@@ -150,13 +149,6 @@ def history(line: int) -> list[Limit]:
     """Every row of a limit, the newest first. One query."""
     rows = Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line))
     return list(rows.order_by("-pk")[:MOST_HISTORY])
-
-
-def line_of(rows: Sequence[Limit], line: int, at: datetime) -> Line:
-    """The limit of that history, as its acts see it."""
-    kept = [one for one in rows if not one.over(at) and one.valid_from != one.valid_until]
-    kept.sort(key=lambda limit: (limit.valid_from, limit.pk))
-    return Line(line=line, rows=tuple(one.row for one in kept), limits=tuple(kept))
 
 
 def effective(limits: Iterable[Limit], to: Where, at: datetime) -> list[Applied]:

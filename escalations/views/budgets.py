@@ -1,4 +1,4 @@
-"""The budgets page and its forms. Rules are in `escalations.topups` and `spends`; what is shown in `budgets_table`."""
+"""The budgets page and its forms. Rules are in `escalations.topups` and `spends`; what is shown in `budgets`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from escalations import budgets_table, spends, topups
+from escalations import spends, topups
+from escalations.budgets import accounts
+from escalations.budgets.budget import Budget
+from escalations.budgets.course import course
+from escalations.budgets.doubts import in_doubt
+from escalations.budgets.periods import PERIODS, SUMS, ends_of
+from escalations.budgets.spend import spent_within
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.topups import Proposed
 from escalations.views.actors import actor_of
@@ -31,21 +37,21 @@ def page(request: HttpRequest, account_id: int | None = None) -> HttpResponse:
 @require_safe
 def listed(request: HttpRequest) -> HttpResponse:
     """The table alone."""
-    uncertain = budgets_table.doubts().sums
+    uncertain = in_doubt().sums
     return render(request, "escalations/_budgets.html", _table_context(request, uncertain, timezone.now()))
 
 
 @require_safe
 def proposals(request: HttpRequest) -> HttpResponse:
     """What waits for a second person, alone."""
-    waiting = budgets_table.open_proposals(timezone.now())
+    waiting = accounts.open_proposals(timezone.now())
     return render(request, "escalations/_budget_proposals.html", {"proposals": waiting})
 
 
 @require_safe
 def uncertain(request: HttpRequest) -> HttpResponse:
     """Spends of which nobody knows, alone."""
-    return render(request, "escalations/_budget_doubts.html", {"doubts": budgets_table.doubts()})
+    return render(request, "escalations/_budget_doubts.html", {"doubts": in_doubt()})
 
 
 @require_safe
@@ -119,19 +125,19 @@ def _page(
     call_id: int | None = None,
 ) -> HttpResponse:
     at = timezone.now()
-    doubts = budgets_table.doubts()
+    doubts = in_doubt()
     context = _table_context(request, doubts.sums, at)
     found = context["table"].known.get(account_id)
     if account_id is not None and found is None:
         own = Account.objects.filter(pk=account_id).values_list("run_id", flat=True).first()
         if own:
             return redirect("run", run_id=own)
-        found = budgets_table.past(account_id, doubts.sums, at)
+        found = accounts.past(account_id, doubts.sums, at)
         if found is None:
             raise Http404(f"There is no budget {account_id}.")
     context |= _spend_context(request) | {
         "place": "budgets",
-        "proposals": budgets_table.open_proposals(at),
+        "proposals": accounts.open_proposals(at),
         "doubts": doubts,
         "refusal": refusal,
         "errors": dict(refusal.errors) if isinstance(refusal, Invalid) else {},
@@ -140,18 +146,18 @@ def _page(
         "now": at,
     }
     if found is not None:
-        context |= {"chosen": found, "top_ups": budgets_table.top_ups(found)}
+        context |= {"chosen": found, "top_ups": accounts.top_ups(found)}
     else:
         found = _first(context["table"], context["per"], at)
-    context |= {"drawn": found, "plot": budgets_table.course(found, at)}
-    if found.begins is not None and found.window in budgets_table.SUMS:
-        context["ends"] = budgets_table.ends_of(found.window, found.begins)
+    context |= {"drawn": found, "plot": course(found, at)}
+    if found.begins is not None and found.window in SUMS:
+        context["ends"] = ends_of(found.window, found.begins)
     return render(request, "escalations/budgets.html", context, status=refusal.status if refusal else 200)
 
 
-def _first(table: budgets_table.Budgets, per: Window, at: datetime) -> budgets_table.Budget:
+def _first(table: accounts.Budgets, per: Window, at: datetime) -> Budget:
     """What is drawn when nobody chose: the organisation's cost of the period, as its limit has it, if there is one."""
-    whole = budgets_table.whole(per, at)
+    whole = accounts.whole(per, at)
     same = (whole.kind, whole.window, whole.scope_kind)
     found = (one for one in table.budgets if (one.kind, one.window, one.scope_kind) == same)
     return next(found, whole)
@@ -160,16 +166,16 @@ def _first(table: budgets_table.Budgets, per: Window, at: datetime) -> budgets_t
 def _table_context(request: HttpRequest, uncertain: Mapping[int, int], at: datetime) -> dict[str, Any]:
     text = request.GET.get("text", "").strip()[:100]
     only = request.GET.get("only", "")
-    only = only if only in budgets_table.PERIODS else ""
+    only = only if only in PERIODS else ""
     narrowed = {name: value for name, value in (("text", text), ("only", only)) if value}
-    table = budgets_table.present(text, only, uncertain, at)
+    table = accounts.present(text, only, uncertain, at)
     return {"table": table, "text": text, "only": only, "narrowed": narrowed}
 
 
 def _spend_context(request: HttpRequest) -> dict[str, Any]:
-    per = budgets_table.PERIODS.get(request.GET.get("per", ""), Window.MONTH)
+    per = PERIODS.get(request.GET.get("per", ""), Window.MONTH)
     return {
         "per": per,
-        "periods": tuple(budgets_table.PERIODS),
-        "spend": budgets_table.spend(per, timezone.now()),
+        "periods": tuple(PERIODS),
+        "spend": spent_within(per, timezone.now()),
     }

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from escalations import drafted, limits, limits_table, rehearsals, rehearsed
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.limit_changes import Plan, Wish, plan_of
-from escalations.limit_lines import Line, Moved
+from escalations.limit_lines import Line, Moved, line_from
 from escalations.limits import Proposed
 from escalations.limits_table import Wanted
 from escalations.models import LimitProposal, Rehearsal
@@ -69,7 +69,7 @@ def proposals(request: HttpRequest) -> HttpResponse:
 def asks(request: HttpRequest, line: int) -> HttpResponse:
     """What a change would ask for, alone."""
     at = timezone.now()
-    found = limits_table.line_of(limits_table.history(line), line, at)
+    found = line_from(limits_table.history(line), line, at)
     if not found.rows:
         raise Http404(f"There is no limit {line} that holds.")
     context = _asks_context(found, request.GET, at, limits_table.rows_now())
@@ -230,7 +230,7 @@ def _line_context(request: HttpRequest, line: int, at: datetime, known: list[Lim
     rows = limits_table.history(line)
     if not rows:
         raise Http404(f"There is no limit {line}.")
-    found = limits_table.line_of(rows, line, at)
+    found = line_from(rows, line, at)
     context: dict[str, Any] = {"line": found, "history": rows, "newest": rows[0]}
     context["holding"] = next((one.pk for one in found.limits if one.valid_from <= at), None)
     if not found.rows:
