@@ -8,20 +8,19 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from opsconsole.management.recordings import OnRecordings
 from runs.guards.breakers import Breakers
 from runs.guards.findings import Finding, WrongLimit, limits_of
 from runs.guards.watch import judged
-from runs.recorded import lines, toolsets
-from runs.recorded.toolsets import Toolsets
+from runs.recorded import lines
 from runs.recorded.trace import Trace, totals
 
 
-class Command(BaseCommand):
+class Command(OnRecordings):
     help = (
         "Say what the guards find in recorded runs (trace/1, one a line), step by step as they would have online. "
         "Bad lines are reported by their number and skipped. Breakers count over all runs of the file in their order. "
@@ -30,13 +29,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE", help="JSON Lines, plain or gzip")
-        parser.add_argument(
-            "--toolsets",
-            type=Path,
-            metavar="PATH",
-            help="what the tools' owners declare; default: toolsets.json beside FILE, if there is one",
-        )
+        super().add_arguments(parser)
         parser.add_argument(
             "--set",
             action="append",
@@ -52,13 +45,17 @@ class Command(BaseCommand):
             limits = limits_of(options["limits"])
         except WrongLimit as why:
             raise CommandError(str(why)) from why
-        known = self._toolsets(options["file"], options["toolsets"])
+        known = self.toolsets_of(
+            options["file"],
+            options["toolsets"],
+            without="no tool's arguments are checked, and every tool counts as one that acts",
+        )
         found, runs = Counter[str](), 0
         breakers = Breakers(limits=limits)
         try:
             for line in lines.lines(options["file"]):
                 if line.trace is None:
-                    self._say(f"line {line.number}: {line.wrong}")
+                    self.say(f"line {line.number}: {line.wrong}")
                     continue
                 runs += 1
                 findings = list(judged(line.trace, known, limits, breakers))
@@ -72,22 +69,6 @@ class Command(BaseCommand):
             raise CommandError(f"{options['file']} holds no recorded run that can be read.")
         if not options["json"]:
             self.stdout.write(_summary(runs, found))
-
-    def _toolsets(self, file: Path, given: Path | None) -> Toolsets:
-        path = given or file.with_name("toolsets.json")
-        if given is None and not path.exists():
-            self._say(f"No {path}: no tool's arguments are checked, and every tool counts as one that acts.")
-            return Toolsets()
-        try:
-            found = toolsets.load(path)
-        except toolsets.WrongToolsets as why:
-            raise CommandError(str(why)) from why
-        for complaint in found.complaints:
-            self._say(complaint)
-        return found
-
-    def _say(self, sentence: str) -> None:
-        self.stderr.write(sentence, style_func=lambda text: text)
 
 
 def _as_json(trace: Trace, findings: list[Finding]) -> str:

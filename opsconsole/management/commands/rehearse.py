@@ -16,13 +16,14 @@ from django.db import connection
 
 from escalations import drafted
 from escalations.expected import Refusal
+from opsconsole.management.recordings import declared
 from runs.agents import prices
 from runs.agents.door import Usage
 from runs.errors import DataError
 from runs.limits import written
 from runs.limits.kinds import KEYS, LimitScope, Mode
 from runs.limits.units import Unit, shown
-from runs.recorded import family, lines, toolsets
+from runs.recorded import family, lines
 from runs.recorded.outcomes import outcomes
 from runs.recorded.toolsets import Toolsets
 from runs.rehearsal import traces
@@ -117,7 +118,7 @@ class Command(BaseCommand):
         for path in files:
             try:
                 said = outcomes(path) if believe else {}
-                known = self._toolsets(path)
+                known = declared(path) or Toolsets()
                 for line in lines.lines(path):
                     if line.trace is None:
                         self.stderr.write(f"{path.name}, line {line.number}: {line.wrong}")
@@ -134,16 +135,6 @@ class Command(BaseCommand):
                 raise CommandError(str(why)) from why
             except OSError as why:
                 raise CommandError(f"Cannot read {path}: {why.strerror}.") from why
-
-    def _toolsets(self, file: Path) -> Toolsets:
-        """What the tools' owners declare, from toolsets.json beside the file."""
-        path = file.with_name("toolsets.json")
-        if not path.exists():
-            return Toolsets()
-        try:
-            return toolsets.load(path)
-        except toolsets.WrongToolsets as why:
-            raise CommandError(str(why)) from why
 
     def _tell(self, one: Difference | None) -> None:
         if one is not None:

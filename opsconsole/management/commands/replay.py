@@ -19,7 +19,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
@@ -27,9 +27,10 @@ from escalations.expected import Invalid, Refusal
 from escalations.roles import System
 from opsconsole.account import account
 from opsconsole.embedded import places
+from opsconsole.management.recordings import OnRecordings
 from opsconsole.replaying import Player, Seen, Stalled
 from runs import live
-from runs.recorded import lines, toolsets
+from runs.recorded import lines
 from runs.recorded.lines import Line
 from runs.recorded.toolsets import Toolsets
 from runs.recorded.totals import Totals, totals
@@ -51,7 +52,7 @@ class Fed:
     refused: int = 0
 
 
-class Command(BaseCommand):
+class Command(OnRecordings):
     help = (
         "Play recorded runs (trace/1, one a line) through the engine: their model and tool results are the recorded "
         "ones, guards only observe, nothing is spent or done. A run is taken in once, however often its file is "
@@ -62,13 +63,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("file", type=Path, metavar="FILE", help="JSON Lines, plain or gzip")
-        parser.add_argument(
-            "--toolsets",
-            type=Path,
-            metavar="PATH",
-            help="what the tools' owners declare; default: toolsets.json beside FILE, if there is one",
-        )
+        super().add_arguments(parser)
         parser.add_argument("--limit", type=_count, metavar="N", help="only the first N runs")
         parser.add_argument(
             "--speed",
@@ -83,7 +78,11 @@ class Command(BaseCommand):
         self._said = 0.0
         began = time.monotonic()
         self._prepare()
-        known = self._toolsets(options["file"], options["toolsets"])
+        known = self.toolsets_of(
+            options["file"],
+            options["toolsets"],
+            without="every tool counts as one that declares nothing",
+        )
         fed, seen = self._played(options["file"], known, options["limit"], options["speed"])
         found = totals(fed.runs, seen.held)
         if options["json"]:
@@ -91,7 +90,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write(_summary(found))
         seconds = time.monotonic() - began
-        self._say(
+        self.say(
             f"{fed.created} of {found.runs} runs taken in now, in {seconds:.1f} s; {fed.bad} lines skipped."
         )
         if found.lost or fed.refused:
@@ -116,7 +115,7 @@ class Command(BaseCommand):
             raise CommandError(str(why)) from why
         except KeyboardInterrupt:
             live.flush()
-            self._say(
+            self.say(
                 f"Interrupted. {len(fed.runs)} runs are on record; workers go on with them, and the same command "
                 "finishes them."
             )
@@ -126,7 +125,7 @@ class Command(BaseCommand):
         try:
             return player.wait()
         except Stalled as why:
-            self._say(str(why))
+            self.say(str(why))
             return player.look()
 
     def _good(self, line: Line, fed: Fed) -> bool:
@@ -140,7 +139,7 @@ class Command(BaseCommand):
                 wrong = f"run_id {line.trace.run_id} stands on line {number} already{other}."
         if wrong:
             fed.bad += 1
-            self._say(f"line {line.number}: {wrong}")
+            self.say(f"line {line.number}: {wrong}")
         return not wrong
 
     def _take_in(self, player: Player, line: Line, known: Toolsets, speed: float, fed: Fed) -> bool:
@@ -150,31 +149,18 @@ class Command(BaseCommand):
             started = player.take_in(System(name=f"replay ({account()})"), line.trace, known, speed)
         except Invalid as why:  # on record with other content
             fed.bad += 1
-            self._say(f"line {line.number}: {why.errors[0][1]}")
+            self.say(f"line {line.number}: {why.errors[0][1]}")
         except Refusal as why:
             fed.refused += 1
-            self._say(f"line {line.number}: {why.sentence}")
+            self.say(f"line {line.number}: {why.sentence}")
         except Stalled as why:
             fed.refused += 1
-            self._say(f"line {line.number} and what follows: {why}")
+            self.say(f"line {line.number} and what follows: {why}")
             return False
         else:
             fed.runs.append(started.run.pk)
             fed.created += started.created
         return True
-
-    def _toolsets(self, file: Path, given: Path | None) -> Toolsets:
-        path = given or file.with_name("toolsets.json")
-        if given is None and not path.exists():
-            self._say(f"No {path}: every tool counts as one that declares nothing.")
-            return Toolsets()
-        try:
-            found = toolsets.load(path)
-        except toolsets.WrongToolsets as why:
-            raise CommandError(str(why)) from why
-        for complaint in found.complaints:
-            self._say(complaint)
-        return found
 
     def _prepare(self) -> None:
         """The embedded database is ours to bring up to date, one of your own is not."""
@@ -186,7 +172,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "The database has not the tables of this version: run `python manage.py migrate` first."
             )
-        self._say("Bringing the tables up to date.")
+        self.say("Bringing the tables up to date.")
         call_command("migrate", interactive=False, verbosity=0)
 
     def _progress(self, seen: Seen) -> None:
@@ -194,10 +180,7 @@ class Command(BaseCommand):
             return
         self._said = time.monotonic()
         held = f", {len(seen.held)} of them held" if seen.held else ""
-        self._say(f"{seen.settled} runs settled{held}, {seen.going} going")
-
-    def _say(self, sentence: str) -> None:
-        self.stderr.write(sentence, style_func=lambda text: text)
+        self.say(f"{seen.settled} runs settled{held}, {seen.going} going")
 
 
 @contextlib.contextmanager
