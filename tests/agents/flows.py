@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from runs import registry
 from runs.definitions import (
     Agent,
@@ -22,20 +20,18 @@ from runs.definitions import (
     Tool,
     Workflow,
 )
+from tests.flows.making import Closed
 
 
-class Letter(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Letter(Closed):
     text: str
 
 
-class Counted(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Counted(Closed):
     words: int
 
 
-class Lookup(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Lookup(Closed):
     text: str
 
 

@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import simulated
@@ -26,7 +24,6 @@ from runs.definitions import (
     Join,
     Node,
     Orchestrated,
-    Pipeline,
     Plan,
     RefusedOutput,
     RepairStep,
@@ -39,6 +36,7 @@ from runs.definitions import (
     Workflow,
 )
 from tests.attacks.rogues import TOOL
+from tests.flows.making import Closed, agent, pipeline, workflow
 
 PLANS: dict[str, Callable[[ModelRequest], Any]] = {}  # what the supervisor replies
 DOES: dict[str, Callable[[Errand], Any]] = {}  # what a function returns or raises
@@ -47,19 +45,16 @@ HOLDS: dict[str, Callable[[], Any]] = {}  # what a tool without an effect does
 BEHAVES: dict[str, Callable[[ModelRequest], Any]] = {}  # what an agent replies or raises
 
 
-class Trip(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Trip(Closed):
     plan: str
 
 
-class Errand(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Errand(Closed):
     does: str
     number: int = 0
 
 
-class Told(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Told(Closed):
     words: str
     extra: Any = None
 
@@ -82,8 +77,7 @@ def errand_boy(request: ModelRequest) -> ModelReply:
     return reply
 
 
-class Holding(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Holding(Closed):
     name: str
 
 
@@ -114,22 +108,11 @@ def _gather(results: Results) -> Told:
     return Told(words=", ".join(f"{one.input['number']} {one.state}" for one in results.results))
 
 
-def an_agent(name: str, *tools: Any, **more: Any) -> Agent:
-    return Agent(
-        name=name,
-        model=f"simulated/{name}",
-        prompt=f"You are {name}.",
-        prompt_version="1",
-        tools=tools,
-        **more,
-    )
-
-
 def gang(name: str, *, deadline_seconds: float = 24 * 3600.0, **more: Any) -> Workflow:
     """A supervisor that replies anything, two kinds of workers, and a function that counts."""
     nodes = {
         "supervisor": Node(
-            name="boss", work=an_agent("boss"), takes=Trip, gives=Plan, errors=ErrorPolicy(data=Ask())
+            name="boss", work=agent("boss"), takes=Trip, gives=Plan, errors=ErrorPolicy(data=Ask())
         ),
         "workers": (
             Node(
@@ -141,7 +124,7 @@ def gang(name: str, *, deadline_seconds: float = 24 * 3600.0, **more: Any) -> Wo
             ),
             Node(
                 name="boy",
-                work=an_agent("errand_boy", TOOL, HOLD),
+                work=agent("errand_boy", TOOL, HOLD),
                 takes=Errand,
                 gives=Told,
                 errors=ErrorPolicy(data=Ask(), recoverable=Retry(times=1, base_seconds=0.0)),
@@ -150,13 +133,11 @@ def gang(name: str, *, deadline_seconds: float = 24 * 3600.0, **more: Any) -> Wo
         "then": (Node(name="gather", work=_gather, takes=Results, gives=Told),),
     }
     return registry.register(
-        Workflow(
-            name=name,
-            version=1,
-            team="Testers",
+        workflow(
+            name,
+            Supervised(**{**nodes, **more}),
             goal=lambda trip: trip.plan,
             deadline_seconds=deadline_seconds,
-            pattern=Supervised(**{**nodes, **more}),
         )
     )
 
@@ -166,10 +147,9 @@ FIRST_OF_GANG = gang("first_of_gang", join=Join(need=1, rest=Rest.END), width=2)
 MOST_OF_GANG = gang("most_of_gang", join=Join(need=0.5))
 
 
-class Claim(BaseModel):
+class Claim(Closed):
     """What is handed through a chain of an error policy."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     does: str
 
 
@@ -191,21 +171,13 @@ def one_of(name: str, **policy: Any) -> Workflow:
     """One agent with an `accept`, and an error policy to try."""
     node = Node(
         name="say",
-        work=an_agent("errand_boy"),
+        work=agent("errand_boy"),
         takes=Claim,
         gives=Told,
         accept=_accept,
         errors=ErrorPolicy(**policy),
     )
-    return registry.register(
-        Workflow(
-            name=name,
-            version=1,
-            team="Testers",
-            goal=lambda claim: claim.does,
-            pattern=Pipeline(nodes=(node,)),
-        )
-    )
+    return registry.register(pipeline(name, node, goal=lambda claim: claim.does))
 
 
 QUICK = Retry(times=1, base_seconds=0.0)
@@ -217,8 +189,7 @@ FALLEN = one_of(
 PLAIN_CLAIM = one_of("plain_claim")
 
 
-class Endless(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Endless(Closed):
     number: float
 
 
@@ -227,15 +198,13 @@ def _never_a_number(claim: Claim) -> Endless:
 
 
 ENDLESS = registry.register(
-    Workflow(
-        name="endless",
-        version=1,
-        team="Testers",
-        goal=lambda claim: claim.does,
-        pattern=Orchestrated(
+    workflow(
+        "endless",
+        Orchestrated(
             nodes=(Node(name="number", work=_never_a_number, takes=Claim, gives=Endless),),
             edges=(Edge(source="number", target=END, hand=lambda trail: Endless(number=math.nan)),),
         ),
+        goal=lambda claim: claim.does,
     )
 )
 
@@ -243,22 +212,13 @@ ENDLESS = registry.register(
 # agents that ask each other
 
 
-class Word(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Word(Closed):
     word: str
 
 
-def _asker(name: str, *asks: Agent, max_turns: int = 8) -> Agent:
+def _asker(name: str, *asks: Agent) -> Agent:
     delegates = tuple(Delegate(name=f"ask_{one.name}", agent=one, takes=Word, gives=Word) for one in asks)
-    return Agent(
-        name=name,
-        model=f"simulated/{name}",
-        prompt=f"You are {name}.",
-        prompt_version="1",
-        tools=(TOOL,),
-        delegates=delegates,
-        max_turns=max_turns,
-    )
+    return agent(name, TOOL, delegates=delegates)
 
 
 def _asked(request: ModelRequest) -> ModelReply:
@@ -270,14 +230,7 @@ for _name in ("first", "second", "third", "fourth"):
     simulated(_name)(_asked)
 
 THIRD = _asker("third", _asker("fourth"))
+FIRST = _asker("first", _asker("second", THIRD))
 ASKERS = registry.register(
-    Workflow(
-        name="askers",
-        version=1,
-        team="Testers",
-        goal=lambda word: word.word,
-        pattern=Pipeline(
-            nodes=(Node(name="ask", work=_asker("first", _asker("second", THIRD)), takes=Word, gives=Word),)
-        ),
-    )
+    pipeline("askers", Node(name="ask", work=FIRST, takes=Word, gives=Word), goal=lambda word: word.word)
 )

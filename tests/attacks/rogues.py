@@ -16,19 +16,17 @@ from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import says, simulated
 from runs.definitions import (
-    Agent,
     Approval,
     Ask,
     Effect,
     EffectGate,
     ErrorPolicy,
     Node,
-    Pipeline,
     Repair,
     Retry,
     Tool,
-    Workflow,
 )
+from tests.flows.making import agent, pipeline
 from tests.runs.flows import Order
 
 BEHAVES: dict[str, Callable[[ModelRequest], Any]] = {}
@@ -79,32 +77,19 @@ def misbehave(request: ModelRequest) -> ModelReply:
 
 
 ROGUE = registry.register(
-    Workflow(
-        name="rogue",
-        version=1,
-        team="Testers",
-        goal=lambda order: order.text,
-        pattern=Pipeline(
-            nodes=(
-                Node(
-                    name="act",
-                    work=Agent(
-                        name="rogue",
-                        model="simulated/rogue",
-                        prompt="Do your worst.",
-                        prompt_version="1",
-                        tools=(TOOL,),
-                        max_turns=4,
-                    ),
-                    takes=Order,
-                    gives=Found,
-                    errors=ErrorPolicy(
-                        recoverable=Retry(times=1, base_seconds=0.0, cap_seconds=0.0),
-                        data=Repair(times=1, then=Ask()),
-                    ),
-                ),
-            )
+    pipeline(
+        "rogue",
+        Node(
+            name="act",
+            work=agent("rogue", TOOL, prompt="Do your worst.", max_turns=4),
+            takes=Order,
+            gives=Found,
+            errors=ErrorPolicy(
+                recoverable=Retry(times=1, base_seconds=0.0, cap_seconds=0.0),
+                data=Repair(times=1, then=Ask()),
+            ),
         ),
+        goal=lambda order: order.text,
     )
 )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from escalations.models import Escalation
 from runs import registry
@@ -21,7 +21,6 @@ from runs.definitions import (
     Edge,
     Node,
     Orchestrated,
-    Pipeline,
     Plan,
     Results,
     Supervised,
@@ -33,22 +32,22 @@ from runs.engine import answers
 from runs.engine.places import places
 from runs.models import Question, Run
 from tests import factories
+from tests.flows import making
+from tests.flows.making import Closed
 from tests.runs import flows
 from tests.runs.flows import Draft, Order, Paid
 
 
-class Strict(BaseModel):
+class Strict(Closed):
     """What a later version asks for: it does not take what the earlier one gave."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     text: str
     plan: str
     amount: int
     currency: str
 
 
-class Crew(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Crew(Closed):
     texts: tuple[str, ...]
 
 
@@ -102,14 +101,8 @@ def paying(prompt: str = "Pay the bill.", name: str = "pay") -> Node:
 
 
 def pipeline(version: int, *nodes: Node, name: str = "deployed", **more: Any) -> Workflow:
-    return Workflow(
-        name=name,
-        version=version,
-        team="Testers",
-        goal=lambda order: name,
-        pattern=Pipeline(nodes=nodes or (DRAFT, REVIEW, paying(), CLOSE)),
-        **more,
-    )
+    nodes = nodes or (DRAFT, REVIEW, paying(), CLOSE)
+    return making.pipeline(name, *nodes, version=version, **more)
 
 
 ONE, TWO = pipeline(1), pipeline(2)
@@ -129,13 +122,8 @@ def machine(
         Edge(source="review", target="pay", hand=_handed if hands else None),
         Edge(source="pay", target=END),
     )
-    return Workflow(
-        name=name,
-        version=version,
-        team="Testers",
-        goal=lambda order: name,
-        pattern=Orchestrated(nodes=(first, REVIEW, paying()), edges=edges),
-    )
+    pattern = Orchestrated(nodes=(first, REVIEW, paying()), edges=edges)
+    return making.workflow(name, pattern, version=version)
 
 
 def _planner(worker: str) -> Callable[[Crew], Plan]:
@@ -152,17 +140,12 @@ def _tally(results: Results) -> Crew:
 
 def team(version: int, *, worker: str = "write", name: str = "deployed_team") -> Workflow:
     """A plan of tasks for one worker; a task whose text is "asks" ends with a person."""
-    return Workflow(
-        name=name,
-        version=version,
-        team="Testers",
-        goal=lambda crew: name,
-        pattern=Supervised(
-            supervisor=_by("plan", _planner(worker), Crew, Plan),
-            workers=(_by(worker, flows.agent("writer"), Order, Draft),),
-            then=(_by("tally", _tally, Results, Crew),),
-        ),
+    pattern = Supervised(
+        supervisor=_by("plan", _planner(worker), Crew, Plan),
+        workers=(_by(worker, flows.agent("writer"), Order, Draft),),
+        then=(_by("tally", _tally, Results, Crew),),
     )
+    return making.workflow(name, pattern, version=version)
 
 
 @contextlib.contextmanager

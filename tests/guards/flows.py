@@ -9,8 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import calls, given, says, simulated
@@ -40,14 +38,12 @@ from runs.definitions import (
 )
 from runs.errors import DataError
 from runs.plans import Conversation, Summary
+from tests.flows import making
+from tests.flows.making import Closed
 
 Script = Callable[
     [int], tuple[str, dict[str, Any]] | None
 ]  # the n-th call that an agent asks for; None: it answers
-
-
-class Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Task(Closed):
@@ -170,15 +166,8 @@ def secretary(request: ModelRequest) -> ModelReply:
 
 
 def agent(name: str = "watched_clerk", *tools: Tool, **more: Any) -> Agent:
-    return Agent(
-        name=name,
-        model=f"simulated/{name}",
-        prompt="You are a clerk.",
-        prompt_version="1",
-        tools=tools or (SEND, LOOK, FETCH),
-        max_turns=12,
-        **more,
-    )
+    tools = tools or (SEND, LOOK, FETCH)
+    return making.agent(name, *tools, prompt="You are a clerk.", max_turns=12, **more)
 
 
 def fetch(task: Task) -> Letter:
@@ -190,9 +179,7 @@ def compact(given: Conversation) -> Summary:
 
 
 def workflow(name: str, pattern: Pattern, **more: Any) -> Workflow:
-    return registry.register(
-        Workflow(name=name, version=1, team="Testers", goal=lambda task: task.ask, pattern=pattern, **more)
-    )
+    return registry.register(making.workflow(name, pattern, goal=lambda task: task.ask, **more))
 
 
 STUBBORN = ErrorPolicy(data=Repair(times=6))

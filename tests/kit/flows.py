@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from runs.agents.door import ModelReply, ModelRequest
-from runs.agents.simulated import calls, says, simulated
+from runs.agents.simulated import calls, given, says, simulated
 from runs.definitions import (
     END,
     Agent,
@@ -81,11 +81,6 @@ class Remark(Closed):
 
 class Report(Closed):
     lines: tuple[str, ...]
-
-
-def given(request: ModelRequest) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(request.messages[0].text)
-    return found
 
 
 def agent(name: str, *tools: Tool, **more: Any) -> Agent:

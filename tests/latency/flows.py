@@ -16,10 +16,10 @@ from runs.definitions import (
     Node,
     NotKnown,
     Orchestrated,
-    Pipeline,
     Tool,
     Workflow,
 )
+from tests.flows.making import pipeline, workflow
 from tests.runs.flows import CASHBOX, Draft, Order, Paid, Payment, _upper, agent
 
 ENDLESS = threading.Event()  # set by tests when they are over, so that nothing stays behind
@@ -57,18 +57,12 @@ def _tool(perform: Any, look: Any = None) -> Tool:
 
 
 def _paying(name: str, tool: Tool, seconds: float) -> Workflow:
-    return Workflow(
-        name=name,
-        version=1,
-        team="Testers",
+    return pipeline(
+        name,
+        Node(name="draft", work=_upper, takes=Order, gives=Draft),
+        Node(name="pay", work=agent("payer", tool), takes=Draft, gives=Paid),
         goal=lambda order: f"Pay {order.amount}",
         deadline_seconds=seconds,
-        pattern=Pipeline(
-            nodes=(
-                Node(name="draft", work=_upper, takes=Order, gives=Draft),
-                Node(name="pay", work=agent("payer", tool), takes=Draft, gives=Paid),
-            )
-        ),
     )
 
 
@@ -80,15 +74,10 @@ def computes(order: Order) -> Draft:
 SLOW_TOOL = registry.register(_paying("latency_slow_tool", _tool(_prepares_too_long), 1.5))
 SLOW_LOOK = registry.register(_paying("latency_slow_look", _tool(_pays, _never_says), 2.5))
 SLOW_CHILD = registry.register(
-    Workflow(
-        name="latency_slow_child",
-        version=1,
-        team="Testers",
-        goal=lambda order: order.text,
+    pipeline(
+        "latency_slow_child",
+        Node(name="compute", work=computes, takes=Order, gives=Draft, isolated=True),
         deadline_seconds=3.0,
-        pattern=Pipeline(
-            nodes=(Node(name="compute", work=computes, takes=Order, gives=Draft, isolated=True),)
-        ),
     )
 )
 
@@ -98,12 +87,9 @@ def _nobody_foresaw(draft: Draft) -> bool:
 
 
 UNDECIDED = registry.register(
-    Workflow(
-        name="latency_undecided",
-        version=1,
-        team="Testers",
-        goal=lambda order: order.text,
-        pattern=Orchestrated(
+    workflow(
+        "latency_undecided",
+        Orchestrated(
             nodes=(Node(name="draft", work=_upper, takes=Order, gives=Draft),),
             edges=(Edge(source="draft", target=END, when=_nobody_foresaw, says="it depends"),),
         ),

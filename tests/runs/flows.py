@@ -13,8 +13,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import calls, says, simulated
@@ -29,39 +27,36 @@ from runs.definitions import (
     ErrorPolicy,
     Node,
     NotKnown,
-    Pipeline,
     Repair,
     Retry,
     Tool,
     Workflow,
 )
 from runs.errors import DataError, RecoverableError
+from tests.flows import making
+from tests.flows.making import Closed, pipeline
 
 
-class Order(BaseModel):
+class Order(Closed):
     """What a test wants to happen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     text: str = "hello"
     plan: str = "well"  # how the writer behaves
     amount: int = 1
 
 
-class Draft(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Draft(Closed):
     text: str
     plan: str
     amount: int
 
 
-class Paid(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Paid(Closed):
     done: bool
     answer: str
 
 
-class Payment(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Payment(Closed):
     amount: int
     note: str = ""
 
@@ -134,14 +129,7 @@ def tool(name: str = "cashbox.pay", **more: Any) -> Tool:
 
 
 def agent(name: str, *tools: Tool) -> Agent:
-    return Agent(
-        name=name,
-        model=f"simulated/{name}",
-        prompt=f"You are {name}.",
-        prompt_version="1",
-        tools=tools,
-        max_turns=4,
-    )
+    return making.agent(name, *tools, max_turns=4)
 
 
 @simulated("writer")
@@ -188,56 +176,36 @@ def _upper(order: Order) -> Draft:
 
 
 def paying(name: str, **more: Any) -> Workflow:
-    return Workflow(
-        name=name,
-        version=1,
-        team="Testers",
+    return pipeline(
+        name,
+        Node(name="draft", work=_upper, takes=Order, gives=Draft),
+        Node(name="pay", work=agent("payer", tool(**more)), takes=Draft, gives=Paid),
         goal=lambda order: f"Pay {order.amount}",
-        pattern=Pipeline(
-            nodes=(
-                Node(name="draft", work=_upper, takes=Order, gives=Draft),
-                Node(name="pay", work=agent("payer", tool(**more)), takes=Draft, gives=Paid),
-            )
-        ),
     )
 
 
-PLAIN = registry.register(
-    Workflow(
-        name="plain",
-        version=1,
-        team="Testers",
-        goal=lambda order: order.text,
-        pattern=Pipeline(
-            nodes=(
-                Node(name="first", work=_upper, takes=Order, gives=Draft, errors=ErrorPolicy(data=End())),
-                Node(name="second", work=lambda draft: draft, takes=Draft, gives=Draft),
-                Node(name="third", work=lambda draft: draft, takes=Draft, gives=Draft),
-            )
-        ),
-    )
+def _of_text(name: str, *nodes: Node) -> Workflow:
+    return registry.register(pipeline(name, *nodes, goal=lambda order: order.text))
+
+
+PLAIN = _of_text(
+    "plain",
+    Node(name="first", work=_upper, takes=Order, gives=Draft, errors=ErrorPolicy(data=End())),
+    Node(name="second", work=lambda draft: draft, takes=Draft, gives=Draft),
+    Node(name="third", work=lambda draft: draft, takes=Draft, gives=Draft),
 )
-WRITING = registry.register(
-    Workflow(
-        name="writing",
-        version=1,
-        team="Testers",
-        goal=lambda order: order.text,
-        pattern=Pipeline(
-            nodes=(
-                Node(
-                    name="write",
-                    work=agent("writer"),
-                    takes=Order,
-                    gives=Draft,
-                    errors=ErrorPolicy(
-                        recoverable=Retry(times=2, base_seconds=0.0, cap_seconds=0.0),
-                        data=Repair(times=1, then=Ask(priority=40, deadline_seconds=300)),
-                    ),
-                ),
-            )
+WRITING = _of_text(
+    "writing",
+    Node(
+        name="write",
+        work=agent("writer"),
+        takes=Order,
+        gives=Draft,
+        errors=ErrorPolicy(
+            recoverable=Retry(times=2, base_seconds=0.0, cap_seconds=0.0),
+            data=Repair(times=1, then=Ask(priority=40, deadline_seconds=300)),
         ),
-    )
+    ),
 )
 
 
@@ -254,17 +222,7 @@ def _by_plan(order: Order) -> Draft:
     return Draft(text=f"by process group {os.getpgid(0)}", plan=order.plan, amount=order.amount)
 
 
-CHILD = registry.register(
-    Workflow(
-        name="child",
-        version=1,
-        team="Testers",
-        goal=lambda order: order.text,
-        pattern=Pipeline(
-            nodes=(Node(name="compute", work=_by_plan, takes=Order, gives=Draft, isolated=True),)
-        ),
-    )
-)
+CHILD = _of_text("child", Node(name="compute", work=_by_plan, takes=Order, gives=Draft, isolated=True))
 PAYING = registry.register(paying("paying"))
 PAYING_FOUND = registry.register(paying("paying_found", find=CASHBOX.find))
 PAYING_LOOKS = registry.register(paying("paying_looks", look=CASHBOX.look))

@@ -8,14 +8,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import calls, says, simulated
 from runs.definitions import (
     END,
-    Agent,
     Another,
     Approval,
     Ask,
@@ -27,7 +24,6 @@ from runs.definitions import (
     Join,
     Node,
     Orchestrated,
-    Pipeline,
     Plan,
     RefusedOutput,
     Repair,
@@ -42,24 +38,23 @@ from runs.definitions import (
     Workflow,
 )
 from runs.errors import DataError, ReasoningError, RecoverableError
+from tests.flows import making
+from tests.flows.making import Closed, pipeline, workflow
 from tests.runs.flows import agent, tool
 
 
-class Letter(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Letter(Closed):
     text: str
     drafts: int = 0
 
 
-class Verdict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Verdict(Closed):
     text: str
     drafts: int
     good: bool
 
 
-class Counted(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Counted(Closed):
     done: int
     words: str
 
@@ -84,12 +79,9 @@ def _strict(verdict: Verdict) -> bool:
 
 
 WRITING_ROUND = registry.register(
-    Workflow(
-        name="writing_round",
-        version=1,
-        team="Testers",
-        goal=lambda letter: letter.text,
-        pattern=Orchestrated(
+    workflow(
+        "writing_round",
+        Orchestrated(
             nodes=(
                 Node(name="draft", work=_draft, takes=Letter, gives=Letter),
                 Node(name="judge", work=_judge, takes=Letter, gives=Verdict),
@@ -100,20 +92,19 @@ WRITING_ROUND = registry.register(
                 Edge(source="judge", target="draft", hand=_again, most=3, says="not yet"),
             ),
         ),
+        goal=lambda letter: letter.text,
     )
 )
 
 
-class Chore(BaseModel):
+class Chore(Closed):
     """What one task should do: done, fails, ends (asks a person), waits for GO."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     does: str
     number: int
 
 
-class Chores(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Chores(Closed):
     does: tuple[str, ...]
     worker: str = "chore"
 
@@ -182,12 +173,9 @@ def _count(results: Results) -> Counted:
 
 
 def supervised(name: str, **more: Any) -> Workflow:
-    return Workflow(
-        name=name,
-        version=1,
-        team="Testers",
-        goal=lambda chores: ", ".join(chores.does),
-        pattern=Supervised(
+    return workflow(
+        name,
+        Supervised(
             supervisor=Node(
                 name="plan", work=_plan, takes=Chores, gives=Plan, errors=ErrorPolicy(data=Ask())
             ),
@@ -210,6 +198,7 @@ def supervised(name: str, **more: Any) -> Workflow:
             then=(Node(name="count", work=_count, takes=Results, gives=Counted),),
             **more,
         ),
+        goal=lambda chores: ", ".join(chores.does),
     )
 
 
@@ -229,13 +218,11 @@ def pay_task(request: ModelRequest) -> ModelReply:
     return calls(request, "cashbox.pay", {"amount": 200 + chore["number"]})
 
 
-class Area(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Area(Closed):
     areas: tuple[tuple[str, ...], ...]
 
 
-class OneArea(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class OneArea(Closed):
     does: tuple[str, ...]
 
 
@@ -254,12 +241,9 @@ def _count_areas(results: Results) -> Counted:
 
 
 AREAS = registry.register(
-    Workflow(
-        name="areas",
-        version=1,
-        team="Testers",
-        goal=lambda area: f"{len(area.areas)} areas",
-        pattern=Supervised(
+    workflow(
+        "areas",
+        Supervised(
             supervisor=Node(name="plan", work=_plan_areas, takes=Area, gives=Plan),
             workers=(
                 Node(name="area", work=_plan_area, takes=OneArea, gives=Plan, errors=ErrorPolicy(data=Ask())),
@@ -269,6 +253,7 @@ AREAS = registry.register(
             join=Join(need=0.5),
             depth=2,
         ),
+        goal=lambda area: f"{len(area.areas)} areas",
     )
 )
 
@@ -276,14 +261,12 @@ AREAS = registry.register(
 # error policies
 
 
-class Sum(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Sum(Closed):
     plan: str
     parts: tuple[int, ...] = (1, 2)
 
 
-class Total(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Total(Closed):
     total: int
     by: str = ""
 
@@ -337,13 +320,7 @@ def adding(name: str, accept: Callable[[Sum, Total], None] = _adds_up, **policy:
         accept=accept,
         errors=ErrorPolicy(**policy),
     )
-    return Workflow(
-        name=name,
-        version=1,
-        team="Testers",
-        goal=lambda given: given.plan,
-        pattern=Pipeline(nodes=(node,)),
-    )
+    return pipeline(name, node, goal=lambda given: given.plan)
 
 
 ADDING = registry.register(
@@ -372,13 +349,11 @@ ADDING_ANOTHER = registry.register(
 # delegates
 
 
-class Wish(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Wish(Closed):
     amount: int
 
 
-class Granted(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Granted(Closed):
     said: str
 
 
@@ -402,19 +377,12 @@ def clerk(request: ModelRequest) -> ModelReply:
 
 def _delegating() -> Workflow:
     clerk_agent = agent("clerk", PAY)
-    manager = Agent(
-        name="manager",
-        model="simulated/manager",
-        prompt="You are manager.",
-        prompt_version="1",
-        delegates=(Delegate(name="ask_clerk", agent=clerk_agent, takes=Wish, gives=Granted),),
-    )
-    return Workflow(
-        name="delegating",
-        version=1,
-        team="Testers",
+    delegate = Delegate(name="ask_clerk", agent=clerk_agent, takes=Wish, gives=Granted)
+    manager = making.agent("manager", delegates=(delegate,))
+    return pipeline(
+        "delegating",
+        Node(name="manage", work=manager, takes=Wish, gives=Granted),
         goal=lambda wish: f"{wish.amount}",
-        pattern=Pipeline(nodes=(Node(name="manage", work=manager, takes=Wish, gives=Granted),)),
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from runs.agents.simulated import simulated
 from runs.canonical import canonical, plain
@@ -65,6 +65,7 @@ from runs.routing import (
     verdict_of,
 )
 from runs.verdicts import Escalate, Failure, Stop, TryAgain, judge, stand_in
+from tests.flows.making import Closed
 
 many = settings(deadline=None, max_examples=150)  # a busy machine is no failure
 
@@ -72,22 +73,19 @@ Json = Any
 KINDS = ("done", "failed", "ended")
 
 
-class Pick(BaseModel):
+class Pick(Closed):
     """What rules look at."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     pick: int = 0
 
 
-class Other(BaseModel):
+class Other(Closed):
     """Not what a node takes that takes Pick, unless somebody hands it over."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     text: str = ""
 
 
-class Area(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Area(Closed):
     size: int
 
 

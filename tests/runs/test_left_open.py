@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import F
-from pydantic import BaseModel, ConfigDict
 
 from escalations.models import JournalEntry
 from opsconsole.embedded import processes
@@ -20,6 +19,7 @@ from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
 from runs.engine.tools import gateway, looking
 from runs.models import Call, Question, Run
+from tests.flows.making import Closed
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start
 
@@ -42,8 +42,7 @@ class Slow:
 SLOW = Slow()
 
 
-class Quick(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Quick(Closed):
     amount: int = 1
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ConfigDict, RootModel
+from pydantic import RootModel
 
 from runs import checks, registry
 from runs.definitions import (
@@ -34,16 +34,15 @@ from runs.definitions import (
     Verify,
     Workflow,
 )
+from tests.flows.making import Closed
 from tests.runs import flows
 
 
-class Letter(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Letter(Closed):
     text: str = ""
 
 
-class Number(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Number(Closed):
     number: int = 0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from runs import registry
 from runs.definitions import (
     END,
@@ -13,22 +11,17 @@ from runs.definitions import (
     Join,
     Node,
     Orchestrated,
-    Pipeline,
     Plan,
     Results,
     Supervised,
     Task,
     Trail,
-    Workflow,
 )
 from runs.errors import DataError
+from tests.flows.making import Closed, pipeline, workflow
 
 
-class _Given(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Round(_Given):
+class Round(Closed):
     """Go round until so many visits are made."""
 
     times: int
@@ -45,12 +38,9 @@ def _on(trail: Trail) -> Round:
 
 
 ROUND = registry.register(
-    Workflow(
-        name="size_round",
-        version=1,
-        team="Testers",
-        goal=lambda given: f"go round {given.times} times",
-        pattern=Orchestrated(
+    workflow(
+        "size_round",
+        Orchestrated(
             nodes=(
                 Node(name="work", work=_next, takes=Round, gives=Round),
                 Node(name="check", work=_next, takes=Round, gives=Round),
@@ -61,11 +51,12 @@ ROUND = registry.register(
                 Edge(source="check", target="work", hand=_on, most=1_000_000, says="not enough"),
             ),
         ),
+        goal=lambda given: f"go round {given.times} times",
     )
 )
 
 
-class Areas(_Given):
+class Areas(Closed):
     """So many areas with so many tasks each; every `fails`th task cannot be done."""
 
     areas: int
@@ -73,18 +64,18 @@ class Areas(_Given):
     fails: int = 0
 
 
-class Area(_Given):
+class Area(Closed):
     title: str
     tasks: int
     fails: int
 
 
-class Piece(_Given):
+class Piece(Closed):
     title: str
     fails: bool
 
 
-class Counted(_Given):
+class Counted(Closed):
     done: int
 
 
@@ -118,12 +109,9 @@ def _counted(results: Results) -> Counted:
 
 
 NEST = registry.register(
-    Workflow(
-        name="size_nest",
-        version=1,
-        team="Testers",
-        goal=lambda given: f"{given.areas} areas of {given.tasks} pieces",
-        pattern=Supervised(
+    workflow(
+        "size_nest",
+        Supervised(
             supervisor=Node(name="plan", work=_areas, takes=Areas, gives=Plan),
             workers=(
                 Node(name="area", work=_area, takes=Area, gives=Plan),
@@ -134,15 +122,16 @@ NEST = registry.register(
             most_tasks=60,
             depth=2,
         ),
+        goal=lambda given: f"{given.areas} areas of {given.tasks} pieces",
     )
 )
 
 
-class Long(_Given):
+class Long(Closed):
     size: int
 
 
-class Text(_Given):
+class Text(Closed):
     text: str
 
 
@@ -155,17 +144,11 @@ def _same(given: Text) -> Text:
 
 
 LARGE = registry.register(
-    Workflow(
-        name="size_large",
-        version=1,
-        team="Testers",
+    pipeline(
+        "size_large",
+        Node(name="write", work=_text, takes=Long, gives=Text),
+        Node(name="read", work=_same, takes=Text, gives=Text),
+        Node(name="keep", work=_same, takes=Text, gives=Text),
         goal=lambda given: f"a text of {given.size} bytes",
-        pattern=Pipeline(
-            nodes=(
-                Node(name="write", work=_text, takes=Long, gives=Text),
-                Node(name="read", work=_same, takes=Text, gives=Text),
-                Node(name="keep", work=_same, takes=Text, gives=Text),
-            )
-        ),
     )
 )

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from escalations.models import Escalation
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import answer, calls, given, says, simulated
@@ -22,7 +20,6 @@ from runs.definitions import (
     Effect,
     ErrorPolicy,
     Node,
-    Pipeline,
     Quote,
     Retry,
     Tool,
@@ -34,6 +31,8 @@ from runs.definitions import (
 )
 from runs.registry import register
 from tests import factories
+from tests.flows import making
+from tests.flows.making import Closed
 
 PAPERS = {
     "bridge": "The bridge was opened in 1931.\nIts span is 503 metres, its weight 39,000 tonnes.",
@@ -41,10 +40,6 @@ PAPERS = {
 }
 WRITTEN: list[str] = []
 INVENT = "invent something"  # told to the researcher, it invents
-
-
-class Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Topic(Closed):
@@ -124,10 +119,7 @@ def other(request: ModelRequest) -> ModelReply:
 
 
 def agent(name: str, *tools: Tool, model: str = "") -> Agent:
-    model = model or f"simulated/{name}-1"
-    return Agent(
-        name=name, model=model, prompt=f"You are {name}.", prompt_version="1", tools=tools, max_turns=6
-    )
+    return making.agent(name, *tools, model=model or f"simulated/{name}-1", max_turns=6)
 
 
 RESEARCHER = agent("verify_researcher", READ, KEEP)
@@ -157,26 +149,15 @@ def desk(
     between = tuple(one.name for one in nodes if one.agents)
     rule = {"nodes": ("research", *between), **(verifies or {})}
     verify = Node(name="verify", work=work, takes=Found, gives=Found, verifies=Verifies(**rule))
-    return Workflow(
-        name="verify_desk",
-        version=1,
-        team="Testers",
+    patient = ErrorPolicy(recoverable=Retry(times=1, then=Ask()))
+    return making.pipeline(
+        "verify_desk",
+        Node(name="research", work=RESEARCHER, takes=Topic, gives=Found, errors=patient),
+        *nodes,
+        replace(verify, **node),
+        Node(name="write", work=write, takes=Found, gives=Letter),
         goal=lambda topic: topic.name,
         samples=lambda: [{"name": "bridge"}],
-        pattern=Pipeline(
-            nodes=(
-                Node(
-                    name="research",
-                    work=RESEARCHER,
-                    takes=Topic,
-                    gives=Found,
-                    errors=ErrorPolicy(recoverable=Retry(times=1, then=Ask())),
-                ),
-                *nodes,
-                replace(verify, **node),
-                Node(name="write", work=write, takes=Found, gives=Letter),
-            )
-        ),
     )
 
 
