@@ -1,14 +1,18 @@
-"""What happens to a question that nobody answers in time, in words. Pure.
+"""What happens to a question that nobody answers in time, in words. Writes nothing.
 
 The sentences must be true of `runs.engine` (answers.expire and what a claim makes of it); tests hold each to it.
-A question may be open longer than its run has left: then the run's own deadline decides, and no answer after it counts.
+No question is asked for longer than its run has left: where its run's deadline comes first, the run ends with it. One
+that was asked before people limited the run's wall time may be open longer; then no answer after that counts.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from django.utils import timezone
 
 from escalations.models import EscalationState
+from runs.engine import bounds
 from runs.limits.rows import moment_words
 from runs.models import Question, QuestionKind
 
@@ -25,9 +29,10 @@ def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
 
 
 def _denied(question: Question, expired: bool) -> str:
-    left = question.run.deadline_at - question.expires_at
+    ends_by = bounds.ends_by(question.run, timezone.now())
+    left = ends_by - question.expires_at
     if left <= AT_ONCE:
-        return _with_the_run(question, expired)
+        return _with_the_run(question, ends_by, expired)
     match question.kind:
         case QuestionKind.APPROVAL:
             if expired:
@@ -47,21 +52,20 @@ def _denied(question: Question, expired: bool) -> str:
             return _ending(question, expired)
 
 
-def _no_answer(question: Question) -> str:
-    at = moment_words(question.run.deadline_at)
-    return f"Its own deadline is {at}, and no answer after that lets it go on."
+def _no_answer(ends_by: datetime) -> str:
+    return f"Its own deadline is {moment_words(ends_by)}, and no answer after that lets it go on."
 
 
-def _with_the_run(question: Question, expired: bool) -> str:
+def _with_the_run(question: Question, ends_by: datetime, expired: bool) -> str:
     """The run has nothing left by then: whatever a step's question is about, the run fails."""
     if question.step is None:  # denied before anybody looks at the clock
         ending = _ending(question, expired)
-        return ending if expired else f"{ending} {_no_answer(question)}"
+        return ending if expired else f"{ending} {_no_answer(ends_by)}"
     nothing = _nothing(question, expired)
     if expired:
         ends = "the run failed, because its own deadline had passed."
     else:
-        ends = f"the run fails: i{_no_answer(question)[1:]}"
+        ends = f"the run fails: i{_no_answer(ends_by)[1:]}"
     return f"{nothing}; {ends}" if nothing else f"{ends[:1].upper()}{ends[1:]}"
 
 

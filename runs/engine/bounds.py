@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from runs import registry
 from runs.definitions import Supervised, Workflow
 from runs.engine import limits
 from runs.limits import fixed
@@ -46,6 +47,12 @@ def deadline(run: Run, workflow: Workflow, moment: datetime) -> tuple[datetime, 
         return run.deadline_at, None
     less = workflow.deadline_seconds - row.value / 1000
     return run.deadline_at - timedelta(seconds=less), row
+
+
+def ends_by(run: Run, moment: datetime) -> datetime:
+    """When a run's time is up, by its definition and by people; by its row alone when its definition is gone."""
+    workflow = registry.workflow(run.workflow, run.version, run.definition)
+    return run.deadline_at if workflow is None else deadline(run, workflow, moment)[0]
 
 
 def retries_left(run: Run, workflow: Workflow, moment: datetime) -> tuple[int, Row | None]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from runs.canonical import digest, plain
 from runs.definitions import Check
+from runs.engine import bounds
 from runs.engine.record import event, now
 from runs.models import Question, QuestionKind, Run, Step
 
@@ -58,6 +59,13 @@ def evidence_data(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     ]
 
 
+def _expires(run: Run, seconds: float) -> datetime:
+    """No question is open longer than its run: an answer after that would let nothing go on, and the run would wait on
+    for nobody. A hold moves both."""
+    moment = now()
+    return min(moment + timedelta(seconds=seconds), bounds.ends_by(run, moment))
+
+
 def ask(run: Run, step: Step | None, asking: Asking) -> Question:
     """Write the question. The caller moves run and step, saves them, and sends the signal last."""
     action = plain(asking.action)
@@ -79,7 +87,7 @@ def ask(run: Run, step: Step | None, asking: Asking) -> Question:
         words=plain(asking.words),
         digest=shown_digest(action, evidence),
         simulated=run.simulated,
-        expires_at=now() + timedelta(seconds=asking.deadline_seconds),
+        expires_at=_expires(run, asking.deadline_seconds),
     )
     for one in asking.found:
         event(run, "guard", step=step, **one)

@@ -12,14 +12,16 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from escalations.expiry import deadline
 from escalations.models import Escalation
-from runs.engine import budgets, sweep
-from runs.models import Account, Breaker, Call, Question, Run, RunState, StepState, TopUp
+from runs.engine import bounds, budgets, sweep
+from runs.engine import holds as held
+from runs.models import Account, Breaker, Call, Hold, Question, Run, RunState, StepState, TopUp
 from tests import factories
 from tests.deploys import flows as deploys
 from tests.latency import flows
@@ -180,3 +182,56 @@ def test_a_run_with_little_left_says_how_little() -> None:
     question = Question.objects.select_related("run", "step").get(pk=factories.approval().question_id)
     question.run.deadline_at = question.expires_at + timedelta(seconds=14)
     assert deadline(question).endswith("the run goes on, with 14 s left before its own deadline.")
+
+
+def time_passes(run: Run) -> None:
+    """As long as it takes until the run's one question is too old, for all that the run's clock says; then a sweep."""
+    question = Question.objects.get(run=run, state="open")
+    away = question.expires_at - timezone.now() + timedelta(milliseconds=1)
+    Question.objects.filter(run=run).update(expires_at=F("expires_at") - away)
+    Run.objects.filter(pk=run.pk).update(
+        deadline_at=F("deadline_at") - away, created_at=F("created_at") - away
+    )
+    assert sweep.expire_questions() == 1
+    factories.advanced(run)
+
+
+@pytest.mark.parametrize("kind", ["approval", "contract", "error", "error of a task", "claims", "unknown"])
+def test_no_question_outlasts_the_time_that_people_give_its_run_and_the_run_ends_with_it(kind: str) -> None:
+    admin = factories.person(f"ines-{uuid.uuid4().hex}", "admin")
+    setting.made(admin, what="wall_time/run", scope_kind="organisation", scope="", value="2 min")
+    escalation = MADE[kind]()
+    question = Question.objects.select_related("run", "step").get(pk=escalation.question_id)
+    assert question.expires_at == bounds.ends_by(question.run, timezone.now())
+    assert question.expires_at < question.run.deadline_at
+    promised, paid = deadline(question), len(CASHBOX.paid)
+    time_passes(escalation.run)
+    now = Outcome(escalation, paid)
+    assert now.run.final
+    assert "goes on" not in promised
+    assert now.run.finished_at is not None
+    assert now.run.ending.startswith("The run's time is up: ")
+
+
+def test_a_run_that_waits_only_for_people_ends_at_its_own_deadline_by_a_sweep_alone() -> None:
+    run = factories.started("paying", amount=500)
+    Run.objects.filter(pk=run.pk).update(deadline_at=timezone.now() + timedelta(minutes=2))
+    escalation = factories.escalation_of(factories.advanced(run))
+    question = Question.objects.select_related("run", "step").get(pk=escalation.question_id)
+    assert question.expires_at == question.run.deadline_at
+    promised, paid = deadline(question), len(CASHBOX.paid)
+    assert promised.startswith("Nothing is sent; the run fails: its own deadline is ")
+    time_passes(run)
+    now = Outcome(escalation, paid)
+    assert now.over_by_deadline
+    holds(promised, now)
+
+
+def test_a_hold_moves_a_question_and_its_run_alike() -> None:
+    run = factories.started("paying", amount=500)
+    Run.objects.filter(pk=run.pk).update(deadline_at=timezone.now() + timedelta(minutes=2))
+    run = factories.advanced(run)
+    run.hold, run.held_since = Hold.PAUSE, timezone.now() - timedelta(minutes=5)
+    held.lift(run)
+    question = Question.objects.select_related("run").get(run=run)
+    assert question.expires_at == question.run.deadline_at > timezone.now() + timedelta(minutes=6)
