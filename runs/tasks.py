@@ -14,11 +14,12 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_shutdown, worker_shutting_down
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import OperationalError, connection
 
 from runs.agents import providers
 from runs.engine import budgets, failpoints, folders, heart, schedules, sweep, versions
 from runs.engine.advance import advance
+from runs.engine.away import away
 from runs.engine.leaving import Leaving
 from runs.engine.runtime import Runtime, current, install
 from runs.engine.watch import Watch
@@ -83,7 +84,7 @@ def _try(part: Callable[[], int]) -> bool:
     except Exception as error:
         _log.exception("a part of the sweep failed")
         connection.close()
-        return not isinstance(error, (InterfaceError, OperationalError))
+        return not away(error)
     return True
 
 

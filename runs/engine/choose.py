@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from runs import bodies, registry, routing
@@ -12,6 +11,7 @@ from runs.canonical import told
 from runs.definitions import Orchestrated, Supervised
 from runs.engine import askings, bounds, holds, loose, questions, versions
 from runs.engine.answered import obey
+from runs.engine.away import away
 from runs.engine.claimed import Next
 from runs.engine.endings import (
     Closing,
@@ -163,9 +163,9 @@ def _route(turn: Turn) -> bool:
         return False
     try:
         route = routing.route(turn.workflow, bodies.load(turn.run.input), history)
-    except (InterfaceError, OperationalError):
-        raise
     except Exception as error:  # a rule that fails, or no rule that holds
+        if away(error):
+            raise
         loose.ask(turn.closing, askings.undecided(turn.run, error), turn.moment)
         return False
     match route:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import F
 
 from runs import registry
 from runs.engine import failpoints, gate, holds, straight, suspects, taken_up
+from runs.engine.away import away
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Closing, Nothing, end_run
@@ -29,9 +30,9 @@ def claim(run_id: int, *, worker: str, answered: bool = False) -> Next:
     """
     try:
         claimed = _straight(run_id, worker, answered) or _claim(run_id, worker)
-    except (InterfaceError, OperationalError):
-        raise  # nothing is wrong with the run: whoever looks next goes on
     except Exception as error:
+        if away(error):
+            raise  # nothing is wrong with the run: whoever looks next goes on
         _log.exception("run %s cannot be claimed", run_id)
         return _quarantine(run_id, worker, error)
     failpoints.hit("after_claim")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies
 from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
 from runs.engine import agent_turns, bounds, child, contracts, limits, played, verifying
+from runs.engine.away import away
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
 from runs.engine.outcomes import (
@@ -42,13 +43,11 @@ def perform(claimed: Claimed, flight: Flight) -> Outcome:
         return Later(refusal=blocked.refusal)
     except (CutInFlight, Refused) as cut:
         return Lost(why=cut.why) if cut.lost else Cut(why=cut.why)
-    except (InterfaceError, OperationalError) as error:
-        return _nobody_knows(error)
     except BaseException as error:  # SystemExit too: one step must not end a worker
-        return failed(error)
+        return _nobody_knows(error) if away(error) else failed(error)
 
 
-def _nobody_knows(error: Exception) -> Lost:
+def _nobody_knows(error: BaseException) -> Lost:
     """Not the attempt's fault, and how much of it is on record is unknown: left to whoever claims it next."""
     connection.close()
     return Lost(why=f"the database could not be reached: {told(error)}")

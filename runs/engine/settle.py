@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 
 from runs import bodies
 from runs.canonical import plain
 from runs.definitions import Check
 from runs.engine import bounds, breakers, failpoints, fanned, gate, questions, straight, waits
+from runs.engine.away import away
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import (
@@ -56,9 +57,9 @@ def settle(claimed: Claimed, outcome: Outcome) -> Next:
             or fanned.hand_on(claimed, outcome)
             or _settled(claimed, outcome)
         )
-    except (InterfaceError, OperationalError):
-        raise
-    except Exception:
+    except Exception as error:
+        if away(error):
+            raise
         _log.exception("step %s is settled without what comes next", claimed.step.pk)
         return _settled(claimed, outcome, onward=False)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 from functools import partial
 
-from django.db import InterfaceError, OperationalError
 from django.db.models import Exists, F, OuterRef, Q
 
 from runs.engine import answers, holds
+from runs.engine.away import away
 from runs.engine.record import now
 from runs.models import Control, Hold, Question, QuestionState, Run, RunState, Step, StepState
 
@@ -70,9 +70,9 @@ def expire_questions(limit: int = 500, *, seconds: float = A_WHILE) -> int:
 def _expired(question_id: int) -> bool:
     try:
         return answers.expire(question_id)
-    except (InterfaceError, OperationalError):
-        raise
-    except Exception:  # one that cannot be denied must not keep the others waiting
+    except Exception as error:  # one that cannot be denied must not keep the others waiting
+        if away(error):
+            raise
         _log.exception("question %s cannot expire", question_id)
         return False
 

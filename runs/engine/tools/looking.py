@@ -13,12 +13,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from pydantic import BaseModel
 
 from runs.canonical import tame, told
 from runs.definitions import NotKnown, Tool
 from runs.engine import permits
+from runs.engine.away import away
 from runs.engine.claimed import Claimed
 from runs.engine.record import announce_run, event, lock_run
 from runs.engine.tools.actions import fit_to_keep
@@ -70,9 +71,9 @@ def look(
     connection.close()  # it may take as long as the other side takes
     try:
         saw = _saw(tool, arguments, call.key, min(LOOK_SECONDS, claimed.left()))
-    except (InterfaceError, OperationalError):
-        raise  # our own database: whoever claims next looks again
     except Exception as error:
+        if away(error):
+            raise  # our own database: whoever claims next looks again
         saw = NotSure(seen=f"looking failed: {told(error)}"[:LONGEST_SEEN], error=error)
     _record(claimed, looked, saw, began)
     _tell(claimed, call, saw, asked_by)
