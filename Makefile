@@ -33,8 +33,9 @@ setup-dev:
 run: setup ## Run the whole console here; PORT=8000 and DATA_DIR=.data can be set
 	@exec $(VENV)/python manage.py up
 
+# Following every line takes a quarter to a half as much processor time again: .ci/run asks for it, with PYTEST_ARGS.
 test: setup-dev ## Run every test on servers of its own; TESTS=path for some, WORKERS=1 for fewer processes
-	$(VENV)/python -m pytest $(TESTS) -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+	$(VENV)/python -m pytest $(TESTS) -n $(WORKERS) $(PYTEST_ARGS)
 
 # The model's examples are many: SOAK_MODEL=2000 makes fewer of them.
 soak: setup-dev ## Run the faults in full counts, for about an hour; TESTS=path for some
