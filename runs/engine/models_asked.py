@@ -16,7 +16,8 @@ from runs.canonical import digest, plain, told
 from runs.engine import breakers, permits
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
-from runs.engine.outcomes import CutInFlight
+from runs.engine.outcomes import CutInFlight, Refused
+from runs.engine.tools.gateway import in_time
 from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, classify
 from runs.guards.breaking import LONGEST_OPEN
@@ -31,15 +32,26 @@ def ask(
     """The reply to one request, from the record or from the provider.
 
     Raises what the provider raised (recorded as a failed call), CutInFlight, or Refused. A model without a price
-    is refused before anything is sent.
+    is refused before anything is sent, and so is a call that the run's deadline leaves no time: nothing is reserved.
     """
     prices.price(request.model)
     key = _key(request, seen)
     known = permits.recorded(claimed, key)
     if known and known.state == CallState.DONE and known.response:
         return _reply(bodies.load(known.response)), known
+    in_time(claimed)
     call = permits.permit(claimed, _wanted(request, key))
+    _still_in_time(claimed, call)
     return _send(claimed, flight, request, call)
+
+
+def _still_in_time(claimed: Claimed, call: Call) -> None:
+    """The permit itself may have taken what was left; then the call goes unsent, and gives back what it reserved."""
+    try:
+        in_time(claimed)
+    except Refused as over:
+        permits.record(claimed, call, Result(state=CallState.REFUSED, error=over.why))
+        raise
 
 
 def _key(request: ModelRequest, seen: Counter[str]) -> str:
@@ -65,7 +77,7 @@ def _wanted(request: ModelRequest, key: str) -> Wanted:
 def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -> tuple[ModelReply, Call]:
     connection.close()  # a call may take minutes; no connection waits with it
     began = time.monotonic()
-    seconds = min(request.seconds_left, CALL_SECONDS)
+    seconds = min(request.seconds_left, claimed.left(), CALL_SECONDS)
     try:
         reply = flight.wait(door.ask(replace(request, seconds_left=seconds)), seconds)
     except CutInFlight as cut:

@@ -82,6 +82,28 @@ SLOW_CHILD = registry.register(
 )
 
 
+def _takes_its_time(payment: Payment, gate: EffectGate) -> Mapping[str, Any]:
+    while gate.seconds_left > 0:
+        time.sleep(0.01)
+    return {"paid": payment.amount}
+
+
+SLOW_READ = registry.register(
+    _paying(
+        "latency_slow_read",
+        Tool(
+            name="cashbox.pay",
+            arguments=Payment,
+            perform=_takes_its_time,
+            sentence=lambda payment: f"Look at {payment.amount}",
+            effect=Effect.NONE,
+            egress=False,
+        ),
+        1.5,
+    )
+)
+
+
 def _nobody_foresaw(draft: Draft) -> bool:
     raise ZeroDivisionError("nobody foresaw this")
 
