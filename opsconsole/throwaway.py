@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db import connection
 
+from opsconsole.embedded.processes import answers
 from opsconsole.environment import Refused
 from runs.engine import lanes
 
@@ -67,7 +68,7 @@ def _drop_left_behind() -> None:
     mine = f"{_PREFIX}{_machine()}_"
     for (name,) in _asked("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", mine):
         pid = name.removeprefix(mine)
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not answers(int(pid)):
             with contextlib.suppress(Exception), connection.creation._nodb_cursor() as cursor:  # type: ignore[attr-defined]
                 cursor.execute(f"DROP DATABASE {connection.ops.quote_name(name)}")
 
@@ -82,13 +83,3 @@ def _asked(sql: str, *values: Any) -> list[Any]:
 def _machine() -> str:
     """Process numbers mean nothing on another machine, or in another container."""
     return sha256(socket.gethostname().encode()).hexdigest()[:8]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -76,7 +76,7 @@ def enter_user_namespace(seen_as: int) -> None:
 def running(pid: int, named: str) -> bool:
     """Whether that pid is a living process of this name: neither a zombie nor a stranger's reuse."""
     if sys.platform != "linux":
-        return _answers(pid)
+        return answers(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -109,7 +109,8 @@ def wait_until(true: Callable[[], bool], seconds: float, pause: float = 0.02) ->
     return True
 
 
-def _answers(pid: int) -> bool:
+def answers(pid: int) -> bool:
+    """Whether that number is a process, whosever it is."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

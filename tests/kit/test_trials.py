@@ -12,6 +12,7 @@ from django.db import transaction
 
 from runs import registry
 from runs.agents.door import ModelRequest
+from runs.agents.simulated import given
 from runs.definitions import (
     Another,
     Ask,
@@ -317,7 +318,7 @@ def test_tasks_may_be_performed_side_by_side() -> None:
 
 def test_a_failed_task_is_seen_and_the_quorum_holds() -> None:
     def script(request: ModelRequest) -> Reply:
-        if flows.given(request)["name"] == "snow":
+        if given(request)["name"] == "snow":
             return fails(RecoverableError("503"))
         return says({"text": "fine"})
 

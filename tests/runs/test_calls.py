@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 from django.db.models import F
 
 from runs.agents.door import Usage
-from runs.engine import calls, gate, holds, permits
+from runs.engine import calls, permits
 from runs.engine.caps import Asks
 from runs.engine.claim import claim
 from runs.engine.claimed import Claimed
@@ -22,8 +20,9 @@ from runs.engine.wanted import Result, Wanted
 from runs.errors import ErrorClass
 from runs.models import Body, Call, CallKind, CallState, Event, Question, Run
 from tests import factories
+from tests.runs.at_the_gate import met_a_stop
 from tests.runs.conftest import advanced, only, start
-from tests.runs.test_straight import engaged, rows, set_run, somebody_waits_at_the_gate
+from tests.runs.test_straight import engaged, rows, set_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -163,19 +162,5 @@ def test_what_is_recorded_stays_and_is_booked_once() -> None:
 
 def test_a_permit_that_waits_at_the_gate_meets_the_stop_that_closed_it() -> None:
     claimed = at_work()
-    found: list[Any] = []
-
-    def go() -> None:
-        found.append(calls.permit(claimed, wanted(), Asks()))
-        connection.close()
-
-    thread = threading.Thread(target=go)
-    with transaction.atomic():
-        gate.exclusive()
-        thread.start()
-        while not somebody_waits_at_the_gate():
-            assert thread.is_alive()
-        holds.engage("stop", "everything", by="Ines")
-    thread.join()
-    assert found == [None]
+    assert met_a_stop(lambda: calls.permit(claimed, wanted(), Asks())) is None
     assert not Call.objects.exists()

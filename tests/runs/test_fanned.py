@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -14,7 +13,7 @@ from django.db.models import F
 
 from runs import registry
 from runs.definitions import Join, Rest
-from runs.engine import fanned, gate, holds
+from runs.engine import fanned, holds
 from runs.engine.advance import advance
 from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed, Next
@@ -25,8 +24,9 @@ from runs.engine.settle import settle
 from runs.models import Attempt, Event, Question, Run, Step
 from runs.routing import Joined, verdict_of
 from tests.runs import teams
+from tests.runs.at_the_gate import met_a_stop
 from tests.runs.conftest import advanced, only, start
-from tests.runs.test_straight import engaged, rows, set_run, somebody_waits_at_the_gate
+from tests.runs.test_straight import engaged, rows, set_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -261,21 +261,7 @@ def test_a_stop_between_two_tasks_leaves_the_rest_where_it_is_and_all_go_on_afte
 
 def test_whoever_waits_at_the_gate_meets_the_stop_that_closed_it(runtime: Runtime) -> None:
     (claimed, *_), outcome = under_way(runtime)
-    found: list[Any] = []
-
-    def go() -> None:
-        found.append(fanned.hand_on(claimed, outcome))
-        connection.close()
-
-    thread = threading.Thread(target=go)
-    with transaction.atomic():
-        gate.exclusive()
-        thread.start()
-        while not somebody_waits_at_the_gate():
-            assert thread.is_alive()
-        holds.engage("stop", "everything", by="Ines")
-    thread.join()
-    assert found == [None]
+    assert met_a_stop(lambda: fanned.hand_on(claimed, outcome)) is None
     assert Event.objects.filter(run=claimed.run, kind="step done").count() == 1  # the plan
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from runs import bodies, routing
-from runs.engine import gate, holds, questions, straight
+from runs.engine import holds, questions, straight
 from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Outcome
@@ -22,6 +21,7 @@ from runs.engine.settle import settle
 from runs.models import Attempt, Control, Event, Question, QuestionKind, Run, Step
 from runs.models.run import MOVES
 from tests.runs import teams
+from tests.runs.at_the_gate import heard_by_eight, met_a_stop
 from tests.runs.conftest import advanced, only, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -182,20 +182,7 @@ def test_every_state_but_ready_is_left_to_the_long_way() -> None:
 
 def test_two_workers_that_hear_of_one_run_do_not_both_begin_it() -> None:
     run = start(**PLAIN)
-    claims: list[Any] = []
-    barrier = threading.Barrier(8)
-
-    def hear(name: str) -> None:
-        barrier.wait()
-        claims.append(claim(run.pk, worker=name))
-        connection.close()
-
-    threads = [threading.Thread(target=hear, args=(f"w{n}",)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [type(one) for one in claims].count(tuple) == 1
+    assert len(heard_by_eight(run)) == 1
     assert Run.objects.get(pk=run.pk).fence == 1
     assert run.steps.count() == 1
 
@@ -205,33 +192,13 @@ def test_whoever_waits_at_the_gate_meets_the_stop_that_closed_it(act: str, runti
     """The gate is the function's first statement: what is checked after it is as it is after the wait."""
     claimed, outcome = under_way(runtime)
     fresh = start(**PLAIN)
-    found: list[Any] = []
-
-    def go() -> None:
-        found.append(straight.begin(fresh.pk, "w") if act == "begin" else straight.hand_on(claimed, outcome))
-        connection.close()
-
-    thread = threading.Thread(target=go)
-    with transaction.atomic():
-        gate.exclusive()
-        thread.start()
-        while not somebody_waits_at_the_gate():
-            assert thread.is_alive()
-        holds.engage("stop", "everything", by="Ines")
-    thread.join()
-    assert found == [None]
+    acts = {
+        "begin": lambda: straight.begin(fresh.pk, "w"),
+        "hand on": lambda: straight.hand_on(claimed, outcome),
+    }
+    assert met_a_stop(acts[act]) is None
     assert Event.objects.filter(run=fresh, kind="step").count() == 0
     assert Event.objects.filter(run=claimed.run, kind="step done").count() == 0
-
-
-def somebody_waits_at_the_gate() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted",
-            [gate.GATE],
-        )
-        row = cursor.fetchone()
-    return bool(row and row[0])
 
 
 def test_the_lease_is_extended_when_a_third_of_it_is_over_and_not_with_every_step(runtime: Runtime) -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
-from runs.engine import answers, gate, holds, taken_up
+from runs.engine import answers, taken_up
 from runs.engine.claim import claim
 from runs.engine.runtime import Runtime
 from runs.models import Attempt, Event, Question, QuestionState, Run, Step
 from runs.models.run import MOVES
 from tests import factories
+from tests.runs.at_the_gate import heard_by_eight, met_a_stop
 from tests.runs.conftest import advanced, only
-from tests.runs.test_straight import add_a_step, asked, engaged, rows, set_run, somebody_waits_at_the_gate
+from tests.runs.test_straight import add_a_step, asked, engaged, rows, set_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -180,38 +180,11 @@ def test_what_changed_after_the_read_is_seen_by_the_function(
 
 def test_two_workers_that_hear_of_one_answer_do_not_both_go_on() -> None:
     run = approved()
-    claims: list[Any] = []
-    barrier = threading.Barrier(8)
-
-    def hear(name: str) -> None:
-        barrier.wait()
-        claims.append(claim(run.pk, worker=name))
-        connection.close()
-
-    threads = [threading.Thread(target=hear, args=(f"w{n}",)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [type(one) for one in claims].count(tuple) == 1
+    assert len(heard_by_eight(run)) == 1
     assert Event.objects.filter(run=run, kind="went on").count() == 1
 
 
 def test_whoever_waits_at_the_gate_meets_the_stop_that_closed_it() -> None:
     run = approved()
-    found: list[Any] = []
-
-    def go() -> None:
-        found.append(taken_up.take_up(run.pk, "w"))
-        connection.close()
-
-    thread = threading.Thread(target=go)
-    with transaction.atomic():
-        gate.exclusive()
-        thread.start()
-        while not somebody_waits_at_the_gate():
-            assert thread.is_alive()
-        holds.engage("stop", "everything", by="Ines")
-    thread.join()
-    assert found == [None]
+    assert met_a_stop(lambda: taken_up.take_up(run.pk, "w")) is None
     assert Step.objects.get(run=run, state="waiting")
