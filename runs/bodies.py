@@ -11,7 +11,11 @@ from runs.models import Body
 
 def store(value: Any) -> Body:
     """Keep a value; equal values share one row."""
-    body = of(value)
+    return keep(of(value))
+
+
+def keep(body: Body) -> Body:
+    """Keep a row that `of` made."""
     Body.objects.bulk_create([body], ignore_conflicts=True)
     return body
 

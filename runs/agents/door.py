@@ -7,7 +7,7 @@ The engine owns the loop around it, so that every call is permitted, recorded an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from runs.canonical import SPARE, canonical, told
@@ -70,6 +70,47 @@ class ModelReply:
     usage: Usage = field(default_factory=Usage)
 
 
+def request_data(request: ModelRequest) -> dict[str, Any]:
+    """A request as it stands on record: all of it but the time that was left, which differs each time."""
+    return {
+        "model": request.model,
+        "agent": request.agent,
+        "prompt": request.prompt,
+        "prompt_version": request.prompt_version,
+        "messages": [_message_data(one) for one in request.messages],
+        "tools": request.tools,
+        "output_schema": request.output_schema,
+        "parameters": request.parameters,
+        "seconds_left": 0,
+    }
+
+
+def reply_data(reply: ModelReply) -> dict[str, Any]:
+    """A reply as it stands on record."""
+    usage = reply.usage
+    return {
+        "model": reply.model,
+        "text": reply.text,
+        "tool_calls": [_call_data(one) for one in reply.tool_calls],
+        "output": reply.output,
+        "usage": {
+            "tokens_in": usage.tokens_in,
+            "tokens_out": usage.tokens_out,
+            "cached_in": usage.cached_in,
+            "estimated": usage.estimated,
+        },
+    }
+
+
+def _message_data(one: Message) -> dict[str, Any]:
+    calls = [_call_data(call) for call in one.tool_calls]
+    return {"role": one.role, "text": one.text, "tool_calls": calls, "call_id": one.call_id}
+
+
+def _call_data(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "name": call.name, "arguments": call.arguments}
+
+
 MOST_CALLS = 32  # tool calls in one reply: more than anybody could follow
 LARGEST_BYTES = 4_000_000  # of one reply as JSON: room for an output of a megabyte, escaped
 _MOST_TOKENS = 2**31 - 1
@@ -85,7 +126,7 @@ def checked(reply: object) -> ModelReply:
     if usage_of(reply) is None:
         raise DataError("The provider's usage is not two numbers of tokens.", where="usage")
     try:
-        size = len(canonical(asdict(reply), spare=SPARE))
+        size = len(canonical(reply_data(reply), spare=SPARE))
     except (ValueError, TypeError, RecursionError) as why:
         raise DataError(f"The reply cannot be kept as JSON: {told(why)}.", where="reply") from why
     if size > LARGEST_BYTES:

@@ -6,12 +6,12 @@ Asks before anything is sent; recoverable errors are the retry policy's business
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 
 from django.db.models import Q
 
 from runs import bodies
-from runs.agents.door import ModelRequest
+from runs.agents.door import ModelRequest, request_data
 from runs.definitions import Supervised
 from runs.engine.claimed import Claimed
 from runs.errors import ErrorClass, ReasoningError
@@ -40,7 +40,7 @@ class Again:
         counts = self._counts()
         if not any(kind == CallKind.MODEL and name == request.agent for kind, name, _ in counts):
             return
-        digest = bodies.of(asdict(replace(request, seconds_left=0))).digest
+        digest = bodies.of(request_data(request)).digest
         count = counts[(CallKind.MODEL, request.agent, digest)]
         if count >= MOST:
             raise _refused(f"{request.agent} was asked the same {count} times and nothing came of it", count)

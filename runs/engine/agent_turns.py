@@ -31,6 +31,7 @@ from runs.errors import ContractBroken, ReasoningError, RecoverableError, StepEr
 from runs.guards.findings import Guard
 from runs.limits.rows import Row
 from runs.models import Call
+from runs.schemas import schema_of
 
 DEEPEST_DELEGATION = 3  # an agent that asks an agent that asks an agent
 MOST_DELEGATED = 64  # turns of all delegates in one attempt together: turns inside turns multiply
@@ -250,7 +251,7 @@ class _Turns:
             prompt_version=agent.prompt_version,
             messages=tuple(self.messages),
             tools=tuple(_schema(one) for one in self._offered()),
-            output_schema=self.gives.model_json_schema(),
+            output_schema=schema_of(self.gives),
             parameters=dict(agent.parameters),
             seconds_left=self.attempt.claimed.left(),
         )
@@ -307,4 +308,4 @@ class _Turns:
 
 def _schema(one: Tool | Delegate) -> dict[str, Any]:
     arguments = one.takes if isinstance(one, Delegate) else one.arguments
-    return {"name": one.name, "description": one.description, "parameters": arguments.model_json_schema()}
+    return {"name": one.name, "description": one.description, "parameters": schema_of(arguments)}

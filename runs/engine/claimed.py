@@ -9,6 +9,7 @@ from typing import Any
 
 from runs.definitions import Agent, Node, Workflow
 from runs.engine.endings import Nothing
+from runs.engine.sent import Sent
 from runs.models import Attempt, Run, Step
 from runs.routing import Visited
 from runs.verdicts import StandIn
@@ -31,6 +32,7 @@ class Claimed:
         None  # the steps before this one, when it is alone; None: not known here
     )
     began: float = field(default_factory=time.monotonic)
+    sent: Sent = field(default_factory=Sent, compare=False, repr=False)
 
     def left(self) -> float:
         """Seconds that are left of the run's deadline now; never below zero."""

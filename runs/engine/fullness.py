@@ -31,6 +31,7 @@ from runs.limits.kinds import LimitKind, Mode, Window
 from runs.limits.rows import Row
 from runs.models import CallKind, CallState
 from runs.plans import Conversation, Said, Summary
+from runs.schemas import schema_of
 
 CONTEXT = "context"
 A_TOKEN = 4  # characters
@@ -98,11 +99,9 @@ class Fullness:
         if agent.when_full is not None and self._compacted_before(agent, request):
             request = self._compact(agent, agent.when_full, request, counted, messages, again, most=0)
         rows = self._rows(agent, request)
-        if not rows or self._on_record(request):
-            return request
-        size = tokens(request, counted)
+        size = tokens(request, counted) if rows else 0
         crossed = [row for row in rows if size > row.value]
-        if not crossed:
+        if not crossed or self._on_record(request):
             return request
         row = crossed[0]
         if row.mode is Mode.ENFORCE or row.id not in self.told:
@@ -124,7 +123,7 @@ class Fullness:
         return self.book.strictest(LimitKind.CONTEXT_TOKENS, Window.NONE, to=to, at=self.at)
 
     def _on_record(self, request: ModelRequest) -> bool:
-        known = permits.recorded(self.claimed, models_asked._key(request, Counter(self.asked)))
+        known = permits.recorded(self.claimed, models_asked.next_key(request, self.asked))
         return known is not None and known.state == CallState.DONE
 
     def _tell(self, agent: Agent, row: Row, size: int) -> None:
@@ -192,7 +191,7 @@ class Fullness:
             prompt=by.prompt,
             prompt_version=by.prompt_version,
             messages=(Message(role="user", text=canonical(given)),),
-            output_schema=Summary.model_json_schema(),
+            output_schema=schema_of(Summary),
             parameters=dict(by.parameters),
             seconds_left=self.claimed.left(),
         )

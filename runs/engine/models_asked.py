@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from django.db import connection
 
 from runs import bodies
 from runs.agents import door, prices
-from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage
-from runs.canonical import digest, plain, told
+from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage, reply_data, request_data
+from runs.canonical import plain, told
 from runs.engine import breakers, permits
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
@@ -21,7 +21,7 @@ from runs.engine.tools.gateway import in_time
 from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, classify
 from runs.guards.breaking import LONGEST_OPEN
-from runs.models import Call, CallKind, CallState
+from runs.models import Body, Call, CallKind, CallState
 
 CALL_SECONDS = 120.0  # the longest a single model call may take, whatever the run's deadline leaves
 
@@ -35,12 +35,13 @@ def ask(
     is refused before anything is sent, and so is a call that the run's deadline leaves no time: nothing is reserved.
     """
     prices.price(request.model)
-    key = _key(request, seen)
+    body = bodies.of(request_data(request))
+    key = _key(body, seen)
     known = permits.recorded(claimed, key)
     if known and known.state == CallState.DONE and known.response:
         return _reply(bodies.load(known.response)), known
     in_time(claimed)
-    call = permits.permit(claimed, _wanted(request, key))
+    call = permits.permit(claimed, _wanted(request, key, body))
     _still_in_time(claimed, call)
     return _send(claimed, flight, request, call)
 
@@ -54,19 +55,24 @@ def _still_in_time(claimed: Claimed, call: Call) -> None:
         raise
 
 
-def _key(request: ModelRequest, seen: Counter[str]) -> str:
+def next_key(request: ModelRequest, seen: Counter[str]) -> str:
+    """The key under which this request would be asked now."""
+    return _key(bodies.of(request_data(request)), Counter(seen))
+
+
+def _key(request: Body, seen: Counter[str]) -> str:
     """Stable over retries: the same request, for the n-th time in this attempt. The deadline is not part of it."""
-    mark = digest(asdict(replace(request, seconds_left=0)))[:40]
+    mark = request.digest[:40]
     seen[mark] += 1
     return f"model-{mark}-{seen[mark]}"
 
 
-def _wanted(request: ModelRequest, key: str) -> Wanted:
+def _wanted(request: ModelRequest, key: str, body: Body) -> Wanted:
     return Wanted(
         kind=CallKind.MODEL,
         name=request.agent,
         key=key,
-        request=asdict(replace(request, seconds_left=0)),
+        stored=[body],
         simulated=request.model.startswith("simulated/"),
         model=request.model,
         prompt_version=request.prompt_version,
@@ -89,13 +95,14 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
         _record_failure(claimed, call, error, began, used=door.usage_of(error))
         raise
     try:
-        reply = _storable(door.checked(reply))
+        response = plain(reply_data(door.checked(reply)))
     except DataError as error:
         _record_failure(claimed, call, error, began, used=door.usage_of(reply))
         raise
+    reply = _reply(response)  # as a replay will see it
     result = Result(
         state=CallState.DONE,
-        response=asdict(reply),
+        response=response,
         usage=reply.usage,
         cost_micros=prices.cost_micros(request.model, reply.usage),
         model_returned=reply.model,
@@ -125,11 +132,6 @@ def _record_failure(
 
 def _since(began: float) -> int:
     return round((time.monotonic() - began) * 1000)
-
-
-def _storable(reply: ModelReply) -> ModelReply:
-    """The reply as it will be stored, so that a replay sees exactly what the first time saw."""
-    return _reply(plain(asdict(reply)))
 
 
 def _reply(data: dict[str, Any]) -> ModelReply:

@@ -37,6 +37,8 @@ _GUARDED = f"SELECT runs_guarded(%s, %s, %s, %s, %s, {PLACES})"
 
 def recorded(claimed: Claimed, key: str) -> Call | None:
     """The last sending of this call in any attempt of the step, or None."""
+    if not claimed.sent.may_have(claimed.step.pk, key):
+        return None
     return (
         Call.objects.filter(step_id=claimed.step.pk, key=key, replayable=True)
         .select_related("response")
@@ -52,6 +54,7 @@ def permit(claimed: Claimed, wanted: Wanted) -> Call:
     waiting will mend. Then nothing is recorded or sent.
     """
     failpoints.hit("before_permit")
+    claimed.sent.uses(wanted.key)
     call, told = guarded.permitted(
         claimed,
         wanted,
@@ -129,7 +132,7 @@ def _unwritten(claimed: Claimed, wanted: Wanted) -> Call:
         Call.objects.filter(step_id=claimed.step.pk, key=wanted.key).aggregate(last=Max("send"))["last"] or 0
     )
     call = calls.unsent(claimed, wanted)
-    call.request, call.send = bodies.store(wanted.request), last + 1
+    call.request, call.send = bodies.keep(wanted.body), last + 1
     return call
 
 
@@ -205,6 +208,7 @@ def _book(run: Run, call: Call, result: Result) -> None:
 
 def refuse(claimed: Claimed, wanted: Wanted, *, response: Any, why: str) -> Call:
     """Record that a call was denied by a person: never sent, and replayed as denied."""
+    claimed.sent.uses(wanted.key)
     with transaction.atomic():
         run = lock_run(claimed.run.pk)
         if run is None or run.fence != claimed.fence:

@@ -19,7 +19,7 @@ class Wanted:
     kind: CallKind
     name: str
     key: str
-    request: Any
+    request: Any = None  # or its body, in `stored`
     effect: str = "none"
     egress: bool = False
     digest: str = ""
