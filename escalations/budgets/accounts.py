@@ -32,8 +32,8 @@ _PRESENT = """
             WHERE e.account_id = a.id AND e.at > clock_timestamp() - interval '60 s') END,
         (SELECT count(*) FROM runs_wait w WHERE w.account_id = a.id)
     FROM runs_account a
-    LEFT JOIN LATERAL (SELECT sum(c.held) AS held, sum(c.spent) AS spent FROM runs_chunk c
-        WHERE c.account_id = a.id) held ON true
+    LEFT JOIN (SELECT c.account_id, sum(c.held) AS held, sum(c.spent) AS spent FROM runs_chunk c
+        GROUP BY c.account_id) held ON held.account_id = a.id
     WHERE {only}
     ORDER BY a.id LIMIT 2000
 """

@@ -22,12 +22,6 @@ ROOM = "there is room again"
 GIVEN = timedelta(seconds=10)  # in which a run that was topped up takes its room
 _SHARED = "SELECT pg_advisory_xact_lock_shared(%s)"
 _BOOK = "SELECT runs_book(%s, %s, %s::jsonb, %s, %s, %s)"
-# The chunks of runs that nobody performs now go back, one account after the other.
-_IDLE = """
-    SELECT DISTINCT chunk.account_id FROM runs_chunk chunk JOIN runs_run run ON run.id = chunk.run_id
-    WHERE run.state <> 'running' OR run.lease_until < clock_timestamp() - interval '1 minute'
-    ORDER BY chunk.account_id LIMIT %s
-"""
 _GIVE_BACK = "SELECT runs_give_back(%s)"
 _UNCERTAIN = """
     SELECT c.id, c.run_id FROM runs_call c JOIN runs_run r ON r.id = c.run_id
@@ -56,15 +50,11 @@ def book(run_id: int, call_id: int, reserved: Any, *, cost: int, tokens: int, kn
     return read_json(row[0]) if row else None
 
 
-def give_back(limit: int = 200) -> int:
-    """Give back what runs hold in advance that nobody performs now; returns how many accounts had some."""
+def give_back(limit: int = 1000) -> int:
+    """Give back what runs hold in advance that nobody performs now; returns how many runs held some."""
     with connection.cursor() as cursor:
-        cursor.execute(_IDLE, [limit])
-        accounts = [row[0] for row in cursor.fetchall()]
-    for account_id in accounts:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_GIVE_BACK, [account_id])
-    return len(accounts)
+        cursor.execute(_GIVE_BACK, [limit])
+        return int(cursor.fetchone()[0])
 
 
 def reconsider(limit: int = 200) -> int:

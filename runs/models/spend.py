@@ -3,6 +3,7 @@ permit and the record (migration 0020), by `runs.engine.{budgets,rates,breakers}
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -46,23 +47,42 @@ class Account(models.Model):
         return f"account {self.pk} {self.kind}/{self.window} {self.scope_kind} {self.scope}"
 
 
-class Chunk(models.Model):
-    """What a run has reserved of an account in advance, so that not every call writes the account.
+class Purse(models.Model):
+    """What a run has reserved of its accounts in advance, so that not every call writes them: lists by place.
 
     `held` is free for the run's next calls, `spent` was used and is not booked on the account yet; both are part of
-    the account's `reserved`.
+    the account's `reserved`. `keys` names the accounts as calls ask for them, empty when a period is over; `terms` is
+    the limit under which it was drawn; a kind is empty when nothing may go back into its place.
     """
 
-    run = models.ForeignKey("runs.Run", db_constraint=False, on_delete=models.CASCADE, related_name="+")
-    account = models.ForeignKey(Account, db_constraint=False, on_delete=models.CASCADE, related_name="chunks")
-    held = models.BigIntegerField(default=0, db_default=0)
-    spent = models.BigIntegerField(default=0, db_default=0)
+    run = models.OneToOneField(
+        "runs.Run", primary_key=True, db_constraint=False, on_delete=models.CASCADE, related_name="+"
+    )
+    keys = ArrayField(models.TextField())
+    terms = ArrayField(models.TextField())
+    kinds = ArrayField(models.TextField())
+    accounts = ArrayField(models.BigIntegerField())
+    held = ArrayField(models.BigIntegerField())
+    spent = ArrayField(models.BigIntegerField())
+    ends = ArrayField(models.DateTimeField(null=True))
+    until = models.DateTimeField(null=True, help_text="when the first of its periods ends")
+
+    def __str__(self) -> str:
+        return f"purse of run {self.run_id}"
+
+
+class Chunk(models.Model):
+    """What a purse has of one account: a view of the purses, to read."""
+
+    id = models.BigIntegerField(primary_key=True)
+    run = models.ForeignKey("runs.Run", db_constraint=False, on_delete=models.DO_NOTHING, related_name="+")
+    account = models.ForeignKey(Account, db_constraint=False, on_delete=models.DO_NOTHING, related_name="+")
+    held = models.BigIntegerField()
+    spent = models.BigIntegerField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["run", "account"], name="chunk_once"),
-            models.CheckConstraint(condition=Q(held__gte=0, spent__gte=0), name="chunk_not_negative"),
-        ]
+        managed = False
+        db_table = "runs_chunk"
 
     def __str__(self) -> str:
         return f"chunk of run {self.run_id} of account {self.account_id}"

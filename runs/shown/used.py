@@ -30,9 +30,13 @@ SELECT 'use', jsonb_build_object('kind', kind, 'name', name, 'model', model, 'at
 FROM (SELECT * FROM called WHERE kind <> 'look' AND state <> 'refused' ORDER BY id DESC LIMIT {LAST}) AS last
 UNION ALL
 SELECT 'account', jsonb_build_object('kind', kind, 'window', account."window", 'scope_kind', scope_kind,
-    'scope', scope, 'spent', spent, 'reserved', reserved, 'more', coalesce((SELECT sum(amount) FROM runs_topup AS more
+    'scope', scope, 'spent', account.spent + coalesce(purses.spent, 0),
+    'reserved', reserved - coalesce(purses.held + purses.spent, 0),
+    'more', coalesce((SELECT sum(amount) FROM runs_topup AS more
         WHERE more.account_id = account.id AND (more.until IS NULL OR more.until > statement_timestamp())), 0))::text
-FROM runs_account AS account WHERE run_id = %(run)s
+FROM runs_account AS account LEFT JOIN (SELECT account_id, sum(held) AS held, sum(spent) AS spent FROM runs_chunk
+        GROUP BY account_id) AS purses ON purses.account_id = account.id
+WHERE run_id = %(run)s
     OR run_id = 0 AND account."window" = 'hour' AND begins = date_trunc('hour', statement_timestamp(), 'UTC')
     OR run_id = 0 AND account."window" = 'day' AND begins = date_trunc('day', statement_timestamp(), 'UTC')
     OR run_id = 0 AND account."window" = 'month' AND begins = date_trunc('month', statement_timestamp(), 'UTC')

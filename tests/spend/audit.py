@@ -24,14 +24,14 @@ def drifts() -> list[str]:
 
 def _of(account: Account, within: list[Call], calls: list[Call]) -> Iterator[str]:
     reserved = sum(_reserved(call, account.pk) for call in calls)
+    chunks = list(Chunk.objects.filter(account=account))
     if account.window == "minute":
         yield from _rate(account, within)
         return
     if account.kind == "concurrency":
         count = sum(any(one[0] == account.pk for one in call.reserved or []) for call in calls)
-        yield from _differs(account, "reserved", account.reserved, count)
+        yield from _differs(account, "reserved", account.reserved, count + sum(one.held for one in chunks))
         return
-    chunks = list(Chunk.objects.filter(account=account))
     spent = account.spent + sum(chunk.spent for chunk in chunks)
     in_advance = sum(chunk.spent + chunk.held for chunk in chunks)
     yield from _differs(account, "spent", spent, sum(_counts(account.kind, call) for call in within))

@@ -106,7 +106,7 @@ def held(account_id: int) -> tuple[int, int]:
 
 def empty_accounts() -> None:
     with connection.cursor() as cursor:
-        for table in ("runs_chunk", "runs_rateentry", "runs_account"):
+        for table in ("runs_purse", "runs_rateentry", "runs_account"):
             cursor.execute(f"DELETE FROM {table}")
     Limit.objects.filter(valid_until=None).update(
         valid_until=F("valid_from"), ended_at=F("valid_from"), ended_by="Ines"

@@ -64,7 +64,7 @@ def lock(sql: str, number: int) -> None:
         cursor.execute(f"{sql} FOR UPDATE", [number])
 
 
-ACCOUNT, CHUNK = "SELECT FROM runs_account WHERE id = %s", "SELECT FROM runs_chunk WHERE id = %s"
+ACCOUNT, PURSE = "SELECT FROM runs_account WHERE id = %s", "SELECT FROM runs_purse WHERE run_id = %s"
 
 
 def _drawn_from_the_narrow_one() -> tuple[Claimed, Call]:
@@ -97,7 +97,7 @@ def test_a_record_takes_what_the_run_holds_before_any_account() -> None:
     call = permits.permit(claimed, asking("call"))
     paid, counted = account("cost/day"), account("tokens/day")
     with transaction.atomic():
-        lock(CHUNK, Chunk.objects.get(account=counted).pk)
+        lock(PURSE, claimed.run.pk)
         thread = aside(lambda: permits.record(claimed, call, used(cost=COST * 3, tokens_out=5)))
         order = free(ACCOUNT, paid.pk)
     thread.join()
@@ -254,7 +254,7 @@ def test_a_late_record_stores_its_reply_before_it_takes_an_account() -> None:
     with transaction.atomic():
         bodies.store(used().response)
         thread = aside(lambda: permits.record(claimed, call, used(cost=COST * 3)))
-        order = free(ACCOUNT, paid.pk) and free(CHUNK, Chunk.objects.get().pk)
+        order = free(ACCOUNT, paid.pk) and free(PURSE, claimed.run.pk)
     thread.join()
     assert order
     assert held(paid.pk) == (COST * 3, 0)
