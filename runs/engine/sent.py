@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from runs.models import Call
+from django.db import connection
+
+_KEYS = "SELECT key FROM runs_call WHERE step_id = %s AND replayable"
 
 
 class Sent:
@@ -16,8 +18,9 @@ class Sent:
 
     def may_have(self, step_id: int, key: str) -> bool:
         if self._keys is None:
-            found = Call.objects.filter(step_id=step_id, replayable=True).values_list("key", flat=True)
-            self._keys = set(found)
+            with connection.cursor() as cursor:
+                cursor.execute(_KEYS, [step_id])
+                self._keys = {key for (key,) in cursor.fetchall()}
         return key in self._keys
 
     def uses(self, key: str) -> None:

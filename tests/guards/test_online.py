@@ -473,10 +473,11 @@ def test_a_run_whose_time_people_have_limited_ends_and_says_why(runtime: Runtime
 
 def test_a_step_that_has_had_its_time_is_tried_again_by_its_policy(runtime: Runtime) -> None:
     row = limit(LimitKind.STEP_LATENCY, 1, scope="watched_clerk", scope_kind="agent")
+    WORLD.does(look("lamp"), look("desk"))  # the first may be asked for within a millisecond
     run = advanced(start("watched"), runtime, times=20)
     assert run.state == "waiting"
     assert f"limit {row.pk}" in question_of(run).title
-    assert WORLD.asked == 0
+    assert WORLD.looked["desk"] == 0
     assert told(run, "step_latency")
 
 
