@@ -63,7 +63,8 @@ def _expires(run: Run, seconds: float) -> datetime:
     """No question is open longer than its run: an answer after that would let nothing go on, and the run would wait on
     for nobody. A hold moves both."""
     moment = now()
-    return min(moment + timedelta(seconds=seconds), bounds.ends_by(run, moment))
+    expires: datetime = min(moment + timedelta(seconds=seconds), bounds.ends_by(run, moment))
+    return expires
 
 
 def ask(run: Run, step: Step | None, asking: Asking) -> Question:
