@@ -16,6 +16,7 @@ from escalations.changes import flat
 from escalations.expiry import deadline
 from escalations.models import Escalation
 from runs.definitions import Agent, Workflow
+from runs.errors import ErrorClass
 from runs.models import Question, QuestionKind, Step, Verb
 from runs.models.question import EDITABLE, can_look, verbs_of
 
@@ -37,7 +38,8 @@ PRESETS = (
     "Outside policy",
 )
 _MOST_ROWS = 120
-_SAID = ("error", "where")  # stand above the rows in words of their own
+_SAID = ("error", "error_class", "where")  # stand above the rows in words of their own
+VAIN = "Trying again has changed nothing"  # the check with which the engine says so
 _TOO_SHORT = 3  # a value of so few signs ("no", "12") is found by chance
 
 
@@ -67,7 +69,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """Everything the card shows beside the rows of the models themselves."""
+    """Everything the card shows beside the rows of the models themselves. `said`: the title has all of the error."""
 
     sentence: str
     rows: tuple[Row, ...]
@@ -75,6 +77,7 @@ class Card:
     edge: Edge | None
     failing: str
     error: str
+    said: bool
     failed: tuple[Mapping[str, Any], ...]
     passed: tuple[Mapping[str, Any], ...]
     answers: tuple[Answer, ...]
@@ -84,6 +87,9 @@ class Card:
     glyph: str
     tone: str
     cannot_look: str = ""
+    vain: str = ""  # why trying again as it is changes nothing
+    doubtful: bool = False  # whether the effect happened is not known
+    told: bool = False  # whether who tries again is told the words of a note
     claims: tuple[Doubted, ...] = ()
     standing: tuple[Mapping[str, Any], ...] = ()  # claims that stand
 
@@ -119,6 +125,17 @@ class Card:
     def look(self) -> Answer | None:
         return self.answer(Verb.LOOK)
 
+    @property
+    def first(self) -> str:
+        """The answer whose button stands out: none where it would be a guess, or mend nothing."""
+        if self.formed:
+            return ""
+        if self.doubtful:
+            return Verb.LOOK if self.look is not None else ""
+        if not self.vain:
+            return Verb.APPROVE
+        return Verb.RESPOND if self.respond is not None and self.told else ""
+
 
 def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = False) -> Card:
     """The card of an escalation whose question, step and run are loaded; `workflow` None when it is gone.
@@ -128,6 +145,7 @@ def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = Fal
     question = escalation.question
     rows = _rows(question, escalation.draft, _order(question, workflow))
     glyph, tone = GLYPHS[QuestionKind(question.kind)]
+    agent = _last_agent(question)
     edge = edge_of(question, workflow)
     sentence = _sentence(question, escalation.draft)
     in_force = question.action if escalation.draft is None else escalation.draft
@@ -140,15 +158,19 @@ def card(escalation: Escalation, workflow: Workflow | None, *, whole: bool = Fal
         edge=edge,
         failing=str(question.action.get("where", "")),
         error=str(question.action.get("error", "")),
+        said=question.kind == QuestionKind.ERROR and str(question.action.get("error", "")) in question.title,
         failed=tuple(one for one in evidence if not one.get("ok")),
         passed=tuple(one for one in evidence if one.get("ok")),
-        answers=_answers(question, sentence, edge, edited=escalation.draft is not None),
+        answers=_answers(question, sentence, edge, agent, edited=escalation.draft is not None),
         editable=question.kind in EDITABLE and workflow is not None,
         needs_edit=_needs_edit(question, escalation.draft),
         deadline=deadline(question, escalation.state),
         glyph=glyph,
         tone=tone,
         cannot_look=_cannot_look(question),
+        vain=_vain(question, agent),
+        told=bool(agent),
+        doubtful=question.kind == QuestionKind.UNKNOWN,
         claims=doubted(in_force),
         standing=standing(in_force),
     )
@@ -171,6 +193,21 @@ def _cannot_look(question: Question) -> str:
     )
 
 
+def _vain(question: Question, agent: str) -> str:
+    """Why the same again comes to the same; empty where it may go well."""
+    if question.kind != QuestionKind.ERROR:
+        return ""
+    if question.step is None:
+        return "The same rules on the same values come to the same: looking again helps when one of them has changed."
+    if any(check.get("title") == VAIN for check in question.evidence):
+        return "People have let it try again, and it came to the same error."
+    if question.action.get("error_class") not in (ErrorClass.DATA, ErrorClass.REASONING):
+        return ""
+    if agent:
+        return "Tried again without a note, the agent is asked what it was asked before."
+    return "The same function on the same values comes to the same: trying again helps when what it reads has changed."
+
+
 def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
     action = question.action if draft is None else draft
     if action.get("sentence"):
@@ -181,8 +218,10 @@ def _sentence(question: Question, draft: Mapping[str, Any] | None) -> str:
             return f"Hand on this value as the output of {node}"
         case QuestionKind.CLAIMS:
             return f"Hand on the claims that stand, as the output of {node}"
+        case QuestionKind.ERROR if question.step is None:
+            return f"Nothing, until the rules of {question.run.workflow} find a way on"
         case QuestionKind.ERROR:
-            return f"Try {node} again"
+            return f"Nothing more at {node}, until you say how it goes on"
         case QuestionKind.LIMIT:
             return f"Nothing more at {node}, until there is room for the call that asks"
         case QuestionKind.MISSING:
@@ -227,7 +266,10 @@ def _doubted(question: Question) -> frozenset[str]:
     """The values that failed checks name, without their spaces."""
     failed = [check for check in question.evidence if not check.get("ok")]
     pairs = [pair for check in failed for pair in check.get("details", ()) if len(pair) == 2]
-    return frozenset(_bare(value) for _, value in pairs if len(_bare(value)) > _TOO_SHORT)
+    named = [
+        part for _, value in pairs for part in (value, str(value).partition(" = ")[2])
+    ]  # "to = anna@…" too
+    return frozenset(_bare(value) for value in named if len(_bare(value)) > _TOO_SHORT)
 
 
 def _bare(value: Any) -> str:
@@ -274,13 +316,15 @@ def _fails(name: str, where: str) -> bool:
     return name == path or name.startswith(f"{path}.") or path.startswith(f"{name}.")
 
 
-def _answers(question: Question, sentence: str, edge: Edge | None, *, edited: bool) -> tuple[Answer, ...]:
+def _answers(
+    question: Question, sentence: str, edge: Edge | None, agent: str, *, edited: bool
+) -> tuple[Answer, ...]:
     words = verbs_of(question)
     return tuple(
         Answer(
             verb=verb,
             label=_label(question, verb, words[verb], sentence, edge, edited=edited),
-            then=_then(question, verb),
+            then=_then(question, verb, agent),
         )
         for verb in words
     )
@@ -300,11 +344,11 @@ def _label(
     if question.kind in OF_VALUES and edge is not None:
         return f"{word}, go on to {edge.consumer}"
     if question.kind == QuestionKind.ERROR and question.step is not None:
-        return sentence
+        return f"Try {question.step.node} again"
     return word
 
 
-def _then(question: Question, verb: str) -> str:
+def _then(question: Question, verb: str, agent: str) -> str:
     """What follows an answer, in a sentence; empty where the button says it all."""
     match verb, question.kind:
         case _ if question.step is None:
@@ -339,7 +383,7 @@ def _then(question: Question, verb: str) -> str:
         case Verb.APPROVE, QuestionKind.LIMIT:
             return "The same call asks again. With room it goes on; without, this comes back."
         case Verb.RESPOND, _:
-            return _then_again(question.step)
+            return _then_again(question.step, agent)
     return ""
 
 
@@ -359,11 +403,14 @@ def _then_ended(step: Step) -> str:
     return f"The run ends at {step.node}, with your reason."
 
 
-def _then_again(step: Step) -> str:
-    told = "the agent is told your words" if _last_agent(step) else "a function is not told your words"
+def _then_again(step: Step, agent: str) -> str:
+    told = "the agent is told your words" if agent else "a function is not told your words"
     return f"{step.node} is tried again; {told}."
 
 
-def _last_agent(step: Step) -> str:
-    last = step.attempts.order_by("-number").first()
+def _last_agent(question: Question) -> str:
+    """Who is told what people write; empty for a function. No query where nobody asks."""
+    if question.step is None or Verb.RESPOND not in verbs_of(question):
+        return ""
+    last = question.step.attempts.order_by("-number").first()
     return last.agent if last else ""

@@ -6,9 +6,10 @@ A refusal rolls the act back. `escalations.audit.refused` then records it in a t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from escalations.models import Decision, Escalation, Outcome
+from runs.moments import told
 
 
 class Refusal(Exception):
@@ -90,5 +91,5 @@ class IntakeFull(Refusal):
 
 
 def clock(moment: datetime) -> str:
-    """A time of day for sentences; screens show the local one beside it."""
-    return moment.astimezone(UTC).strftime("%H:%M:%S UTC")
+    """A moment for sentences that are read at once."""
+    return f"{told(moment)} UTC"

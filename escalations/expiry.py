@@ -13,19 +13,19 @@ from django.utils import timezone
 
 from escalations.models import EscalationState
 from runs.engine import bounds
-from runs.limits.rows import moment_words
 from runs.models import Question, QuestionKind
+from runs.moments import told
 
 AT_ONCE = timedelta(seconds=1)  # with less than that left, a run is over before anybody looks at it
 SHORTLY = timedelta(minutes=1)
 
 
 def deadline(question: Question, state: str = EscalationState.OPEN) -> str:
-    """What happens when nobody answers in time, or what has happened. Completes "At 14:50 it is denied."."""
-    told = _denied(question, state == EscalationState.EXPIRED)
+    """What happens when nobody answers in time, or what has happened. Follows "If nobody answers by 14:50:00 UTC:"."""
+    denied = _denied(question, state == EscalationState.EXPIRED)
     if question.kind != QuestionKind.LIMIT or state == EscalationState.EXPIRED:
-        return told
-    return f"{told} With room before then, it goes on by itself."
+        return denied
+    return f"{denied} With room before then, it goes on by itself."
 
 
 def _denied(question: Question, expired: bool) -> str:
@@ -53,7 +53,7 @@ def _denied(question: Question, expired: bool) -> str:
 
 
 def _no_answer(ends_by: datetime) -> str:
-    return f"Its own deadline is {moment_words(ends_by)}, and no answer after that lets it go on."
+    return f"Its own deadline is {told(ends_by)} UTC, and no answer after that lets it go on."
 
 
 def _with_the_run(question: Question, ends_by: datetime, expired: bool) -> str:

@@ -85,7 +85,7 @@ def used_up(escalation: Escalation, at: datetime) -> UsedUp:
         blocked=_blocked(question, standing),
         beside=_beside(escalation) if standing.window is Window.RUN else (),
         alone="" if most is None else shown(unit, most),
-        example=EXAMPLES[unit],
+        example=EXAMPLES[unit].rpartition("such as ")[2],
     )
 
 
@@ -101,17 +101,20 @@ def seen_beside(given: str) -> tuple[Mapping[str, int | str], ...]:
 
 
 def _offers(standing: Standing) -> tuple[Offer, ...]:
-    """What this call lacks, a quarter of the cap, as much again: each once, and enough for the call."""
+    """What this call lacks, that with nine such calls more, a quarter of the cap, as much again: each once, and enough
+    for the call."""
     if standing.row is None:
         return ()
     cap, least = standing.row.value, max(standing.lacks, 1)
     found: dict[int, str] = {least: "what this call lacks"}
-    for amount, words in ((-(-cap // 4), "a quarter of the limit"), (cap, "as much again")):
+    ten = least + 9 * standing.need
+    others = ((ten, "for ten such calls"), (-(-cap // 4), "a quarter of the limit"), (cap, "as much again"))
+    for amount, words in others:
         if amount >= least:
             found.setdefault(amount, words)
     return tuple(
         Offer(amount=standing.words(amount), words=words, alone=not top_up_plans.above(standing, amount))
-        for amount, words in found.items()
+        for amount, words in sorted(found.items())
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from runs.limits.kinds import TABLE, LimitKind, LimitScope, Window, says
 from runs.limits.rows import Row
-from runs.limits.units import shown
+from runs.limits.units import about, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +75,16 @@ class Budget:
 
     @property
     def told(self) -> Mapping[str, str]:
-        """Every amount as people read it."""
+        """Every amount as people read it: what was set exactly, what was used to the digits that matter."""
+        unit = TABLE[self.kind].unit
         under_way = self.reserved - self.uncertain
         amounts = {
             "spent": self.spent,
             "reserved": max(0, under_way),
             "ahead": self.ahead,
             "uncertain": self.uncertain,
-            "cap": self.cap,
             "left": self.left,
-            "more": self.more,
             "used": self.used,
         }
-        return {name: self.words(amount) for name, amount in amounts.items()}
+        used = {name: "" if amount is None else about(unit, amount) for name, amount in amounts.items()}
+        return {**used, "cap": self.words(self.cap), "more": self.words(self.more)}

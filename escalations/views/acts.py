@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from escalations import claims, decisions, inbox, topups
-from escalations.expected import NotThere, Refusal
+from escalations.expected import Invalid, NotThere, Refusal
 from escalations.models import Decision, Escalation
 from escalations.roles import Actor
 from escalations.topups import Proposed
@@ -131,6 +131,9 @@ def top_up(request: HttpRequest, escalation_id: int) -> HttpResponse:
 
     def act() -> None:
         actor = actor_of(request)
+        if values["pick"] and values["amount"].strip():
+            chosen, written = values["pick"], values["amount"].strip()
+            raise Invalid([("amount", f"You chose {chosen} and wrote {written[:40]}: choose one of them.")])
         done = topups.top_up(actor=actor, **_shown(request, escalation_id), **terms)
         told.append("proposed: an admin must agree" if isinstance(done, Proposed) else "topped up")
         told.extend(_others(actor, beside, terms))

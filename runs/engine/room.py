@@ -13,7 +13,7 @@ from django.db import connection
 from runs.limits.applying import Book
 from runs.limits.kinds import TABLE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.rows import Row, Where
-from runs.limits.units import shown
+from runs.limits.units import about, shown
 from runs.models import Account, Question, Run
 
 _NAMED = (LimitScope.AGENT, LimitScope.TOOL, LimitScope.MODEL)
@@ -85,7 +85,7 @@ class Standing:
 
     @property
     def used_words(self) -> str:
-        return self.words(self.used)
+        return about(TABLE[self.kind].unit, self.used)
 
     @property
     def cap_words(self) -> str:

@@ -225,13 +225,13 @@ class Watched:
 
 
 def _limited(row: Row | None) -> str:
-    return f"Allowed is less: {because(row)}." if row else ""
+    return f"The limit is {because(row)}." if row else ""
 
 
 def _approval(tool: Tool, finding: Finding) -> Approval:
     place, _, whence = finding.says.partition(": ")
     return Approval(
-        reason=f"{finding.figure} of {tool.name} came out of something that was read, and nobody had asked for it",
+        reason=f"“{finding.figure}” of {tool.name} came out of something that was read, and nobody had asked for it",
         evidence=(
             Check(
                 ok=False,

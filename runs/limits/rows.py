@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from runs.limits.kinds import TABLE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.units import shown
+from runs.moments import in_full
 
 NO_END = "no end"
 BUILT_IN = "the guards"  # the origin of what holds where nobody has set anything
@@ -14,7 +15,7 @@ BUILT_IN = "the guards"  # the origin of what holds where nobody has set anythin
 
 def moment_words(moment: datetime | None) -> str:
     """A moment to the second in UTC, as sentences about limits say it; None is without end."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if moment else NO_END
+    return in_full(moment) if moment else NO_END
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Values of limits between people and the database: every value is a whole number of the smallest unit. Pure.
 
-What `shown` says, `read` takes back to the same number.
+What `shown` says, `read` takes back to the same number; `about` is for reading only.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import enum
 import re
 from decimal import Decimal, InvalidOperation
 
+from runs import moments
+
+_DOLLAR = 1_000_000
 MOST = 10**15  # a billion dollars in millionths, thirty thousand years in milliseconds
 
 
@@ -51,6 +54,15 @@ def shown(unit: Unit, value: int) -> str:
     if unit is Unit.DURATION:
         return _span(value)
     return f"{value:,}"
+
+
+def about(unit: Unit, value: int) -> str:
+    """The value as it is told of what was used: money to the digits that matter, a time in two units. Not to be typed
+    back: what a call lacks, or a limit is, says `shown`."""
+    if unit is Unit.MONEY:
+        digits = 4 if value >= _DOLLAR else 3 if value >= _DOLLAR // 100 else 1
+        return _dollars(round(value, -digits))
+    return moments.span(value / 1000) if unit is Unit.DURATION else shown(unit, value)
 
 
 def read(unit: Unit, text: str) -> int:

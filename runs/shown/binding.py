@@ -17,7 +17,7 @@ from runs.limits.applying import Book
 from runs.limits.forecast import Breach, Use, forecast, passing
 from runs.limits.kinds import PLACE, TABLE, LimitKind, LimitScope, Mode, Window
 from runs.limits.rows import Row, Where
-from runs.limits.units import Unit, shown
+from runs.limits.units import Unit, about, shown
 from runs.models import CallKind
 from runs.shown.used import Account, Spent, Sum, Used
 
@@ -143,10 +143,8 @@ def _with_agent(where: Where, agent: str) -> Where:
 
 
 def amount(unit: Unit, value: int) -> str:
-    """A value as people read it while it grows: times to the second, money to the digits that matter."""
-    if unit is Unit.DURATION and value >= 1000:
-        value = value // 1000 * 1000
-    return shown(unit, value)
+    """A value as people read it while it grows: times in two units, money to the digits that matter."""
+    return about(unit, value)
 
 
 def _covering(book: Book, place: Place) -> list[Row]:

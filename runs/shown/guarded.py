@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from runs.limits.kinds import TABLE, LimitKind, Mode
-from runs.limits.units import Unit, shown
+from runs.limits.units import Unit, about, shown
 
 MOST_TOLD = 200  # of a run: the newest; the list of events has all of them
 # A wait is over with the next call of its step, or with the next event of it that is more than another look.
@@ -81,7 +81,9 @@ class Told:
     @property
     def figure(self) -> str:
         """The value against its cap: "13 of 12"."""
-        told = [shown(_unit(self.guard), one) for one in (self.value, self.cap) if one is not None]
+        unit = _unit(self.guard)
+        value = [] if self.value is None else [about(unit, self.value)]
+        told = [*value, *([] if self.cap is None else [shown(unit, self.cap)])]
         return " of ".join(told) if self.value is not None else f"at most {told[0]}" if told else ""
 
     @property

@@ -13,7 +13,9 @@ from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from runs import moments
 from runs import text as texts
+from runs.limits.units import Unit, about
 from runs.shown.glyphs import glyph
 from runs.shown.timeline import Timeline
 from runs.shown.values import laid_out
@@ -42,6 +44,15 @@ def outside(value: Any, limit: int | None = None) -> SafeString:
     cut_at = texts.LIMIT if limit is None else (limit or None)
     seen = texts.shown(as_text(value), cut_at)
     return format_html("<bdi>{}{}</bdi>", _markup(seen), "…" if seen.cut else "")
+
+
+@register.filter
+def in_title(value: Any, limit: int = 400) -> str:
+    """A value that came from outside for the `title` of what may be cut: hidden characters as [RLO], nothing bidi."""
+    seen = texts.shown(as_text(value), limit)
+    return "".join(f"[{one.label}]" if one.name else one.text for one in seen.pieces) + (
+        "…" if seen.cut else ""
+    )
 
 
 @register.filter
@@ -109,25 +120,15 @@ def body(value: Any, limit: int | None = None) -> SafeString:
 
 @register.filter
 def moment(value: datetime | None) -> SafeString:
-    """A time to the second in UTC; with the day when it is not today's."""
+    """A time to the second in UTC; with the day when it is not today's, with the year when it is not this one."""
     if value is None:
         return SafeString("")
-    utc = value.astimezone(UTC)
-    today = utc.date() == timezone.now().astimezone(UTC).date()
     return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>',
-        utc.isoformat(timespec="milliseconds"),
-        utc.strftime("%Y-%m-%d %H:%M:%S"),
-        utc.strftime("%H:%M:%S" if today else "%-d %b %H:%M"),
+        '<time datetime="{}" title="{}">{}</time>',
+        value.astimezone(UTC).isoformat(timespec="milliseconds"),
+        moments.in_full(value),
+        moments.told(value, timezone.now()),
     )
-
-
-@register.filter
-def minute(value: datetime) -> str:
-    """An hour and a minute in UTC; with the day when it is not today's."""
-    utc = value.astimezone(UTC)
-    today = utc.date() == timezone.now().astimezone(UTC).date()
-    return utc.strftime("%H:%M" if today else "%-d %b %H:%M")
 
 
 @register.filter
@@ -137,36 +138,28 @@ def until(value: datetime, now: datetime | None = None) -> str:
 
 
 @register.filter
+def left(value: datetime, now: datetime | None = None) -> str:
+    """The same for a list that counts down, as static/js/clock.js goes on with it."""
+    return moments.left((value - (now or timezone.now())).total_seconds())
+
+
+@register.filter
 def since(value: datetime) -> str:
     return span((timezone.now() - value).total_seconds())
 
 
 @register.filter
 def span(value: float | timedelta | None) -> str:
-    """A number of seconds as people say it: 0.4 s, 17 s, 6 m 50, 1 h 05, 3 d 4 h. Never negative."""
+    """A number of seconds as people say it: 0.4 s, 17 s, 6 min 50, 1 h 05, 3 d 4 h. Never negative."""
     if value is None:
         return ""
-    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
-    if seconds < 9.95:
-        return f"{max(0.0, seconds):.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} m {whole % 60:02}"
-    if whole < 86400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02}"
-    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    return moments.span(value.total_seconds() if isinstance(value, timedelta) else float(value))
 
 
 @register.filter
 def money(micros: int | None) -> str:
     """Millionths of a US dollar. Small amounts keep the digits that matter."""
-    if micros is None:
-        return ""
-    dollars = Decimal(micros) / 1_000_000
-    places = 2 if dollars >= 1 or not micros else 3 if dollars >= Decimal("0.01") else 5
-    return f"${dollars:,.{places}f}"
+    return "" if micros is None else about(Unit.MONEY, micros)
 
 
 @register.filter

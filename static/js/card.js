@@ -79,6 +79,14 @@
     }
     follow();
   });
+  // An amount that is written is the one that is meant; one that is chosen takes the written one away.
+  document.addEventListener("input", (event) => {
+    const form = event.target.closest?.("#top-up");
+    if (!form) return;
+    const [field, other] = [form.elements.amount, form.querySelector('[name="pick"][value=""]')];
+    if (event.target === field && field.value) other.checked = true;
+    else if (event.target.name === "pick" && event.target !== other) field.value = "";
+  });
   // What was typed and is about to be lost by going elsewhere is asked about by the browser.
   window.addEventListener("beforeunload", (event) => {
     const here = card();

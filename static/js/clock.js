@@ -2,12 +2,13 @@
 (() => {
   "use strict";
   const pad = (n) => String(n).padStart(2, "0");
+  // In the words of the server (runs/moments.py), so that nothing jumps when this begins.
   function left(ms, seconds) {
     const s = Math.max(0, Math.floor(ms / 1000));
     if (s >= 86400) return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
     if (s >= 3600) return `${Math.floor(s / 3600)} h ${pad(Math.floor((s % 3600) / 60))}`;
-    if (seconds || s < 600) return `${Math.floor(s / 60)}:${pad(s % 60)}`;
-    return `${Math.floor(s / 60)} min`;
+    if (s < 60) return `${s} s`;
+    return seconds || s < 600 ? `${Math.floor(s / 60)} min ${pad(s % 60)}` : `${Math.floor(s / 60)} min`;
   }
   function tick() {
     for (const element of document.querySelectorAll("[data-until]")) {

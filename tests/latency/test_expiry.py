@@ -115,7 +115,7 @@ MEANS: dict[str, Callable[[Outcome, re.Match[str]], bool]] = {
     r"this task (ends|ended) at (?P<node>\w+)": lambda now, said: now.ended_at(said["node"]),
     r"the others (go|went) on where the join allows it": lambda now, _: now.run.state == RunState.DONE,
     r"the run (fails|failed)": lambda now, _: now.over_by_deadline,
-    r"its own deadline is (?P<at>[\d-]+ [\d:]+ UTC)": lambda now, _: now.run.final,
+    r"its own deadline is (?P<at>[\w :]+ UTC)": lambda now, _: now.run.final,
     r"because its own deadline had passed": lambda now, _: now.over_by_deadline,
     r"no answer after that lets it go on": lambda now, _: now.run.final,
     r"with room before then, it goes on by itself": lambda now, _: now.run.final,  # there was none; see below

@@ -107,7 +107,7 @@ def test_every_plain_letter_has_no_name() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-5, "0.0 s"), (0.42, "0.4 s"), (17, "17 s"), (410, "6 m 50"), (3900, "1 h 05"), (277_200, "3 d 5 h")],
+    [(-5, "0.0 s"), (0.42, "0.4 s"), (17, "17 s"), (410, "6 min 50"), (3900, "1 h 05"), (277_200, "3 d 5 h")],
 )
 def test_spans_are_said_in_two_units(seconds: float, words: str) -> None:
     assert span(seconds) == words
