@@ -132,6 +132,21 @@ def moment(value: datetime | None) -> SafeString:
 
 
 @register.filter
+def written(value: Any) -> SafeString:
+    """What a record holds: a moment that it keeps in the machine's form as every other moment, the rest as `outside`."""
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else None
+    except ValueError:
+        found = None
+    return outside(value) if found is None or found.tzinfo is None else moment(found)
+
+
+@register.filter
+def is_past(value: datetime | None) -> bool:
+    return value is not None and value <= timezone.now()
+
+
+@register.filter
 def until(value: datetime, now: datetime | None = None) -> str:
     """How long it is from now to that moment, in two units at most."""
     return span((value - (now or timezone.now())).total_seconds())

@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from runs.engine import burn
 from runs.limits.kinds import LimitKind, Window
+from runs.limits.units import Unit, about
 from runs.models import Account, Breaker, Burn, BurnMark, Call, TopUp, Wait
 from tests import factories
 from tests.budgets.parked import limited, parked, ran, standing
@@ -76,7 +77,7 @@ def test_what_is_used_reserved_and_left_stands_beside_the_cap(ines: User) -> Non
     TopUp.objects.create(account=account, amount=2_000_000, made_by="x", reason="x")
     page = seen(ines, "/budgets/")
     spent = sum(c.cost_micros or 0 for c in Call.objects.filter(run=run, kind="model"))
-    assert f"${spent / 1_000_000:.6f}".rstrip("0") in page.text
+    assert about(Unit.MONEY, spent) in page.text
     assert "$12.00" in page.text
     assert "+$2.00" in page.text
     assert "workflow paying" in page.text
@@ -173,7 +174,7 @@ def test_an_uncertain_spend_is_listed_and_booked_by_an_admin(ines: User, marta: 
     account = Account.objects.get(kind="cost", window="day")
     page = seen(ines, "/budgets/")
     where = f"/budgets/calls/{call.pk}/book"
-    assert "$0.00700" in page.text
+    assert "$0.007" in page.text
     assert where not in seen(marta, "/budgets/").forms
     client = signed_in(ines)
     assert client.post(where, {"amount": "0.004", "reason": ""}).status_code == 422
