@@ -133,7 +133,7 @@ def moment(value: datetime | None) -> SafeString:
 
 @register.filter
 def written(value: Any) -> SafeString:
-    """What a record holds: a moment that it keeps in the machine's form as every other moment, the rest as `outside`."""
+    """What a record holds: moments, which it keeps in the machine's form, as everywhere; the rest as `outside`."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else None
     except ValueError:
