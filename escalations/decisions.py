@@ -12,6 +12,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from psycopg.types.json import Jsonb
 
 from escalations import locked
 from escalations.audit.record import about_escalation, append
@@ -24,10 +25,19 @@ from escalations.roles import Act, Actor, name_of, require
 from escalations.texts import given_text
 from runs.engine import answers, edits, migrating, verifying
 from runs.engine.questions import shown_digest
-from runs.engine.record import now
+from runs.engine.record import at_once, now
 from runs.models import Question, QuestionKind, Verb
 from runs.models.question import EDITABLE, verbs_of
 
+# The decision and its escalation's end in one message: somebody waits for what comes of it.
+_CLOSED = """
+    INSERT INTO escalations_decision (escalation_id, verb, by_id, at, version, digest, reason, before, after)
+        VALUES (%(escalation)s, %(verb)s, %(by)s, statement_timestamp(), %(version)s, %(digest)s, %(reason)s,
+            %(before)s, %(after)s)
+        RETURNING id, at;
+    UPDATE escalations_escalation SET state = %(state)s, closed_at = %(closed)s, taken_by_id = %(holder)s,
+        taken_at = %(taken)s WHERE id = %(escalation)s
+"""
 ACTS = {
     Verb.APPROVE: Act.APPROVE,
     Verb.REJECT: Act.REJECT,
@@ -267,8 +277,7 @@ def closed(
     moment = question.answered_at or now()
     escalation.closed_at = moment
     hold(escalation, actor, moment)
-    escalation.save(update_fields=["state", "closed_at", "taken_by", "taken_at"])
-    decision = Decision.objects.create(
+    decision = Decision(
         escalation=escalation,
         verb=verb,
         by=_person(actor),
@@ -278,6 +287,7 @@ def closed(
         before=before,
         after=after or {},
     )
+    _write(escalation, decision)
     details: dict[str, Any] = {"kind": question.kind, "version": escalation.version}
     details |= {"digest": escalation.digest, **(more or {})}
     if after is not None and after != before:
@@ -290,6 +300,29 @@ def closed(
         details=details,
     )
     return decision
+
+
+def _write(escalation: Escalation, decision: Decision) -> None:
+    written = at_once(
+        _CLOSED,
+        {
+            "escalation": escalation.pk,
+            "verb": str(decision.verb),
+            "by": decision.by_id,
+            "version": decision.version,
+            "digest": decision.digest,
+            "reason": decision.reason,
+            "before": Jsonb(decision.before),
+            "after": Jsonb(decision.after),
+            "state": str(escalation.state),
+            "closed": escalation.closed_at,
+            "holder": escalation.taken_by_id,
+            "taken": escalation.taken_at,
+        },
+    )
+    assert written is not None
+    decision.pk, decision.at = written
+    decision._state.adding = False
 
 
 def _checked(question: Question, value: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from opsconsole.bench import drive
 from opsconsole.bench.drive import Stamps
 from opsconsole.bench.figures import of_rounds, percentile
 from opsconsole.bench.order import Order
-from runs.models import Run
 
 DECISIONS = 100
 Decide = Callable[[Escalation], object]
@@ -55,8 +54,8 @@ def measure(order: Order) -> None:
 
 
 def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[Decided]:
-    """Decisions one after another, each on a run of its own, when the run of the one before is over: what is measured
-    is a decision, not what the machine still does for another."""
+    """Decisions one after another, each on a run of its own, when nothing goes on of the one before: what is
+    measured is a decision, not what the machine still does for another."""
     marks = [drive.mark() for _ in range(count)]
     ids = drive.started(workflow, count, marks)
     drive.wake(ids)
@@ -68,8 +67,7 @@ def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[De
     made = []
     for run_id, mark in zip(ids, marks, strict=True):
         made.append(decided(stamps, by_run[run_id], mark, decide))
-        over = Run.objects.filter(pk=run_id, finished_at__isnull=False)
-        drive.until(over.exists, f"run {run_id} ends")
+        drive.until_quiet()
     return made
 
 
