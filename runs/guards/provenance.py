@@ -21,6 +21,7 @@ MOST = 2_000_000  # characters of all results of a run; the oldest go first
 MOST_LEAVES = 5_000
 MOST_PLACES = 50
 AROUND = 320  # characters before and after a value that make its passage
+TELLING = 8  # spaces; a shorter text holds no passage that insists
 CUT = "…[cut]…"
 BREAK = "¶"  # stands between paragraphs
 
@@ -42,6 +43,7 @@ class Leaf:
     text: str
     plain: str
     foreign: bool = False
+    echo: frozenset[str] = frozenset()  # what the result was asked for with; it has these from whoever asked
 
     def at(self, value: str) -> Iterator[int]:
         """Every place of a value that stands free, not inside a longer word."""
@@ -82,7 +84,15 @@ class Origins:
             plain = comparable(value)
             if len(plain) > 1 and plain not in echo:
                 self._leaves.append(
-                    Leaf(step=step, source=source, named=named, text=value, plain=plain, foreign=foreign)
+                    Leaf(
+                        step=step,
+                        source=source,
+                        named=named,
+                        text=value,
+                        plain=plain,
+                        foreign=foreign,
+                        echo=echo,
+                    )
                 )
                 self._size += len(plain)
         while self._size > MOST:
@@ -94,9 +104,13 @@ class Origins:
         return [
             (leaf, place)
             for leaf in self._leaves
-            if value in leaf.plain
+            if value in leaf.plain and value not in leaf.echo
             for place in islice(leaf.at(value), MOST_PLACES)
         ]
+
+    def telling(self) -> Iterator[Leaf]:
+        """The leaves in which somebody says something to somebody; the newest first."""
+        return (leaf for leaf in reversed(self._leaves) if leaf.plain.count(" ") >= TELLING)
 
 
 def comparable(text: str) -> str:

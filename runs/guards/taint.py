@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from runs.definitions import Effect
@@ -75,6 +76,27 @@ class Value:
     reaches: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A call that is not made yet. `acts`: it changes something; `says`: the words of its name that say what it does;
+    `left`: those of them that the person did not use; `asked_for`: it only reads, or the person spoke of it at all."""
+
+    tool: str
+    acts: bool
+    says: frozenset[str]
+    left: frozenset[str]
+
+    @property
+    def asked_for(self) -> bool:
+        return not self.acts or not self.says or self.left != self.says
+
+    def goes_on(self, words: Collection[str]) -> bool:
+        """Whether words speak of what this call does and the person did not ask for."""
+        if not self.asked_for:
+            return _some(self.says, words)
+        return self.acts and bool(self.left) and _all(self.left, words)
+
+
 @dataclass(slots=True, kw_only=True)
 class Taint:
     """What the person has said, and what has been read since."""
@@ -82,10 +104,12 @@ class Taint:
     known: str = ""
     sure: set[str] = field(default_factory=set)
     origins: Origins = field(default_factory=Origins)
+    _said: frozenset[str] | None = None
 
     def told(self, text: str) -> None:
         """The goal, or a message of the person who set it."""
         self.known += "\n" + comparable(text)
+        self._said = None
 
     def vouched(self, text: str) -> None:
         """A value that the author of the run's own code stands for, wherever else it was read."""
@@ -97,7 +121,11 @@ class Taint:
             return
         asked = [one for _, one in likeness.leaves(args) if isinstance(one, (str, int))]
         named = any(
-            isinstance(one, str) and _POINTER.search(one) and self._has(comparable(one)) for one in asked
+            isinstance(one, str)
+            and _POINTER.search(one)
+            and not _MOMENT.fullmatch(one)
+            and self._has(comparable(one))
+            for one in asked
         )
         self.origins.read(
             step, source, named, text, frozenset(comparable(str(one)) for one in asked), foreign=foreign
@@ -107,8 +135,10 @@ class Taint:
         """What a person must see before this call. None for a call that neither acts nor reaches outside."""
         if declared is not None and declared.effect is Effect.NONE and not declared.egress:
             return None
+        acts = declared is None or declared.effect is not Effect.NONE
+        call = self._call(tool, acts)
         for value in values(args):
-            why = None if value.plain in self.sure else self._tainted(tool, value)
+            why = None if value.plain in self.sure else self._tainted(call, value)
             if why is not None:
                 return Finding(
                     guard=Guard.TAINT,
@@ -117,25 +147,63 @@ class Taint:
                     figure=value.place,
                     says=f"{tool} would get {value.place} = {_short(value.shown)}: {why}",
                 )
+        if not acts or not call.left:
+            return None
+        wish = self._wished(call)
+        if wish is None:
+            return None
+        return Finding(
+            guard=Guard.TAINT,
+            step=step,
+            scope=f"tool {tool}",
+            figure="the call",
+            says=f"{tool} would be called: nobody asked for that, but step {wish[0].step} ({wish[0].source}) does: "
+            f"“…{_short(wish[1])}…”",
+        )
+
+    def _call(self, tool: str, acts: bool) -> Call:
+        says = _doing(tool)
+        left = frozenset(one for one in says if not _some({one}, self._words())) if acts else says
+        return Call(tool=tool, acts=acts, says=says, left=left)
+
+    def _wished(self, call: Call) -> tuple[Leaf, str] | None:
+        """A text that insists on just this action, though nobody asked for it, whatever its arguments are."""
+        for leaf in self.origins.telling():
+            for sentence in _SENTENCE.split(leaf.plain):
+                if not _all(call.says, likeness.words(sentence)):
+                    continue
+                at = leaf.plain.find(sentence)
+                if _mood(leaf.passage(at, len(sentence))) >= 3:
+                    return leaf, sentence
         return None
 
-    def _tainted(self, tool: str, value: Value) -> str | None:
+    def _words(self) -> frozenset[str]:
+        """The words of the person."""
+        if self._said is None:
+            self._said = frozenset(likeness.words(self.known))
+        return self._said
+
+    def _tainted(self, call: Call, value: Value) -> str | None:
         held = self.origins.holding(value.plain)
         spoken = [(leaf, at) for leaf, at in held if not leaf.is_just(value.plain)]
-        vouched = len(held) > len(spoken) or self._has(value.plain)
+        said = self._has(value.plain)
+        vouched = len(held) > len(spoken) or said
         for leaf, at in spoken:
-            if self._wants(tool, leaf.passage(at, len(value.plain)), value, vouched):
+            passage = leaf.passage(at, len(value.plain))
+            if self._wants(call, passage, value, vouched):
                 return _source(leaf, at, value.plain, "that speaks to its reader")
+            if not said and call.goes_on(_beside(passage, value.plain)):
+                return _source(leaf, at, value.plain, "about an action that nobody asked for")
         if vouched or not value.reaches:
             return None
         for leaf, at in spoken:
-            if not self._meant(leaf, value, leaf.passage(at, len(value.plain))):
+            if not self._meant(call, leaf, value, leaf.passage(at, len(value.plain))):
                 return _source(leaf, at, value.plain, "")
         host, slash, _ = value.plain.partition("/")
         if (
             not held and slash and "." in host
         ):  # somebody's host with a path of the agent's own: where data leaves by
-            return self._tainted(tool, replace(value, plain=host))
+            return self._tainted(call, replace(value, plain=host))
         if not held and self.origins.cut and not self._named(value):
             return "nobody asked for it, it was in nothing that can be seen here, and results before this call are cut."
         return None
@@ -149,20 +217,21 @@ class Taint:
             start = self.known.find(value, start + 1)
         return False
 
-    def _wants(self, tool: str, passage: str, value: Value, vouched: bool) -> bool:
+    def _wants(self, call: Call, passage: str, value: Value, vouched: bool) -> bool:
         """Whether a passage speaks to its reader and wants this; where a value says little, it names the action too."""
         mood = _mood(passage)
         if value.reaches and not vouched:
             return mood >= 2
-        if mood >= 3 and _speaks_of(tool, _beside(passage, value.plain)):
+        if mood >= 3 and _some(call.says, _beside(passage, value.plain)):
             return True
-        return mood >= 4 and not vouched and _speaks_of(tool, likeness.words(passage))
+        return mood >= 4 and not vouched and _some(call.says, likeness.words(passage))
 
-    def _meant(self, leaf: Leaf, value: Value, passage: str) -> bool:
-        """Whether the person pointed at it: by the document that holds it, or by a name that is part of it."""
+    def _meant(self, call: Call, leaf: Leaf, value: Value, passage: str) -> bool:
+        """Whether the person pointed at it: by the document that holds it, where they asked for what is done with it,
+        or by a name that is part of it."""
         if _mood(passage) >= 2 or _starts_with_verb(passage, value.plain):
             return False
-        return leaf.named or self._named(value)
+        return (leaf.named and call.asked_for) or self._named(value)
 
     def _named(self, value: Value) -> bool:
         named = [part for part in _KEPT_APART.split(_telling(value.plain)) if part]
@@ -249,11 +318,20 @@ def _beside(passage: str, value: str) -> set[str]:
     return {word for sentence in held for word in likeness.words(sentence.replace(value, " "))}
 
 
-def _speaks_of(tool: str, words: Collection[str]) -> bool:
-    """Whether words name what a tool does, as its own name says it, in whatever form: reserve, reservation."""
+@lru_cache(maxsize=1024)
+def _doing(tool: str) -> frozenset[str]:
+    """The words of a tool's name that say what it does."""
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", tool).casefold()
-    named = {word for word in re.split(r"[^a-z]+", spaced) if len(word) > 2} - _SAY_NOTHING
-    return any(_same_stem(one, word) for one in named for word in words)
+    return frozenset(word for word in re.split(r"[^a-z]+", spaced) if len(word) > 2) - _SAY_NOTHING
+
+
+def _some(said: Collection[str], words: Collection[str]) -> bool:
+    """Whether words name one of these, in whatever form: reserve, reservation."""
+    return any(_same_stem(one, word) for one in said for word in words)
+
+
+def _all(said: Collection[str], words: Collection[str]) -> bool:
+    return bool(said) and all(_some({one}, words) for one in said)
 
 
 def _same_stem(one: str, word: str) -> bool:
