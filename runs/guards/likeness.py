@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +16,47 @@ LONG_TEXT = 8  # words; from here on a text may be reworded and still say the sa
 MOST_WORDS = 400
 CUT_FROM = 300
 MOST_OPENING = 4  # words before the same text: "Right. ", "One moment, I will see. "
+MOST_FILLED = 4  # words in the one place of a form that differs from letter to letter
+# Words that hold sentences together, agree or spur on: closed classes, which tell nothing by themselves.
+_TELL_NOTHING = frozenset(
+    {"a", "again", "ahead", "all", "alright", "also", "always", "am", "an", "and", "any", "anything",
+     "are", "as", "at", "be", "been", "better", "but", "by", "can", "carry", "continue", "could", "course",
+     "did", "do", "does", "done", "else", "exactly", "excellent", "fine", "for", "from", "further", "get",
+     "go", "goes", "going", "good", "got", "great", "had", "has", "have", "he", "her", "here", "him",
+     "his", "how", "i", "if", "in", "indeed", "into", "is", "it", "its", "just", "keep", "kindly", "let",
+     "like", "look", "looks", "made", "make", "may", "me", "might", "more", "move", "much", "must", "my",
+     "need", "needed", "next", "nice", "no", "not", "now", "of", "off", "oh", "ok", "okay", "on", "once",
+     "one", "onward", "or", "our", "out", "perfect", "please", "proceed", "really", "right", "shall",
+     "she", "should", "so", "some", "sounds", "still", "such", "sure", "thank", "thanks", "that", "the",
+     "their", "them", "then", "there", "these", "they", "thing", "this", "those", "to", "too", "try",
+     "until", "up", "us", "very", "want", "was", "way", "we", "well", "were", "what", "when", "where",
+     "which", "while", "who", "will", "with", "would", "yeah", "yep", "yes", "yet", "you", "your"}
+)  # fmt: skip
 
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
 _SPACE = re.compile(r"\s+")
 _FIGURE = re.compile(r"\d")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 # What changes by itself from one answer to the next: moments, and names that machines make up. Plain numbers stay:
-# a counter that moves is an advance.
+# a counter that moves is an advance, and so is a time that has run for less than an hour.
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?"
     r"|\b1[4-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"
-    r"|\b\d\d:\d\d:\d\d(?:\.\d+)?\b"
+    r"|\b(?!00:)\d\d:\d\d:\d\d(?:\.\d+)?\b"
     r"|\b\d+(?:\.\d+)? ?ms\b"
 )
 _MADE_UP = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
     r"|\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"
 )
-_ONCE = re.compile(r"(?:nonce|timestamp|request_?id|trace_?id|correlation_?id|idempotency_?key)$")
+# Names of arguments that say which sending this is, and not what is asked for. A request or a moment may also be what
+# is asked for, unless a machine has made it up.
+_ONCE = re.compile(
+    r"(?:nonce|trace_?id|correlation_?id|idempotency_?key)$"
+    r"|^(?:attempt|retry|retries|try|tries)(?:_?(?:number|count|no|nr))?$"
+)
+_ONCE_WHEN_DRAWN = re.compile(r"(?:request_?id|timestamp)$")
+_DRAWN = re.compile(rf"(?:{_MADE_UP.pattern}|{_MOMENT.pattern})")
 _OF_A_REQUEST = re.compile(
     r"([\"']?(?:nonce|timestamp|request_?id|trace_?id|correlation_?id|retrieved_?at|checked_?at)[\"']?\s*[:=]\s*)"
     r"[\"']?[^\s\"',}\]]+"
@@ -65,15 +88,22 @@ def _meant(value: Any, depth: int) -> Any:
         return {
             str(name): _meant(one, depth + 1)
             for name, one in value.items()
-            if one is not None and not _ONCE.search(str(name).lower())
+            if one is not None and not _of_one_sending(str(name).lower(), one)
         }
     if isinstance(value, str):
-        return plain(value).strip(" .!?\"'")
+        said = plain(value)
+        return said.strip(" .!?\"'") or said
     if isinstance(value, Sequence):
         return [_meant(one, depth + 1) for one in value]
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value if isinstance(value, bool) else str(value)
+
+
+def _of_one_sending(name: str, value: Any) -> bool:
+    if _ONCE.search(name):
+        return True
+    return bool(_ONCE_WHEN_DRAWN.search(name)) and bool(_DRAWN.fullmatch(plain(str(value))))
 
 
 def leaves(value: Any, path: str = "", depth: int = 0) -> list[tuple[str, Any]]:
@@ -115,6 +145,17 @@ class Words:
             return True
         return min(len(self), len(other)) >= LONG_TEXT and self.share(other) >= share
 
+    def filled_in(self, other: Words) -> bool:
+        """Whether both are one form with something else in one place of it: letters to Ann and to Bea."""
+        one, two = self.order, other.order
+        most = min(len(one), len(two))
+        head = next((at for at in range(most) if one[at] != two[at]), most)
+        tail = next((at for at in range(most - head) if one[-1 - at] != two[-1 - at]), most - head)
+        return all(
+            len(filled) <= MOST_FILLED and tells(filled)
+            for filled in (one[head : len(one) - tail], two[head : len(two) - tail])
+        )
+
     def _same_figures(self, other: Words) -> bool:
         """A long text is recorded with its middle cut out: a figure at the cut may be there or not."""
         spare = 2 if min(len(self), len(other)) >= CUT_FROM else 0
@@ -135,6 +176,11 @@ def words(text: str) -> tuple[str, ...]:
     if len(found) <= MOST_WORDS:
         return tuple(found)
     return tuple(found[: MOST_WORDS // 2] + found[-MOST_WORDS // 2 :])
+
+
+def tells(found: Iterable[str]) -> bool:
+    """Whether words say anything beyond yes, no and go on."""
+    return any(word.partition("'")[0].partition("’")[0] not in _TELL_NOTHING for word in found)
 
 
 def worded(text: str) -> Words:

@@ -22,7 +22,6 @@ MOST_TEXTS = 24  # that are remembered to compare with
 MOST_ASKED = 12  # instructions
 REWORDED = 0.7  # share of words that makes an instruction the same one
 ROUND = "round"
-TELLING_WORDS = 8  # a message with fewer words and no figure only says: go on
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,7 +130,7 @@ class Loops:
         if not said or hash(said) in self._heard:
             return
         self._heard.add(hash(said))
-        if any(char.isdigit() for char in said) or len(likeness.words(said)) >= TELLING_WORDS:
+        if likeness.tells(likeness.words(said)):
             self._new()
 
     def _new(self) -> None:
@@ -182,4 +181,4 @@ def _instruction(args: Mapping[str, Any]) -> tuple[str, Words]:
 
 
 def _reworded(one: Words, other: Words) -> bool:
-    return one.figures == other.figures and one.share(other) >= REWORDED
+    return one.figures == other.figures and one.share(other) >= REWORDED and not one.filled_in(other)

@@ -13,7 +13,10 @@ from runs.guards.likeness import arguments, result, worded
     ("one", "other"),
     [
         ({"a": "Blue Hall", "b": 1}, {"b": 1.0, "a": "  blue   hall. "}),
-        ({"a": "x", "request_id": "q1"}, {"a": "x", "request_id": "q2"}),
+        ({"a": "x", "nonce": "q1"}, {"a": "x", "nonce": "q2"}),
+        ({"a": "x", "request_id": "9f0c11ab22cd33"}, {"a": "x", "request_id": "8e0c11ab22cd44"}),
+        ({"a": "x", "timestamp": "2026-01-01T10:00:00Z"}, {"a": "x", "timestamp": "2026-01-01T10:00:09Z"}),
+        ({"a": "x", "attempt": 1}, {"a": "x", "attempt": 2}),
         ({"a": "x", "b": None}, {"a": "x"}),
         ({"a": ["x", {"b": "Y"}]}, {"a": ["X ", {"b": "y"}]}),
     ],
@@ -30,6 +33,9 @@ def test_arguments_that_ask_for_the_same_are_the_same(one: object, other: object
         ({"day": "2026-01-01"}, {"day": "2026-01-02"}),
         ({"a": ["x", "y"]}, {"a": ["y", "x"]}),
         ({"a": True}, {"a": 1}),
+        ({"request_id": 17, "say": "yes"}, {"request_id": 18, "say": "yes"}),
+        ({"timestamp": 4.5}, {"timestamp": 9.0}),
+        ({"folder": "."}, {"folder": ".."}),
         ({}, {"a": "x"}),
     ],
 )
@@ -59,6 +65,7 @@ def test_an_answer_is_the_same_but_for_what_changes_by_itself(one: str, other: s
         ("seat 12A", "seat 12B"),
         ("", "None"),
         ("2026-01-01", "2026-01-02"),
+        ("copying for 00:02:10", "copying for 00:03:40"),
     ],
 )
 def test_an_answer_that_tells_something_else_is_another(one: str, other: str) -> None:

@@ -15,6 +15,7 @@ from tests.guards.made import (
     LOOK_ALIKES,
     LOOPS,
     Made,
+    Steps,
     called,
     honest,
     looking_alike,
@@ -120,6 +121,28 @@ def test_the_same_letter_to_different_people_is_a_batch() -> None:
     body = "The hall will be closed tomorrow from nine until noon, please take your things out before."
     steps = [called("write", {"to": name, "body": body}, "") for name in ("ann", "bea", "cas", "dan")]
     assert not found(steps, Guard.LOOP)
+
+
+def test_letters_of_one_form_to_different_people_are_a_batch() -> None:
+    form = "Dear {}, the hall will be closed tomorrow from nine until noon, please take your things out."
+    steps = [called("write", {"text": form.format(name)}, "") for name in ("Ann", "Bea Reed", "Cas", "Dan")]
+    assert not found(steps, Guard.LOOP)
+
+
+def test_questions_of_one_form_are_no_loop_as_long_as_the_answers_tell_something() -> None:
+    form = "Could you please tell me which {} the crates should be brought to before the ferry leaves?"
+    answers = ("The loom hall.", "Northern.", "Harbour side")
+    places = ("hall", "yard", "side of the harbour")
+
+    def asked(said: tuple[str, ...]) -> Steps:
+        return [
+            step
+            for place, answer in zip(places, said, strict=True)
+            for step in (thought(form.format(place)), message(answer))
+        ]
+
+    assert not found(asked(answers), Guard.LOOP)
+    assert found(asked(("Yes, please.", "Go on then.", "All right.")), Guard.LOOP)
 
 
 def test_a_message_that_tells_something_ends_a_round() -> None:
