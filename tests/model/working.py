@@ -19,7 +19,7 @@ from runs.engine.perform import perform
 from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
 from runs.errors import ErrorClass
-from tests.model import AFTER_CUT, LEASE, SUSPECT, flows, laws, rows
+from tests.model import AFTER_CUT, LEASE, SUSPECT, flows, laws
 from tests.model.deciding import Deciding
 from tests.model.flows import SCRIPT
 from tests.model.reference import OVER
@@ -256,11 +256,11 @@ class Working(Deciding):
     def _overtakes(self, run: Any, worker: str) -> Callable[[], None]:
         """The lease runs out in the middle of a call, and the other worker claims."""
         other = next(one for one in self.workers if one != worker)
-        rows.passes(HOURS)
+        passed = self._passed(HOURS)
         found = claim(run.pk, worker=other)
 
         def follow() -> None:
-            self.model.now += HOURS
+            self.model.now += passed
             self._claimed(found, self.model.claim(run, other))
 
         return follow
