@@ -17,7 +17,7 @@ from tests import factories
 from tests.faults import counts, history
 from tests.faults.broker import Broker
 from tests.faults.fleet import Fleet, Nursery, SinkProcess
-from tests.faults.matrix import FAULTS, POINTS, Case, Storm, cases
+from tests.faults.matrix import FAULTS, POINTS, Case, Storm, cases, misbooked
 
 pytestmark = pytest.mark.django_db  # so that there is one; the tests themselves only read verdicts
 AT_ONCE = 16  # processes that are hurt side by side
@@ -37,11 +37,11 @@ def verdicts(
     wanted = {item.callspec.params["case"] for item in items if hasattr(item, "callspec")}
     some = [case for case in cases() if case in wanted] * counts.of(fast=1, soak=20, name="matrix")
     with django_db_blocker.unblock():
-        yield _stormed(some, _nursery, _broker, tmp_path_factory.mktemp("matrix"))
+        yield stormed(some, _nursery, _broker, tmp_path_factory.mktemp("matrix"))
         call_command("flush", verbosity=0, interactive=False, reset_sequences=False)
 
 
-def _stormed(some: list[Case], nursery: Nursery, broker: Broker, folder: Path) -> Verdicts:
+def stormed(some: list[Case], nursery: Nursery, broker: Broker, folder: Path) -> Verdicts:
     found: Verdicts = {str(case): [] for case in some}
     sink = SinkProcess(folder)
     broker.forget()
@@ -59,7 +59,7 @@ def _stormed(some: list[Case], nursery: Nursery, broker: Broker, folder: Path) -
                 fleet.end()
             for one in (*storm.hurt, *storm.unhurt):
                 found[str(one.case)] += storm.wrong(one)
-        found[""] = list(history.faults(sink.arrivals()))
+        found[""] = [*history.faults(sink.arrivals()), *misbooked()]
     finally:
         history.unwatch()
         sink.end()

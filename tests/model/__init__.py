@@ -2,4 +2,3 @@
 
 LEASE, DEADLINE, BACK_OFF, AFTER_CUT, TO_ANSWER, TO_APPROVE = 1000, 28_800, 1200, 1200, 3600, 500  # seconds
 BUDGET, NEEDED, POISON, SUSPECT = 1, 2, 3, 2
-LEAST_TO_ANSWER = 60  # seconds, however little is left of the run

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.model import BUDGET, DEADLINE, LEASE, LEAST_TO_ANSWER, POISON, SUSPECT, TO_ANSWER, TO_APPROVE
+from tests.model import BUDGET, DEADLINE, LEASE, POISON, SUSPECT, TO_ANSWER, TO_APPROVE
 from tests.model.flows import WIDTH, after
 
 OVER, GOES_ON, AFRESH = ("done", "failed", "ended"), ("running", "asked", "cut"), ("error", "contract")
@@ -70,7 +70,7 @@ class Model:
             afresh = asked is not None and asked.kind in AFRESH
             step.attempts += [""] if afresh or not step.attempts or step.attempts[-1] not in GOES_ON else []
             step.losses, step.attempts[-1] = 0 if afresh else step.losses, "running"
-            step.state, step.fence, step.due, step.left = "running", run.fence, None, run.deadline - self.now
+            step.state, step.fence, step.due = "running", run.fence, None
             self.claims += [Thing(run=run, step=step, by=run.owner, what=(run.fence, len(step.attempts)))]
 
     def rest(self, run: Any) -> list[Any]:
@@ -101,8 +101,8 @@ class Model:
         return self.choose(run, claim.by) if goes_on else self.rest(run)
 
     def ask(self, run: Any, step: Any, kind: str) -> None:
-        left = min(TO_APPROVE, max(LEAST_TO_ANSWER, step.left)) if kind == "approval" else TO_ANSWER
-        run.questions.append(Thing(run=run, step=step, kind=kind, state="open", due=self.now + left))
+        until = min(self.now + (TO_APPROVE if kind == "approval" else TO_ANSWER), run.deadline)
+        run.questions.append(Thing(run=run, step=step, kind=kind, state="open", due=until))
         vars(step or Thing()).update(state="waiting", fence=0, question=run.questions[-1])
 
     def end(self, run: Any, step: Any, state: str) -> None:
