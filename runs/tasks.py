@@ -17,11 +17,12 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from runs.agents import providers
-from runs.engine import budgets, failpoints, folders, heart, schedules, sweep, versions
+from runs.engine import budgets, failpoints, heart, sweep, versions
 from runs.engine.advance import advance
 from runs.engine.away import away
 from runs.engine.leaving import Leaving
 from runs.engine.runtime import Runtime, current, install
+from runs.engine.triggers import folders, schedules
 from runs.engine.watch import Watch
 from runs.models import WorkerKind
 

@@ -1,4 +1,4 @@
-"""The address for signed deliveries: HTTP in, one JSON sentence out. What is decided, `runs.engine.deliveries` decides.
+"""The address for signed deliveries: HTTP in, one JSON sentence out. What is decided, `triggers.deliveries` decides.
 
 No session and no CSRF token: the signature says who it is. Open to everybody for that reason.
 """
@@ -12,9 +12,9 @@ from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from runs.engine import deliveries, starts, triggers, turned_away
-from runs.engine.deliveries import MOST_BYTES, Delivery
-from runs.engine.triggers import AWAY
+from runs.engine import starts, triggers
+from runs.engine.triggers import AWAY, deliveries, turned_away
+from runs.engine.triggers.deliveries import MOST_BYTES, Delivery
 from runs.starts_by import Webhook
 
 _log = logging.getLogger("opsconsole.webhooks")

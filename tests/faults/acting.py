@@ -49,7 +49,7 @@ def _drop(folder: str) -> None:
     from django.conf import settings
 
     from runs.dropped import SETTLE_SECONDS
-    from runs.engine import folders
+    from runs.engine.triggers import folders
 
     path = Path(folder)
     settings.WATCHED_FOLDERS = {"fault_plain/dropped": path}

@@ -25,9 +25,9 @@ from escalations.models import Escalation
 from opsconsole.embedded import processes
 from runs.definitions import Workflow
 from runs.dropped import SETTLE_SECONDS
-from runs.engine import folders
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
+from runs.engine.triggers import folders
 from runs.models import Attempt, Call, Question, Run, Step
 from tests import factories
 from tests.faults import acts, healed, history, workflows

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from runs import registry
 from runs.definitions import Node, Pipeline, Workflow
-from runs.engine import turned_away
+from runs.engine.triggers import turned_away
 from runs.models import Event, Run, Trigger
 from runs.starts_by import Start
 from tests.runs.flows import Draft, Order

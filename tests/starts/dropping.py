@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runs.dropped import SETTLE_SECONDS
-from runs.engine import folders
+from runs.engine.triggers import folders
 from runs.starts_by import Folder
 
 DROPPED = Folder(name="dropped")

@@ -18,7 +18,8 @@ from opsconsole import environment
 from opsconsole.management.commands import prepare
 from runs import bodies
 from runs.dropped import SETTLE_SECONDS
-from runs.engine import failpoints, folders, holds
+from runs.engine import failpoints, holds
+from runs.engine.triggers import folders
 from runs.shown.triggers import triggers_of
 from runs.starts_by import Folder
 from tests.factories import at_once
@@ -105,7 +106,7 @@ def _in_another_process(folder: Path, failpoint: str) -> int:
         "from django.conf import settings; from pathlib import Path\n"
         f"settings.DATABASES['default']['NAME'] = {connection.settings_dict['NAME']!r}\n"
         f"settings.WATCHED_FOLDERS = {{'{NAME}/dropped': Path({str(folder)!r})}}\n"
-        "from runs import registry; from runs.engine import folders; from runs.starts_by import Folder\n"
+        "from runs import registry; from runs.engine.triggers import folders; from runs.starts_by import Folder\n"
         "from tests.starts.conftest import workflow\n"
         "registry.register(workflow(Folder(name='dropped')))\n"
         "folders.look(time.time() + 60)\n"

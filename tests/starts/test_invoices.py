@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from opsconsole.shipped.invoice_intake import documents
 from runs import bodies
-from runs.engine import folders
+from runs.engine.triggers import folders
 from runs.models import Run
 from tests.factories import advanced
 from tests.starts.conftest import names

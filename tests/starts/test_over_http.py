@@ -24,7 +24,7 @@ from standardwebhooks import Webhook as Signature
 
 from opsconsole import environment, front
 from opsconsole.embedded.processes import wait_until
-from runs.engine.deliveries import MOST_BYTES
+from runs.engine.triggers.deliveries import MOST_BYTES
 from runs.models import Run
 from tests.starts.conftest import SECRET
 

@@ -13,7 +13,8 @@ from pytest_django import Settings
 from escalations.models import JournalEntry
 from opsconsole.celery import app
 from runs import bodies
-from runs.engine import holds, schedules
+from runs.engine import holds
+from runs.engine.triggers import schedules
 from runs.models import Trigger
 from runs.shown.triggers import triggers_of
 from runs.starts_by import Folder, Schedule

@@ -15,7 +15,8 @@ from standardwebhooks import Webhook as Signature
 
 from escalations.models import JournalEntry
 from runs import bodies
-from runs.engine import holds, turned_away
+from runs.engine import holds
+from runs.engine.triggers import turned_away
 from runs.shown.triggers import triggers_of
 from runs.starts_by import Webhook
 from tests.factories import at_once
