@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opsconsole.shipped.folders import SIZE_LIMIT
 from opsconsole.shipped.invoice_intake import plain_text, ubl
 from opsconsole.shipped.invoice_intake.accounts import compact, digits_hold
 from opsconsole.shipped.invoice_intake.dates import as_iso
-from opsconsole.shipped.invoice_intake.documents import SAMPLES, SIZE_LIMIT, DocumentRefused, folders, read
+from opsconsole.shipped.invoice_intake.documents import SAMPLES, DocumentRefused, folders, read
 from opsconsole.shipped.invoice_intake.extraction import extract
 from opsconsole.shipped.invoice_intake.notes import hidden_characters, orders
 from opsconsole.shipped.invoice_intake.register import current

@@ -4,11 +4,9 @@ Follows no link, leaves no folder, parses nothing. What it refuses is a `Documen
 sentence the operator reads.
 """
 
-import errno
 import hashlib
 import os
 import re
-import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,10 +14,11 @@ from typing import Literal
 
 from django.conf import settings
 
+from opsconsole.shipped.folders import content as content_of
+from opsconsole.shipped.folders import content_in
 from opsconsole.shipped.invoice_intake.contracts import Document, Folder
 from runs.errors import DataError
 
-SIZE_LIMIT = 1_000_000
 SAMPLES = Path(__file__).parent / "samples"
 
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f]")
@@ -37,13 +36,8 @@ def folders() -> dict[str, Path]:
 
 def read(folder: Folder, file: str, *, allowed: Mapping[str, Path]) -> Document:
     """Read `file` of `folder`: at most 1,000,000 bytes of text. Raises DocumentRefused."""
-    if folder not in allowed:
-        raise DocumentRefused(f"The folder “{folder}” is not one this workflow may read.")
-    if not file or file.startswith(".") or Path(file).name != file or "\\" in file or "\x00" in file:
-        raise DocumentRefused(
-            f"{file!r:.80} is not the plain name of a file; folders and paths are not taken."
-        )
-    content = _content(allowed[folder] / file, file)
+    content = content_in(folder, file, allowed=allowed, refused=DocumentRefused, what="an invoice")
+    _must_say_something(content, file)
     text = _text(content, file)
     return Document(
         folder=folder,
@@ -61,7 +55,8 @@ def keep(path: Path) -> str:
     The name holds a digest of the content: whatever becomes of the dropped file, and whatever is dropped under
     the same name later, a run reads what it was started with.
     """
-    content = _content(path, path.name)
+    content = content_of(path, refused=DocumentRefused, what="an invoice")
+    _must_say_something(content, path.name)
     digest = hashlib.sha256(content).hexdigest()[:12]
     folder = folders()["inbox"]
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,28 +68,9 @@ def keep(path: Path) -> str:
     return kept.name
 
 
-def _content(path: Path, file: str) -> bytes:
-    try:
-        # NONBLOCK: opening a named pipe would otherwise wait for a writer that never comes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise DocumentRefused(f"There is no file {file} in that folder.") from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise DocumentRefused(f"{file} is a link; only real files are read.") from None
-        raise DocumentRefused(f"{file} cannot be opened: {error.strerror}.") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise DocumentRefused(f"{file} is not an ordinary file.")
-        with open(descriptor, "rb", closefd=False) as opened:
-            content = opened.read(SIZE_LIMIT + 1)
-    finally:
-        os.close(descriptor)
-    if len(content) > SIZE_LIMIT:
-        raise DocumentRefused(f"{file} is larger than 1 MB; an invoice is not.")
+def _must_say_something(content: bytes, file: str) -> None:
     if not content.strip():
         raise DocumentRefused(f"{file} is empty.")
-    return content
 
 
 def _text(content: bytes, file: str) -> str:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from opsconsole.shipped.folders import SIZE_LIMIT
 from opsconsole.shipped.invoice_intake import checks, documents, ledger, matching, plain_text, register, ubl
 from opsconsole.shipped.invoice_intake.contracts import (
     Checked,
@@ -94,9 +95,7 @@ INVOICE_INTAKE = register_workflow(
         description="Reads invoice files, checks them, matches purchase orders and posts to the ledger.",
         goal=goal,
         samples=samples,
-        starts=(
-            Folder(name="dropped", pattern="*.xml *.txt", input=dropped, most_bytes=documents.SIZE_LIMIT),
-        ),
+        starts=(Folder(name="dropped", pattern="*.xml *.txt", input=dropped, most_bytes=SIZE_LIMIT),),
         pattern=Pipeline(
             nodes=(
                 Node(

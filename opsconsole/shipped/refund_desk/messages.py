@@ -5,10 +5,7 @@ attached is left alone.
 """
 
 import email
-import errno
-import os
 import re
-import stat
 from collections.abc import Mapping
 from datetime import date
 from email.headerregistry import Address
@@ -19,10 +16,10 @@ from pathlib import Path
 
 from django.conf import settings
 
+from opsconsole.shipped.folders import content_in
 from opsconsole.shipped.refund_desk.contracts import BODY_LIMIT, CustomerMessage, Folder
 from runs.errors import DataError
 
-SIZE_LIMIT = 1_000_000
 SAMPLES = Path(__file__).parent / "samples"
 
 
@@ -38,13 +35,8 @@ def folders() -> dict[str, Path]:
 
 def read(folder: Folder, file: str, *, allowed: Mapping[str, Path]) -> CustomerMessage:
     """Read `file` of `folder`, at most 1,000,000 bytes. Raises MessageRefused."""
-    if folder not in allowed:
-        raise MessageRefused(f"The folder “{folder}” is not one this workflow may read.")
-    if not file or file.startswith(".") or Path(file).name != file or "\\" in file or "\x00" in file:
-        raise MessageRefused(
-            f"{file!r:.80} is not the plain name of a file; folders and paths are not taken."
-        )
-    message = email.message_from_bytes(_content(allowed[folder] / file, file), policy=default)
+    content = content_in(folder, file, allowed=allowed, refused=MessageRefused, what="a letter of a customer")
+    message = email.message_from_bytes(content, policy=default)
     sender = _sender(message, file)
     return CustomerMessage(
         file=file,
@@ -55,25 +47,6 @@ def read(folder: Folder, file: str, *, allowed: Mapping[str, Path]) -> CustomerM
         subject=_one_line(str(message.get("Subject", ""))),
         body=_body(message, file),
     )
-
-
-def _content(path: Path, file: str) -> bytes:
-    try:
-        # NONBLOCK: opening a named pipe would otherwise wait for a writer that never comes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise MessageRefused(f"There is no file {file} in that folder.") from None
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise MessageRefused(f"{file} is a link; only real files are read.") from None
-        raise MessageRefused(f"{file} cannot be opened: {error.strerror}.") from None
-    with open(descriptor, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise MessageRefused(f"{file} is not an ordinary file.")
-        content = opened.read(SIZE_LIMIT + 1)
-    if len(content) > SIZE_LIMIT:
-        raise MessageRefused(f"{file} is larger than 1 MB; a letter of a customer is not.")
-    return content
 
 
 def _sender(message: EmailMessage, file: str) -> Address:
