@@ -6,6 +6,7 @@ The function is in runs/migrations/0027_fanout.py. What it looks at does not gro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import DatabaseError
@@ -20,7 +21,7 @@ from runs.engine.record import tell_run
 from runs.engine.rows import Rows
 from runs.engine.runtime import current
 from runs.engine.taken_up import ATTEMPT, NOT_PLAIN
-from runs.models import Attempt, Body, Step
+from runs.models import Body, Step
 
 _TASK_DONE = "SELECT * FROM runs_task_done(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _STEP = Rows(Step, "id", "run_id", "seq", "node", "state", "input_id", "parent_id", "place", "fence")
@@ -44,7 +45,7 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
     event_seq, left, *following = row
     claimed.run.event_seq = event_seq
     tell_run(claimed.run)
-    return Nothing(why="others") if following[0] is None else (_claimed(claimed, left, *following),)
+    return Nothing(why="others") if following[0] is None else (_claimed(claimed, left, following),)
 
 
 def _recorded(claimed: Claimed, output: Body, pattern: Supervised) -> tuple[Any, ...] | None:
@@ -85,42 +86,19 @@ def _needed(pattern: Supervised) -> tuple[int | None, float | None]:
     return (None, join.need) if isinstance(join.need, float) else (join.need, None)
 
 
-def _claimed(
-    before: Claimed,
-    left: float,
-    step_id: int,
-    seq: int,
-    name: str,
-    parent_id: int,
-    place: int,
-    input_id: str,
-    content: str,
-    attempt_id: int,
-    number: int,
-    note: str,
-) -> Claimed:
+def _claimed(before: Claimed, left: float, following: Sequence[Any]) -> Claimed:
+    """The next task, as the function gave its rows."""
+    step_id, seq, name, parent_id, place, input_id, content, attempt_id, number, note = following
     run, workflow, fence = before.run, before.workflow, before.fence
-    step = Step.from_db(
-        None, _STEP.names, [step_id, run.pk, seq, name, "running", input_id, parent_id, place, fence]
+    step = _STEP.made(
+        [step_id, run.pk, seq, name, "running", input_id, parent_id, place, fence],
+        run=run,
+        input=Body(digest=input_id, content=content),
     )
-    step.run, step.input = run, Body(digest=input_id, content=content)
-    attempt = Attempt.from_db(
-        None,
-        ATTEMPT.names,
-        [
-            attempt_id,
-            step_id,
-            number,
-            _agent(workflow, name),
-            "",
-            "running",
-            fence,
-            before.worker,
-            note,
-            None,
-        ],
+    agent = _agent(workflow, name)
+    attempt = ATTEMPT.made(
+        [attempt_id, step_id, number, agent, "", "running", fence, before.worker, note, None], step=step
     )
-    attempt.step = step
     return Claimed(
         run=run,
         workflow=workflow,

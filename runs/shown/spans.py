@@ -83,20 +83,17 @@ def _ms(moment: datetime, zero: datetime) -> int:
     return round((moment - zero) / timedelta(milliseconds=1))
 
 
+def _spell(cause: Cause, begin: datetime, end: datetime | None, zero: datetime) -> Spell:
+    return Spell(cause=cause, begin=_ms(begin, zero), end=_ms(end, zero) if end else None)
+
+
 def spans(run: Run, given: Mapping[str, Any], *, holds: Sequence[Held], guarded: Guarded) -> Spans:
     """From the row of SPANS."""
     rows = given.get("steps") or []
     cut = len(rows) > MOST_STEPS
     rows = rows[1:] if cut else rows
     spells: dict[int | None, list[Spell]] = {row[0]: [] for row in rows}
-    loose = spells[None] = [
-        Spell(
-            cause=Cause.HELD,
-            begin=_ms(one.begin, run.created_at),
-            end=_ms(one.end, run.created_at) if one.end else None,
-        )
-        for one in holds
-    ]
+    loose = spells[None] = [_spell(Cause.HELD, one.begin, one.end, run.created_at) for one in holds]
     states = {row[0]: row[5] for row in rows}
     begun, agents = _tried([one for one in given.get("tries") or [] if one[0] in states], states, spells)
     _called((one for one in given.get("calls") or [] if one[0] in states), spells)
@@ -105,9 +102,7 @@ def spans(run: Run, given: Mapping[str, Any], *, holds: Sequence[Held], guarded:
             spells[step].append(Spell(cause=Cause.PEOPLE, begin=asked, end=answered))
     for wait in guarded.waits:
         if wait.step in spells:
-            end = _ms(wait.over, run.created_at) if wait.over else None
-            begin = _ms(wait.at, run.created_at)
-            spells[wait.step].append(Spell(cause=Cause.GUARDS, begin=begin, end=end))
+            spells[wait.step].append(_spell(Cause.GUARDS, wait.at, wait.over, run.created_at))
     cut_short = (
         _ms(run.finished_at, run.created_at) if run.finished_at and run.state != RunState.DONE else None
     )
