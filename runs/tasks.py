@@ -22,8 +22,8 @@ from runs.engine.advance import advance
 from runs.engine.away import away
 from runs.engine.leaving import Leaving
 from runs.engine.runtime import Runtime, current, install
+from runs.engine.standstill import Watch
 from runs.engine.triggers import folders, schedules
-from runs.engine.watch import Watch
 from runs.models import WorkerKind
 
 _log = logging.getLogger("opsconsole.tasks")
