@@ -8,15 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
-from django.db.models import Q
-
 from escalations.expected import IllegalMove, Invalid, NotThere
-from escalations.limit_lines import Line, line_of
+from escalations.limit_lines import Line, line_of, rows_of
 from escalations.models import Escalation
 from runs.engine.record import now
 from runs.limits import written
 from runs.limits.rows import Row
-from runs.models import Limit
 from runs.rehearsal.drafts import Draft, draft
 from runs.shown import past
 
@@ -75,5 +72,5 @@ def _open(line: int, seen: str | None) -> Line:
 
 
 def _ever(line: int) -> list[Row]:
-    rows = Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line))
-    return [limit.row for limit in rows.order_by("valid_from", "pk") if limit.valid_from != limit.valid_until]
+    rows = rows_of(line).order_by("valid_from", "pk")
+    return [limit.row for limit in rows if limit.valid_from != limit.valid_until]

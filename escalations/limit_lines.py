@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from escalations.audit.record import Subject
 from escalations.changes import Change, changes
@@ -77,8 +77,13 @@ def version_of(seen: str) -> str:
 
 def line_of(line: int, at: datetime) -> Line | None:
     """The limit of that number; None when there is none. Its rows may all be over."""
-    rows = Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line))
+    rows = rows_of(line)
     return line_from(rows, line, at) if rows else None
+
+
+def rows_of(line: int) -> QuerySet[Limit]:
+    """Every row of a limit, also those that are over."""
+    return Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line))
 
 
 def line_from(rows: Iterable[Limit], line: int, at: datetime) -> Line:
@@ -104,6 +109,12 @@ def about(line: int) -> Subject:
         if run:
             return Subject(target=target, run_id=run.pk, workflow=run.workflow, team=run.team.name)
     return Subject(target=target)
+
+
+def about_new(given: Mapping[str, Any]) -> Subject:
+    """The subject of an entry about a limit that somebody writes anew."""
+    what, scope_kind, scope = (str(given.get(name, "")) for name in ("what", "scope_kind", "scope"))
+    return Subject(target=f"limit {what} of {scope_kind} {scope}".strip())
 
 
 def terms(rows: Sequence[Row]) -> dict[str, Any]:

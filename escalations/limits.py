@@ -21,7 +21,7 @@ from escalations.audit.refused import Given, Named, recorded
 from escalations.changes import changes
 from escalations.expected import IllegalMove, Invalid, NotAllowed, NotThere
 from escalations.limit_changes import NOTHING, Plan, Wish, plan_of
-from escalations.limit_lines import Line, Moved, about, line_of, terms, version_of
+from escalations.limit_lines import Line, Moved, about, about_new, line_of, terms, version_of
 from escalations.models import LimitProposal, ProposalState
 from escalations.roles import Act, Actor, allowed, name_of, require
 from escalations.texts import cut_text, given_text
@@ -58,9 +58,7 @@ class Proposed:
 
 
 def _on_new(given: Given) -> Named:
-    words = (str(given["given"].get(name, "")) for name in ("what", "scope_kind", "scope"))
-    what, scope_kind, scope = words
-    return Act.SET_LIMIT, Subject(target=f"limit {what} of {scope_kind} {scope}".strip())
+    return Act.SET_LIMIT, about_new(given["given"])
 
 
 def _on_line(act: Act) -> Callable[[Given], Named]:
@@ -87,7 +85,7 @@ def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "", unreh
     reason = given_text("reason", reason)
     in_force.lock()
     moment = now()
-    row = _read(lambda: written.new_limit(plain(dict(given)), at=moment))
+    row = drafted.read(lambda: written.new_limit(plain(dict(given)), at=moment))
     must_exist(row)
     _must_not_replace(row)
     _must_be_alone(row)
@@ -208,7 +206,7 @@ def expire() -> int:
 def wish(found: Line, given: Mapping[str, str], at: datetime) -> Wish:
     """A change as it was written. Raises Invalid with every wrong field."""
     kept = {name: str(plain(str(given.get(name, "")))) for name in _CHANGED_BY_FORM}
-    new = _read(lambda: written.changed(found.rows[0], kept, at=at))
+    new = drafted.read(lambda: written.changed(found.rows[0], kept, at=at))
     then_as_before = kept["then"] != NOTHING
     return Wish(act=Act.CHANGE_LIMIT, new=new, then_as_before=then_as_before, written=kept)
 
@@ -289,13 +287,6 @@ def _must_allow_what_was_shown(proposal: LimitProposal, plan: Plan) -> None:
             f"It would now allow {told}, and was shown to allow {'; '.join(proposal.increases)}: decline it and "
             "propose it again. Nothing was done."
         )
-
-
-def _read(make: Callable[[], Row]) -> Row:
-    try:
-        return make()
-    except written.Wrong as why:
-        raise Invalid(why.errors) from why
 
 
 def _must_be_alone(row: Row) -> None:

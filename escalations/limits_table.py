@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Q
 
 from escalations.limit_changes import Plan
+from escalations.limit_lines import rows_of
 from escalations.models import LimitProposal
 from escalations.proposals import waiting
 from runs import registry
@@ -147,8 +147,7 @@ def open_proposals(at: datetime) -> list[LimitProposal]:
 
 def history(line: int) -> list[Limit]:
     """Every row of a limit, the newest first. One query."""
-    rows = Limit.objects.filter(Q(pk=line, first__isnull=True) | Q(first=line))
-    return list(rows.order_by("-pk")[:MOST_HISTORY])
+    return list(rows_of(line).order_by("-pk")[:MOST_HISTORY])
 
 
 def effective(limits: Iterable[Limit], to: Where, at: datetime) -> list[Applied]:

@@ -21,7 +21,7 @@ from escalations import drafted, limits
 from escalations.audit.record import Subject, append
 from escalations.audit.refused import Given, Named, recorded
 from escalations.expected import IllegalMove, Invalid, Refusal
-from escalations.limit_lines import about
+from escalations.limit_lines import about, about_new
 from escalations.models import Rehearsal, RehearsalState, RehearsedRun
 from escalations.roles import Act, Actor, require
 from runs.canonical import plain
@@ -54,11 +54,7 @@ def _named(given: Given) -> Named:
 
 
 def _about(line: int | None, given: Mapping[str, str]) -> Subject:
-    if line is not None:
-        return about(line)
-    words = (str(given.get(name, "")) for name in ("what", "scope_kind", "scope"))
-    what, scope_kind, scope = words
-    return Subject(target=f"limit {what} of {scope_kind} {scope}".strip())
+    return about_new(given) if line is None else about(line)
 
 
 @recorded(_named)
