@@ -20,7 +20,7 @@ from tests.runs import flows
 
 
 def person(username: str, *roles: str, full_name: str = "", password: str | None = None) -> User:
-    """Somebody with these roles. Without a password (which takes half a second) only `force_login` signs in."""
+    """Somebody with these roles. Without a password only `force_login` signs in."""
     first, _, last = full_name.partition(" ")
     made = User.objects.create_user(username, password=password, first_name=first, last_name=last)
     for role in roles:
