@@ -184,11 +184,14 @@ def guarded() -> list[Case]:
 
 
 def misbooked() -> Iterator[str]:
-    """What accounts say otherwise than the calls, and what is reserved for a call whose outcome is on record."""
+    """What accounts say otherwise than the calls, and what is reserved for a call whose usage is known: one that was
+    cut, as one of a worker that died, may have used all it might."""
     yield from (
         said for said in drifts() if ": requests is " not in said
     )  # which are dropped after two minutes
-    for call in Call.objects.filter(reserved__isnull=False).exclude(state__in=("permitted", "unknown")):
+    for call in Call.objects.filter(reserved__isnull=False).exclude(
+        state__in=("permitted", "unknown", "cut")
+    ):
         yield f"{call} of run {call.run_id} is {call.state}, and has {call.reserved} reserved"
 
 
