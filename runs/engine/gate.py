@@ -114,15 +114,15 @@ def _let_go() -> datetime | None:
             cursor.execute("SELECT clock_timestamp(), pg_advisory_unlock_shared(%s)", [GATE])
             left_at, released = cursor.fetchone() or (None, False)
     except Exception:
-        _hang_up()
+        hang_up()
         return None
     if not released:
-        _hang_up()
+        hang_up()
         return None
     return left_at
 
 
-def _hang_up() -> None:
+def hang_up() -> None:
     """Really close: a pooled connection that went back with the lock would block every stop."""
     if connection.connection is not None:
         with contextlib.suppress(Exception):

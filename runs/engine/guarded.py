@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection, transaction
 from runs.engine import caps, limits
 from runs.engine.caps import Asks
 from runs.engine.claimed import Claimed
+from runs.engine.opening import open_account
 from runs.engine.outcomes import Blocked, Park, Refused
 from runs.engine.record import announce_run, event, lock_run
 from runs.engine.refusals import Refusal, asking, of_detail
@@ -27,7 +28,6 @@ from runs.limits.rows import Row
 REFUSED, OUTDATED = "OG001", "OG002"
 TRIES = 24  # an account is opened at each, or a change of limits read; more than that is a defect
 OBSERVED, WARNED, NEARLY = 1, 2, 4
-_OPEN = "SELECT runs_open(%s, %s, %s, %s)"
 T = TypeVar("T")
 
 
@@ -63,9 +63,7 @@ def _refresh(missing: Mapping[str, Any]) -> None:
     if not missing:
         limits.current()
         return
-    names = ("kind", "window", "scope_kind", "scope")
-    with connection.cursor() as cursor:
-        cursor.execute(_OPEN, [str(missing[name]) for name in names])
+    open_account(*(str(missing[name]) for name in ("kind", "window", "scope_kind", "scope")))
 
 
 def _hindrance(claimed: Claimed, wanted: Wanted, refusal: Refusal) -> Blocked | Park:

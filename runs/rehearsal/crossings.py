@@ -6,7 +6,7 @@ estimate of a call stands what it really used.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -97,13 +97,61 @@ def _may_cover(run: PastRun, row: Row) -> bool:
     return (name is None or name == row.scope) and (not row.within or row.within == run.workflow)
 
 
+def concerns(run: PastRun, row: Row) -> bool:
+    """Whether anything of the run is the limit's business: a limit of one workflow says nothing of others' runs."""
+    if not _may_cover(run, row):
+        return False
+    if any(True for _ in covered(run, row)) or _wide(row):
+        return True
+    return any(row.covers(_where(run, step)) for step in run.steps)
+
+
+def reached(run: PastRun, row: Row) -> int | None:
+    """The figure that the run came to, of what the limit counts within a run; None where it counts something else, or
+    nothing of that is on record."""
+    match row.kind:
+        case LimitKind.CONTEXT_TOKENS:
+            return _most(call.context for _, call in covered(run, row))
+        case LimitKind.WALL_TIME:
+            end = run.ended or run.seen_until
+            if run.begun is None or end is None or not run.timed:
+                return None
+            return milliseconds(clock(run.begun, end, run.held))
+        case LimitKind.STEP_LATENCY:
+            return _most(_took(run, step) for step in run.steps if row.covers(_where(run, step)))
+        case LimitKind.RETRIES:
+            return None if run.retries is None else len(run.retries)
+        case LimitKind.FAN_OUT_WIDTH:
+            return _most(step.tasks for step in run.steps)
+        case LimitKind.FAN_OUT_DEPTH:
+            return _most(step.depth if step.tasks else 0 for step in run.steps)
+        case kind if kind in WITHIN_A_RUN and row.window is Window.RUN:
+            return sum(asked for _, call in covered(run, row) if (asked := asks(row, call)) is not None)
+    return None
+
+
+def _took(run: PastRun, step: PastStep) -> int | None:
+    end = step.ended or run.seen_until
+    if step.begun is None or end is None or not run.timed:
+        return None
+    return milliseconds(clock(step.begun, end, step.waits))
+
+
+def _most(figures: Iterable[int | None]) -> int | None:
+    return max((one for one in figures if one is not None), default=None)
+
+
 def holds(row: Row, at: datetime | None) -> bool:
     """Whether it held then; without a moment, what holds without an end counts as having held."""
     return row.until is None if at is None else row.holds(at)
 
 
+def _wide(row: Row) -> bool:
+    return row.scope_kind.value in ("organisation", "team", "workflow", "run")
+
+
 def covered(run: PastRun, row: Row) -> Iterator[tuple[int, PastCall]]:
-    wide = row.scope_kind.value in ("organisation", "team", "workflow", "run")
+    wide = _wide(row)
     for position, call in enumerate(run.calls):
         if wide or row.covers(run.where(call)):
             yield position, call

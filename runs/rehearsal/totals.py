@@ -8,11 +8,13 @@ from datetime import UTC
 from fractions import Fraction
 from typing import Any
 
-from runs.limits.kinds import LimitKind
+from runs.limits.kinds import TABLE, LimitKind
+from runs.limits.units import Unit
 from runs.rehearsal.comparing import Difference, Spent, spent, spent_json
-from runs.rehearsal.crossings import NO_PRICE, untold
+from runs.rehearsal.crossings import NO_PRICE, concerns, reached, untold
 from runs.rehearsal.drafts import Draft
 from runs.rehearsal.history import PastRun
+from runs.rehearsal.spread import Spread
 
 NO_SUCCESS = "Whether it succeeded is not on record."
 NO_MORE = "What it would have done where it was stopped then is not on record."
@@ -21,7 +23,10 @@ NO_MORE = "What it would have done where it was stopped then is not on record."
 @dataclass(slots=True, kw_only=True)
 class Totals:
     """`freed`: stopped then, and not with the draft. An operator-hour is an hour of the clock in which somebody
-    answered something; `handled` are the milliseconds from taking cards to answering them."""
+    answered something, of whatever run; `handled` are the milliseconds from taking cards to answering them.
+
+    Runs that are none of the draft's business are `beside`, and count for nothing else. `spread`: what the others came
+    to, of what the draft counts within a run."""
 
     runs: int = 0
     differ: int = 0
@@ -44,6 +49,10 @@ class Totals:
     handled: int = 0
     hours: set[tuple[str, str]] = field(default_factory=set)
     untold: Counter[str] = field(default_factory=Counter)
+    beside: int = 0
+    spread: Spread = field(default_factory=Spread)
+    unit: Unit = Unit.COUNT
+    value: int | None = None
 
     @property
     def extra_escalations(self) -> int:
@@ -57,17 +66,26 @@ class Totals:
 
     def look(self, run: PastRun, draft: Draft) -> None:
         """A run that was looked at, whether it differs or not."""
+        row = draft.new or draft.old[0]
+        ours = concerns(run, row)
+        for question in run.questions:
+            if question.answered is not None and question.by:
+                self.answered += ours
+                self.hours.add((question.by, question.answered.astimezone(UTC).strftime("%Y-%m-%d %H")))
+                self.handled += int(question.took.total_seconds() * 1000) if question.took else 0
+        if not ours:
+            self.beside += 1
+            return
         self.runs += 1
         self.successes += run.how.value == "succeeded"
         self.spent += spent(run.calls)
         why = untold(run, draft.kind, draft.window)
         if why:
             self.untold[why] += 1
-        for question in run.questions:
-            if question.answered is not None and question.by:
-                self.answered += 1
-                self.hours.add((question.by, question.answered.astimezone(UTC).strftime("%Y-%m-%d %H")))
-                self.handled += int(question.took.total_seconds() * 1000) if question.took else 0
+        self.unit, self.value = TABLE[draft.kind].unit, draft.new.value if draft.new else None
+        figure = reached(run, row)
+        if figure is not None:
+            self.spread.add(figure)
 
     def differs(self, one: Difference, draft: Draft) -> None:
         self.differ += 1
@@ -100,6 +118,8 @@ class Totals:
         rate = self.per_operator_hour
         return {
             "runs": self.runs,
+            "beside": self.beside,
+            "reached": self.spread.as_json(self.unit, self.value),
             "differ": self.differ,
             "stopped": self.stopped,
             "freed": self.freed,

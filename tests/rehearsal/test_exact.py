@@ -6,12 +6,16 @@ from datetime import timedelta
 from fractions import Fraction
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from runs.limits.rows import Row
+from runs.limits.units import Unit
 from runs.rehearsal.comparing import NOT_ASKED, Difference
 from runs.rehearsal.drafts import draft
 from runs.rehearsal.history import How, PastRefusal, PastRetry, PastRun, PastStep
 from runs.rehearsal.rehearsing import rehearsed
+from runs.rehearsal.spread import Spread
 from runs.rehearsal.totals import NO_MORE, NO_SUCCESS, Totals
 from tests.rehearsal.histories import asked, at, called, row, run, thought
 
@@ -225,3 +229,77 @@ def test_what_has_no_price_counts_for_nothing_and_is_said() -> None:
     assert found[0].stopped
     assert (found[0].stopped.position, found[0].stopped.value) == (2, 110)
     assert sum(sums.untold.values()) == 1
+
+
+def test_a_draft_for_one_workflow_counts_that_workflows_runs_alone() -> None:
+    other = run(3, thought(0, 900), thought(3, 900), workflow="letters", questions=(asked(1, 2, by="Ines"),))
+    found = totals(row("turns/run", 2, "workflow:refunds"), LONG, SHORT, other)
+    assert (found.runs, found.beside, found.successes, found.stopped) == (2, 1, 1, 1)
+    assert found.spent.cost == 100 + 110 + 120 + 400 + 50 + 60
+    assert (found.answered, len(found.hours)) == (2, 2)  # operators are at work for others as well
+    assert len(found.spread.figures) == 2
+
+
+@pytest.mark.parametrize(
+    ("scope", "covered"),
+    [
+        ("team:care", 2),
+        ("team:post", 0),
+        ("run:2", 1),
+        ("agent:clerk", 2),
+        ("agent:nobody", 0),
+        ("model:openai/small", 2),
+    ],
+)
+def test_a_run_counts_where_the_scope_covers_something_of_it(scope: str, covered: int) -> None:
+    found = totals(row("model_calls/run", 2, scope), LONG, SHORT)
+    assert (found.runs, found.beside) == (covered, 2 - covered)
+
+
+@pytest.mark.parametrize(
+    ("kind", "figures"),
+    [
+        ("turns/run", [4, 2]),
+        ("tool_calls/run", [2, 0]),
+        ("cost/run", [730, 110]),
+        ("tokens/run", [7800, 2200]),
+        ("context_tokens", [4000, 1000]),
+        ("wall_time/run", [60_000, 60_000]),
+        ("retries/run", [0, 0]),
+        ("cost/day", []),
+        ("requests/minute", []),
+    ],
+)
+def test_what_runs_came_to_is_told_of_what_counts_within_a_run(kind: str, figures: list[int]) -> None:
+    assert list(totals(row(kind, 10**6), LONG, SHORT).spread.figures) == figures
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=200), st.integers(1, 10**7))
+def test_the_figures_of_a_spread_are_those_of_its_runs(figures: list[int], value: int) -> None:
+    spread = Spread()
+    for figure in figures:
+        spread.add(figure)
+    told = spread.as_json(Unit.COUNT, value)
+    for share in (50, 90, 99):
+        mark = told[f"p{share}"]
+        assert 100 * sum(one <= mark for one in figures) >= share * len(figures)
+        assert 100 * sum(one < mark for one in figures) < share * len(figures)
+    assert (told["most"], told["runs"], told["above"]) == (
+        max(figures),
+        len(figures),
+        sum(one > value for one in figures),
+    )
+    bars = told["bars"]
+    assert sum(bar["runs"] for bar in bars) == len(figures)
+    assert sum(bar["crossed"] for bar in bars) <= 1
+    assert sum(bar["runs"] for bar in bars if bar["over"]) <= told["above"]
+    edges = [bar["up_to"] for bar in bars[:-1]]
+    assert edges == sorted(edges)
+    assert edges[-1] >= max(value, told["p99"])
+    for least, bar in zip([-1, *edges], bars, strict=True):
+        assert bar["runs"] == sum(least < one <= (bar["up_to"] or max(figures)) for one in figures)
+
+
+def test_a_spread_of_nothing_is_not_drawn() -> None:
+    assert Spread().as_json(Unit.COUNT, 5) == {}

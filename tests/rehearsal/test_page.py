@@ -63,6 +63,10 @@ def test_an_admin_rehearses_sees_what_would_have_been_stopped_and_enforces_exact
         "Stopped at step 1",
         "success lost",
         "Rehearsed as it stands here: 1 of 1 runs stopped.",
+        "What 1 run came to",
+        "1 above the draft",
+        "the draft lies here",
+        "Top-ups are not replayed",
     ):
         assert words in page.text
     assert f"/runs/{run.pk}" in page.links()
@@ -149,7 +153,10 @@ def test_what_is_wrong_is_said_beside_its_field(ines: User) -> None:
 
 def test_without_any_run_it_says_so(ines: User) -> None:
     one = rehearse(ines)
-    assert "No run began in that time." in read(signed_in(ines).get(f"/limits/rehearsals/{one.pk}")).text
+    assert (
+        "No run that it covers began in that time."
+        in read(signed_in(ines).get(f"/limits/rehearsals/{one.pk}")).text
+    )
 
 
 def test_what_takes_too_long_is_left_to_a_worker_and_the_page_asks_again(

@@ -110,7 +110,7 @@ class Command(BaseCommand):
             runs = iter(kept)
         for run in runs:
             self._tell(rehearsal.look(run))
-        if not rehearsal.totals.runs:
+        if not rehearsal.totals.runs + rehearsal.totals.beside:
             raise CommandError("There is no recorded run that can be read.")
         return rehearsal.totals
 
@@ -247,5 +247,13 @@ def _summary(tried: Draft, totals: Totals) -> str:
         ),
         f"Decisions that would differ: {found.decisions_differ:,} of {found.answered:,}.",
     ]
+    if found.beside:
+        said.append(f"{found.beside:,} other runs are not covered by it.")
+    marks = found.spread.as_json(found.unit, found.value)
+    if marks:
+        of = marks["said"]
+        said.append(
+            f"They came to at most {of['p50']} (half), {of['p90']} (90 %), {of['p99']} (99 %), {of['most']}."
+        )
     said += [f"{runs:,} runs: {why}" for why, runs in sorted(found.untold.items())]
     return "\n".join(said)
