@@ -1,16 +1,19 @@
 """Every sample invoice against the table in the samples' README, and what that table promises about itself."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from itertools import pairwise
 
 import pytest
 from pydantic import ValidationError
 
-from opsconsole.shipped.invoice_intake import agents, approval, ledger
+from opsconsole.shipped.invoice_intake import agents, approval, ledger, posting
+from opsconsole.shipped.invoice_intake.contracts import PostInvoice
 from opsconsole.shipped.invoice_intake.documents import SAMPLES
 from opsconsole.shipped.invoice_intake.notes import hidden_characters
 
-from .intake import closed, extracted, proposed, request, take_in
+from .intake import OpenGate, closed, extracted, proposed, request, take_in
 
 ROW = re.compile(r"^\| (?P<file>\d\d-\S+) \| (?P<wrong>.+?) \| (?P<does>.+?) \|$", re.MULTILINE)
 TABLE = {m["file"]: (m["wrong"], m["does"]) for m in ROW.finditer((SAMPLES / "README.md").read_text())}
@@ -56,6 +59,53 @@ def test_an_order_is_used_up_by_what_is_posted() -> None:
         ledger.current().post(arguments, key=copy, hand_over=lambda send: send(0.25))
     third = proposed("02-northgate.txt")
     assert "open_amount" in third.failed
+
+
+def checked_now(number: str) -> PostInvoice:
+    """Of an order that two such invoices use up: one with its checks as they are at this moment."""
+    proposal = proposed("02-northgate.txt")
+    return proposal.arguments.model_copy(update={"invoice_number": number})
+
+
+def test_of_invoices_checked_at_the_same_moment_only_those_are_posted_that_the_order_covers() -> None:
+    three = [checked_now(f"NG-{n}") for n in range(3)]
+    for n, invoice in enumerate(three[:2]):
+        assert posting.post(invoice, OpenGate(key=f"k{n}"))["entry"] == n + 1
+    late = OpenGate(key="k2")
+    with pytest.raises(posting.OrderUsedUp, match=r"Since this invoice was checked, .* were posted against"):
+        posting.post(three[2], late)
+    assert late.handed == 0
+    assert len(ledger.current().entries()) == 2
+    assert posting.post(three[1], OpenGate(key="k1"))["entry"] == 2  # the same key again is no other posting
+
+
+def test_two_at_once_over_one_ledger_never_post_more_than_the_order_covers() -> None:
+    five = [checked_now(f"NG-{n}") for n in range(5)]
+
+    def post(n: int) -> bool:
+        try:
+            posting.post(five[n], OpenGate(key=f"k{n}"))
+        except posting.OrderUsedUp:
+            return False
+        return True
+
+    with ThreadPoolExecutor(5) as threads:
+        assert sum(threads.map(post, range(5))) == 2
+
+
+def test_what_a_person_agreed_to_although_the_order_is_used_up_is_posted() -> None:
+    for n in range(2):
+        posting.post(checked_now(f"NG-{n}"), OpenGate(key=f"k{n}"))
+    known = checked_now("NG-2")  # its card says that the order is used up
+    assert posting.post(known, OpenGate(key="k2"))["entry"] == 3
+
+
+def test_a_clerk_who_says_something_else_was_posted_against_the_order_is_caught() -> None:
+    proposal = proposed("02-northgate.txt")
+    lying = proposal.arguments.model_copy(update={"order_posted": Decimal("1.00")})
+    asked = approval.asks_for(lying, proposal.matched)
+    assert asked is not None
+    assert "The proposal differs from the invoice" in asked.reason
 
 
 @pytest.mark.parametrize("file", ["33-cascade.txt", "34-odenthal.xml"])

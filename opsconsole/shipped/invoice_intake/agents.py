@@ -66,6 +66,7 @@ def proposal(matched: Facts) -> dict[str, Any] | None:
         "purchase_order": invoice["purchase_order"],
         "due_date": invoice["due_date"],
         "memo": _memo(invoice),
+        "order_posted": matched["order_posted"],
     }
 
 

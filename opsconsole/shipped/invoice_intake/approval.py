@@ -63,6 +63,7 @@ def _proposed_values(proposal: PostInvoice, matched: Matched) -> Check:
         ("Amount", written(proposal.amount), written(invoice.gross)),
         ("Currency", proposal.currency, invoice.currency),
         ("Purchase order", proposal.purchase_order or "none", invoice.purchase_order or "none"),
+        ("Posted against the order", _amount(proposal.order_posted), _amount(matched.order_posted)),
         ("Due date", str(proposal.due_date or "none"), str(invoice.due_date or "none")),
     )
     wrong = tuple(
@@ -71,6 +72,10 @@ def _proposed_values(proposal: PostInvoice, matched: Matched) -> Check:
     if wrong:
         return Check(ok=False, name="proposal", title="The proposal differs from the invoice", details=wrong)
     return Check(ok=True, name="proposal", title="The proposal says what the invoice says")
+
+
+def _amount(value: Decimal | None) -> str:
+    return "none" if value is None else written(value)
 
 
 def _reason(proposal: PostInvoice, failed: list[Check], *, above: bool) -> str:

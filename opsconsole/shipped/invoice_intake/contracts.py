@@ -186,12 +186,16 @@ class PurchaseOrder(Contract):
 
 
 class Matched(Contract):
-    """The invoice with all its checks, the supplier and the order on file, as far as they were found."""
+    """The invoice with all its checks, the supplier and the order on file, as far as they were found.
+
+    `order_posted`: what the ledger had against that order when it was checked.
+    """
 
     invoice: Extracted
     checks: tuple[Check, ...]
     supplier: Annotated[Supplier | None, Vouched()] = None
     order: Annotated[PurchaseOrder | None, Vouched()] = None
+    order_posted: Annotated[Amount | None, Vouched()] = None
 
 
 class PostInvoice(Contract):
@@ -208,6 +212,11 @@ class PostInvoice(Contract):
     purchase_order: Annotated[Reference | None, Vouched()] = Field(default=None, title="Purchase order")
     due_date: Day | None = Field(default=None, title="Due date")
     memo: Annotated[str, Field(max_length=500)] = Field(default="", title="Memo")
+    order_posted: Annotated[Amount | None, Vouched()] = Field(
+        default=None,
+        title="Posted against the order",
+        description="When it was checked; as the check says it",
+    )
 
 
 class Posted(Contract):

@@ -4,7 +4,7 @@ Decides one thing about an invoice: the same supplier's invoice number is not po
 itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -77,18 +77,28 @@ class Ledger:
         """Whether this posting happened with this key, as far as the ledger can say. Raises LedgerBusy."""
         return book.looked(self._book(), invoice, key, _posting)
 
-    def post(self, invoice: PostInvoice, *, key: str, hand_over: HandOver, seconds: float = 10.0) -> Entry:
+    def post(
+        self,
+        invoice: PostInvoice,
+        *,
+        key: str,
+        hand_over: HandOver,
+        refuse: Callable[[Sequence[Entry]], None] = lambda known: None,
+        seconds: float = 10.0,
+    ) -> Entry:
         """Append `invoice` once. A key that is present returns its entry; nothing is written a second time.
 
         `hand_over` is given the one write and calls it when the write is permitted; whatever it raises passes
-        through and nothing was written. Raises AlreadyPosted, KeyReused, LedgerBusy, LedgerDamaged,
+        through and nothing was written; `refuse(entries)` raises when the invoice may not stand beside them. Raises
+        AlreadyPosted, KeyReused, LedgerBusy, LedgerDamaged,
         LedgerFull.
         """
 
-        def refuse(known: Sequence[_Known]) -> None:
+        def may_not(known: Sequence[_Known]) -> None:
             _refuse_second(known, invoice)
+            refuse(tuple(map(_posting, known)))
 
-        written = self._book().append(invoice, key=key, hand_over=hand_over, refuse=refuse, seconds=seconds)
+        written = self._book().append(invoice, key=key, hand_over=hand_over, refuse=may_not, seconds=seconds)
         return _posting(written)
 
     def _book(self) -> book.Book[PostInvoice]:

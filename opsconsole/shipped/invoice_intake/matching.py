@@ -96,7 +96,7 @@ def order_supplier(order: PurchaseOrder, supplier: Supplier | None) -> Check:
 
 def open_amount(invoice: Extracted, order: PurchaseOrder, posted: Sequence[Entry]) -> Check:
     """What is left of the order, after earlier invoices and postings, covers this one (VAT included)."""
-    since = sum((entry.invoice.amount for entry in posted if _on_order(entry, order)), Decimal("0.00"))
+    since = posted_against(order, posted)
     left = order.total - order.invoiced_before - since
     details = (
         ("Ordered", written(order.total)),
@@ -110,6 +110,11 @@ def open_amount(invoice: Extracted, order: PurchaseOrder, posted: Sequence[Entry
         title = "Invoice is more than what is left of the order"
         return Check(ok=False, name="open_amount", title=title, details=details)
     return Check(ok=True, name="open_amount", title="The order covers the invoice", details=details)
+
+
+def posted_against(order: PurchaseOrder, posted: Sequence[Entry]) -> Decimal:
+    """What the ledger has against an order."""
+    return sum((entry.invoice.amount for entry in posted if _on_order(entry, order)), Decimal("0.00"))
 
 
 def order_lines(invoice: Extracted, order: PurchaseOrder) -> Check:

@@ -36,8 +36,15 @@ def match(checked: Checked) -> Matched:
     invoice, filed = checked.invoice, register.current()
     supplier = filed.supplier(name=invoice.supplier_name, vat_id=invoice.supplier_vat_id)
     order = filed.order(invoice.purchase_order) if invoice.purchase_order else None
-    found = matching.filed_checks(invoice, supplier=supplier, order=order, posted=ledger.current().entries())
-    return Matched(invoice=invoice, checks=(*checked.checks, *found), supplier=supplier, order=order)
+    posted = ledger.current().entries()
+    found = matching.filed_checks(invoice, supplier=supplier, order=order, posted=posted)
+    return Matched(
+        invoice=invoice,
+        checks=(*checked.checks, *found),
+        supplier=supplier,
+        order=order,
+        order_posted=matching.posted_against(order, posted) if order else None,
+    )
 
 
 def goal(given: InvoiceFile) -> str:
@@ -89,7 +96,10 @@ INVOICE_INTAKE = register_workflow(
     Workflow(
         name="invoice_intake",
         version=1,
-        replaces=("84d02aab9ae9",),  # only says now which values others have written
+        replaces=(
+            "84d02aab9ae9",
+            "43c9e5b4e1f2",
+        ),  # only says which values others have written; what an order had when checked
         team="Payables",
         title="Invoice intake",
         description="Reads invoice files, checks them, matches purchase orders and posts to the ledger.",
