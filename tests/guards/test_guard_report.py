@@ -15,6 +15,9 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from opsconsole.management.commands import guard_report
+from runs.guards.watch import judged
+from runs.recorded.trace import Trace
 from tests.guards.injections import TOOLSETS, attack
 from tests.guards.made import LOOPS, line, looping
 
@@ -83,6 +86,26 @@ def test_bad_lines_are_reported_by_their_number_and_skipped(
     found, err = reported(written(tmp_path / "bad.jsonl", rows), capsys)
     assert [row["run_id"] for row in found] == ["exact", "exact_error"]
     assert [said.partition(":")[0] for said in err.splitlines()] == ["line 2", "line 3"]
+
+
+def test_a_run_that_breaks_a_guard_does_not_keep_the_others_from_being_judged(
+    file: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaking(trace: Trace, *more: Any) -> Any:
+        if trace.run_id == "cycle2":
+            raise RecursionError("too deep")
+        return judged(trace, *more)
+
+    monkeypatch.setattr(guard_report, "judged", breaking)
+    capsys.readouterr()
+    with pytest.raises(CommandError, match=f"1 of {len(LOOPS) + 1} runs could not be judged"):
+        call_command("guard_report", str(file), json=True)
+    out, err = capsys.readouterr()
+    assert [json.loads(one)["run_id"] for one in out.splitlines()] == [
+        *(kind for kind in LOOPS if kind != "cycle2"),
+        "attack",
+    ]
+    assert "cycle2 cannot be judged: " in err
 
 
 def test_packed_files_are_read_as_they_are(file: Path, tmp_path: Path, capsys: Captured) -> None:

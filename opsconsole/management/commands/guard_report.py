@@ -13,6 +13,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from opsconsole.management.recordings import OnRecordings
+from runs.canonical import told
 from runs.guards.breakers import Breakers
 from runs.guards.findings import Finding, WrongLimit, limits_of
 from runs.guards.watch import judged
@@ -24,7 +25,7 @@ class Command(OnRecordings):
     help = (
         "Say what the guards find in recorded runs (trace/1, one a line), step by step as they would have online. "
         "Bad lines are reported by their number and skipped. Breakers count over all runs of the file in their order. "
-        "Exit code 1 when nothing could be read."
+        "Exit code 1 when nothing could be read, or a run could not be judged."
     )
     requires_system_checks: list[str] = []
 
@@ -50,7 +51,7 @@ class Command(OnRecordings):
             options["toolsets"],
             without="no tool's arguments are checked, and every tool counts as one that acts",
         )
-        found, runs = Counter[str](), 0
+        found, runs, broken = Counter[str](), 0, 0
         breakers = Breakers(limits=limits)
         try:
             for line in lines.lines(options["file"]):
@@ -58,7 +59,12 @@ class Command(OnRecordings):
                     self.say(f"line {line.number}: {line.wrong}")
                     continue
                 runs += 1
-                findings = list(judged(line.trace, known, limits, breakers))
+                try:
+                    findings = list(judged(line.trace, known, limits, breakers))
+                except Exception as why:  # a fault of ours is no reason to leave the other runs unjudged
+                    broken += 1
+                    self.say(f"line {line.number}: {line.trace.run_id} cannot be judged: {told(why)[:300]}.")
+                    continue
                 found.update({finding.guard.value for finding in findings})
                 self.stdout.write(
                     _as_json(line.trace, findings) if options["json"] else _sentences(line.trace, findings)
@@ -69,6 +75,8 @@ class Command(OnRecordings):
             raise CommandError(f"{options['file']} holds no recorded run that can be read.")
         if not options["json"]:
             self.stdout.write(_summary(runs, found))
+        if broken:
+            raise CommandError(f"{broken:,} of {runs:,} runs could not be judged; see above.")
 
 
 def _as_json(trace: Trace, findings: list[Finding]) -> str:
