@@ -43,6 +43,11 @@ class Proposal(models.Model):
         """What a second person agrees to, as data."""
         raise NotImplementedError
 
+    @property
+    def asks_to(self) -> str:
+        """What follows *agree* on its button; empty where the line beside it says all."""
+        return ""
+
 
 def _held(name: str) -> list[BaseConstraint]:
     """What the database holds every proposal to."""
@@ -84,6 +89,13 @@ class LimitProposal(Proposal):
     @property
     def terms(self) -> dict[str, Any]:
         return {"line": self.line_id, "seen": self.seen, "after": self.after, "increases": self.increases}
+
+    @property
+    def asks_to(self) -> str:
+        if self.after is None:
+            return "to end it"
+        mode = f", {self.after['mode']}" if self.after["mode"] != self.line.mode else ""
+        return f"to {self.after['value']}{mode}"
 
 
 class TopUpProposal(Proposal):
