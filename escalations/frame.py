@@ -9,11 +9,11 @@ from functools import cached_property
 
 from django.contrib.auth.models import AnonymousUser, User
 
-from escalations import holding, standing
+from escalations import headlines, holding
+from escalations.headlines import Headlines
 from escalations.holding import Held
 from escalations.roles import TABLE as ACTS
 from escalations.roles import Act, Role, name_of, roles_of
-from escalations.standing import Standing
 from runs.models import Control, ControlKind
 
 PLACES = ("inbox", "runs", "workflows", "controls", "limits", "budgets", "breakers", "interventions")
@@ -30,7 +30,7 @@ class Frame:
     def seen_by(self, roles: frozenset[Role]) -> Frame:
         """The same, read already, for somebody with other roles."""
         made = Frame(self.user, roles)
-        made._standing, made._held = self._standing, self._held
+        made._headlines, made._held = self._headlines, self._held
         return made
 
     @cached_property
@@ -56,18 +56,18 @@ class Frame:
         return initials(self.name)
 
     @cached_property
-    def _standing(self) -> Standing:
-        return standing.now()
+    def _headlines(self) -> Headlines:
+        return headlines.now()
 
     @property
     def waiting(self) -> int:
         """How many escalations are open, counted to counted.MOST."""
-        return self._standing.waiting
+        return self._headlines.waiting
 
     @cached_property
     def controls(self) -> list[Control]:
         """Everything engaged: stops first, the newest of them first."""
-        engaged = self._standing.controls
+        engaged = self._headlines.controls
         return sorted(engaged, key=lambda one: (one.kind != ControlKind.STOP, -one.pk))
 
     @property
@@ -95,7 +95,7 @@ class Frame:
     @property
     def head(self) -> int:
         """The journal's newest number: from here on the page's socket replays."""
-        return self._standing.head
+        return self._headlines.head
 
 
 def initials(name: str) -> str:

@@ -19,7 +19,7 @@ ORDER BY control.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class Headlines:
     """Open escalations counted to counted.MOST, engaged controls oldest first, the journal's newest number."""
 
     waiting: int
@@ -27,10 +27,10 @@ class Standing:
     controls: tuple[Control, ...]
 
 
-def now() -> Standing:
+def now() -> Headlines:
     """There is always a row: without a control one whose control is empty."""
     rows = list(Control.objects.raw(_NOW, {"most": MOST}))
-    return Standing(
+    return Headlines(
         waiting=rows[0].waiting,  # type: ignore[attr-defined]
         head=rows[0].head,  # type: ignore[attr-defined]
         controls=tuple(row for row in rows if row.pk is not None),
