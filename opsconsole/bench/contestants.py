@@ -14,7 +14,6 @@ from typing import Any
 from opsconsole.environment import REPOSITORY
 
 _READY_SECONDS = 60.0
-_DONE_SECONDS = 300.0
 
 
 class Failed(Exception):

@@ -81,7 +81,6 @@ class LimitScope(enum.StrEnum):
 _STRENGTH = {mode: n for n, mode in enumerate(Mode)}
 _SPECIFIC = {scope: n for n, scope in enumerate(LimitScope)}
 S, W = LimitScope, Window
-_EVERY = tuple(LimitScope)
 _PLACES = (S.ORGANISATION, S.TEAM, S.WORKFLOW, S.RUN)
 _AGENTS = (S.ORGANISATION, S.TEAM, S.WORKFLOW, S.AGENT, S.RUN)
 _MODELS = (S.ORGANISATION, S.TEAM, S.WORKFLOW, S.PROVIDER, S.MODEL, S.AGENT, S.RUN)

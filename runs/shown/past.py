@@ -109,11 +109,6 @@ def runs_between(
         yield from _read(batch, draft, until, taken)
 
 
-def count_between(since: datetime, until: datetime, most: int) -> int:
-    """How many runs began in that time, counted to `most`. One query."""
-    return Run.objects.filter(created_at__gte=since, created_at__lt=until)[:most].count()
-
-
 def calls_until(draft: Draft, since: datetime, until: datetime) -> Iterator[Made]:
     """Every call of the console in the order of their permits, from where the draft's sums begin. Recordings that
     were played here are left out: their moments are those of the playing."""
