@@ -420,8 +420,9 @@ def test_fifty_questions_of_one_run_are_answered_by_two_people_at_once(
     runtime: Runtime, operator: User, colleague: User
 ) -> None:
     run = asking(50, runtime)
+    _until(lambda: advanced(run, runtime).state == "waiting")  # a call cut on a busy machine is tried again
     waiting = open_escalations(run)
-    assert (run.state, len(waiting)) == ("waiting", 50)
+    assert len(waiting) == 50
 
     def answer(actor: User, mine: list[Escalation]) -> None:
         for escalation in mine:
