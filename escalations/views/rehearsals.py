@@ -39,8 +39,10 @@ def ask(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def one(request: HttpRequest, number: int) -> HttpResponse:
-    """A rehearsal alone: it asks for itself until it is over."""
+    """A rehearsal alone: it asks for itself until it is over. Opened as a page it stands beside its form."""
     found = get_object_or_404(Rehearsal, pk=number)
+    if not getattr(request, "htmx", False):
+        return redirect(rehearsed.where(found))
     context = {
         "rehearsal": found,
         "rehearsed_runs": rehearsed.rows(found),

@@ -132,13 +132,13 @@ def moment(value: datetime | None) -> SafeString:
 
 
 @register.filter
-def written(value: Any) -> SafeString:
+def written(value: Any, limit: int | None = None) -> SafeString:
     """What a record holds: moments, which it keeps in the machine's form, as everywhere; the rest as `outside`."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) and "T" in value else None
     except ValueError:
         found = None
-    return outside(value) if found is None or found.tzinfo is None else moment(found)
+    return outside(value, limit) if found is None or found.tzinfo is None else moment(found)
 
 
 @register.filter
