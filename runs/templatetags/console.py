@@ -132,6 +132,14 @@ def moment(value: datetime | None) -> SafeString:
 
 
 @register.filter
+def dated(value: datetime) -> SafeString:
+    """The end of a span: with its day also when that is today."""
+    utc = value.astimezone(UTC)
+    stamp, full = utc.isoformat(timespec="milliseconds"), moments.in_full(value)
+    return format_html('<time datetime="{}" title="{}">{}</time>', stamp, full, f"{utc:%-d %b %H:%M:%S}")
+
+
+@register.filter
 def written(value: Any, limit: int | None = None) -> SafeString:
     """What a record holds: moments, which it keeps in the machine's form, as everywhere; the rest as `outside`."""
     try:

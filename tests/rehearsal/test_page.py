@@ -140,7 +140,7 @@ def test_only_admins_rehearse_and_everybody_may_look(ines: User, marta: User, ru
     with pytest.raises(NotAllowed, match="may not rehearse limit: it needs admin"):
         rehearse(marta)
     one = rehearse(ines)
-    assert "1 of 1" in read(signed_in(marta).get(f"/limits/rehearsals/{one.pk}")).text
+    assert "1 of 1" in read(alone(marta, one)).text
 
 
 def test_what_is_wrong_is_said_beside_its_field(ines: User) -> None:
@@ -153,10 +153,7 @@ def test_what_is_wrong_is_said_beside_its_field(ines: User) -> None:
 
 def test_without_any_run_it_says_so(ines: User) -> None:
     one = rehearse(ines)
-    assert (
-        "No run that it covers began in that time."
-        in read(signed_in(ines).get(f"/limits/rehearsals/{one.pk}")).text
-    )
+    assert "No run that it covers began in that time." in read(alone(ines, one)).text
 
 
 def test_what_takes_too_long_is_left_to_a_worker_and_the_page_asks_again(
@@ -166,7 +163,7 @@ def test_what_takes_too_long_is_left_to_a_worker_and_the_page_asks_again(
     began = time.monotonic()
     one = rehearse(ines)
     assert (one.state, time.monotonic() - began < 2.0) == ("asked", True)
-    page = signed_in(ines).get(f"/limits/rehearsals/{one.pk}").content.decode()
+    page = alone(ines, one).content.decode()
     assert 'hx-trigger="every 1s"' in page
     with pytest.raises(Invalid, match="Rehearse exactly this first"):
         limits.set_limit(actor=ines, given=DRAFT)
@@ -174,7 +171,7 @@ def test_what_takes_too_long_is_left_to_a_worker_and_the_page_asks_again(
     assert rehearsals.perform(one.pk)
     one.refresh_from_db()
     assert (one.state, one.totals["stopped"], RehearsedRun.objects.count()) == ("done", 1, 1)
-    assert "every 1s" not in signed_in(ines).get(f"/limits/rehearsals/{one.pk}").content.decode()
+    assert "every 1s" not in alone(ines, one).content.decode()
 
 
 def test_a_worker_that_was_lost_is_followed_by_another_and_writes_nothing_any_more(
@@ -211,3 +208,15 @@ def test_the_page_with_a_rehearsal_asks_the_database_at_most_fourteen_times(ines
     with CaptureQueriesContext(connection) as asked:
         read(client.get(where, DRAFT | {"rehearsal": one.pk}))
     assert len(asked) <= 14, [one["sql"] for one in asked.captured_queries]
+
+
+def test_a_rehearsal_opened_as_a_page_stands_beside_its_form(ines: User) -> None:
+    one = rehearse(ines)
+    response = signed_in(ines).get(f"/limits/rehearsals/{one.pk}", follow=True)
+    assert response.redirect_chain[0][0].startswith("/limits/new?")
+    assert {"limit", "rehearsal"} <= set(read(response).ids())
+
+
+def alone(person: User, one: Rehearsal) -> Any:
+    """The rehearsal as the page asks for it while it goes on."""
+    return signed_in(person).get(f"/limits/rehearsals/{one.pk}", headers={"HX-Request": "true"})

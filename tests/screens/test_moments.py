@@ -8,6 +8,7 @@ import pytest
 
 from runs import moments
 from runs.limits.units import Unit, about, read, shown
+from runs.templatetags import console
 
 NOW = datetime(2026, 11, 21, 23, 30, tzinfo=UTC)
 
@@ -53,3 +54,14 @@ def test_what_was_spent_has_the_digits_that_matter_and_a_limit_all_of_them(micro
 
 def test_a_time_that_was_used_is_written_as_times_are_everywhere() -> None:
     assert about(Unit.DURATION, 544_321) == moments.span(544.321) == "9 min 04"
+
+
+def test_what_a_record_holds_of_a_moment_is_shown_as_every_moment() -> None:
+    shown = console.written("2025-01-03T10:00:00.905307+00:00")
+    assert "3 Jan 2025 10:00:00<" in shown
+    assert console.written("T-shirts 2025") == console.outside("T-shirts 2025")
+    assert "3 Jan 10:00:00<" in console.dated(datetime(2025, 1, 3, 10, tzinfo=UTC))
+
+
+def test_a_title_shows_what_is_hidden_and_nothing_runs_backwards_in_it() -> None:
+    assert console.in_title("pay \u202eanna") == "pay [RLO]anna"
