@@ -169,6 +169,8 @@ class Taint:
     def _wished(self, call: Call) -> tuple[Leaf, str] | None:
         """A text that insists on just this action, though nobody asked for it, whatever its arguments are."""
         for leaf in self.origins.telling():
+            if not all(one[:STEM] in leaf.plain for one in call.says):
+                continue  # what every form of the words has; most texts need no more
             for sentence in _SENTENCE.split(leaf.plain):
                 if not _all(call.says, likeness.words(sentence)):
                     continue
