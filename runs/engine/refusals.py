@@ -23,7 +23,8 @@ PRIORITY = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """`cap`, `used` and `need` in the kind's unit; None for a breaker. `account` and `breaker` are numbers of rows."""
+    """`cap`, `used`, `need`, and what others need who wait `ahead` of it, in the kind's unit; None for a breaker.
+    `account` and `breaker` are numbers of rows."""
 
     guard: str
     scope_kind: str
@@ -34,6 +35,7 @@ class Refusal:
     limit: int = 0
     cap: int | None = None
     used: int | None = None
+    ahead: int = 0
     need: int = 0
     until: datetime | None = None
     forced: bool = False
@@ -70,9 +72,10 @@ class Refusal:
             why = f": {self.why}" if self.why else ""
             return f"The breaker of {self.scope_words} {opened}{why}"
         left = max(0, (self.cap or 0) - (self.used or 0))
+        before = f", those who wait before it need {self.amount(self.ahead)}" if self.ahead else ""
         return (
             f"{self.what} of {self.scope_words}: {self.amount(self.used)} of {self.amount(self.cap)} are used or"
-            f" reserved, and this call may need {self.amount(self.need)} ({self.amount(left)} left)"
+            f" reserved{before}, and this call may need {self.amount(self.need)} ({self.amount(left)} left)"
         )
 
     @property
@@ -107,6 +110,7 @@ def of_detail(detail: Mapping[str, Any]) -> Refusal:
         limit=int(detail.get("limit") or 0),
         cap=detail.get("cap"),
         used=detail.get("used"),
+        ahead=int(detail.get("ahead") or 0),
         need=int(detail.get("need") or 0),
         until=datetime.fromisoformat(until) if until else None,
         forced=bool(detail.get("forced")),

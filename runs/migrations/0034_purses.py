@@ -127,6 +127,7 @@ BEGIN
         need := p_amounts[i];
         cap := p_caps[i];
         again := NULL;
+        ahead := 0;
         note := p_notes -> (i - 1)::text;
         SELECT a.* INTO account FROM runs_account a
             WHERE a.kind = p_kinds[i] AND a."window" = p_windows[i] AND a.scope_kind = p_scope_kinds[i]
@@ -173,7 +174,6 @@ BEGIN
         bound := CASE WHEN more = 0 THEN cap ELSE 0 END;  -- what was added may end: asked at each call
         IF cap IS NOT NULL AND (minute OR p_kinds[i] = 'concurrency') AND need <= cap THEN
             -- Who waits goes first: the team that had least within the minute, then who has waited longest.
-            ahead := 0;
             IF queued IS NULL THEN queued := EXISTS (SELECT FROM runs_wait); END IF;
             IF queued AND EXISTS (SELECT FROM runs_wait w WHERE w.account_id = account.id AND w.step_id <> p_step) THEN
                 SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step
@@ -202,13 +202,12 @@ BEGIN
                 again := least(again, moment + make_interval(secs => CASE WHEN minute THEN
                     CASE WHEN again IS NULL THEN 20 ELSE 61 END ELSE more END));
                 again := greatest(again, moment + interval '50 ms');
-                used := used + ahead;
             END IF;
         END IF;
-        IF used + need > cap THEN
+        IF used + ahead + need > cap THEN
             PERFORM runs_refuse('OG001', jsonb_build_object('guard', p_kinds[i], 'window', p_windows[i],
                 'scope_kind', p_scope_kinds[i], 'scope', p_scopes[i], 'account', account.id, 'limit', p_limits[i],
-                'cap', cap, 'used', used, 'need', need, 'until', again));
+                'cap', cap, 'used', used, 'ahead', ahead, 'need', need, 'until', again));
         END IF;
         IF minute AND account.noted_at < moment - interval '60 s' THEN account.noted := 0; END IF;
         bits := CASE WHEN (used + need) * 100 >= cap * p_share AND account.noted & 4 = 0 AND cap > 1 THEN 4 ELSE 0 END

@@ -123,7 +123,9 @@ def test_a_team_that_had_nothing_goes_before_one_that_had_much() -> None:
     later(poor)
     first = RateEntry.objects.earliest("at")
     RateEntry.objects.filter(pk=first.pk).update(amount=F("amount") - 1)  # its time is over
-    assert isinstance(tried(greedy, asking("d")), Blocked)  # one place is free, and it is the other team's
+    stood = tried(greedy, asking("d"))  # one place is free, and it is the other team's
+    assert isinstance(stood, Blocked)
+    assert "2 of 3 are used or reserved, those who wait before it need 1, and this call" in stood.refusal.says
     again = _again(poor)
     object.__setattr__(again, "workflow", _of_team(again, "other team"))
     assert isinstance(tried(again, asking()), Call)
