@@ -33,7 +33,7 @@ def open_account(kind: str, window: str, scope_kind: str, scope: str) -> int | N
             return None
         spent, again = _row(_FOUND, [*name, upto])
         (made,) = _row(_OPEN, [*name, upto, spent, again])
-        return made
+        return int(made) if made is not None else None
 
 
 def _row(sql: str, values: Sequence[Any]) -> Any:
