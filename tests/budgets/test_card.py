@@ -164,6 +164,19 @@ def limited_more(actor: User) -> int:
     return number
 
 
+def test_an_amount_that_was_chosen_and_another_that_was_written_are_not_guessed_between(
+    ines: User, marta: User
+) -> None:
+    limited(ines)
+    escalation = parked()
+    client = signed_in(marta)
+    assert "for ten such calls" in card(client, escalation).text
+    assert send(client, escalation, pick="1", amount="9") == 422
+    assert not TopUp.objects.exists()
+    assert send(client, escalation, amount="9") == 302
+    assert TopUp.objects.get().amount == 9
+
+
 def test_the_form_offers_what_the_call_lacks_and_says_which_need_another_admin(
     ines: User, marta: User, settings: Settings
 ) -> None:
