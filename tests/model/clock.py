@@ -68,7 +68,7 @@ def passes(seconds: float) -> None:
 def _reconnect() -> None:
     lanes.close()
     connection.close()
-    connection.close_pool()
+    connection.close_pool()  # type: ignore[attr-defined]  # of PostgreSQL alone
 
 
 def _execute(sql: str) -> None:
