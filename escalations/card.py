@@ -39,6 +39,7 @@ PRESETS = (
 )
 _MOST_ROWS = 120
 _SAID = ("error", "error_class", "where")  # stand above the rows in words of their own
+_TOLD_ELSE = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN, QuestionKind.CLAIMS)  # words there try nothing again
 VAIN = "Trying again has changed nothing"  # the check with which the engine says so
 _TOO_SHORT = 3  # a value of so few signs ("no", "12") is found by chance
 
@@ -410,7 +411,7 @@ def _then_again(step: Step, agent: str) -> str:
 
 def _last_agent(question: Question) -> str:
     """Who is told what people write; empty for a function. No query where nobody asks."""
-    if question.step is None or Verb.RESPOND not in verbs_of(question):
+    if question.step is None or question.kind in _TOLD_ELSE or Verb.RESPOND not in verbs_of(question):
         return ""
     last = question.step.attempts.order_by("-number").first()
     return last.agent if last else ""

@@ -21,7 +21,7 @@ _NOTE = """(words) => {
   new MutationObserver(look).observe(document.body, { childList: true, subtree: true, characterData: true });
   look();
 }"""
-_AT = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+) UTC")
+_AT = re.compile(r"(\d+ \w{3} \d{4} \d\d:\d\d:\d\d\.\d+) UTC")
 
 
 def on_busy_cores(seconds: float) -> float:
@@ -55,7 +55,7 @@ def recorded(person: Person, act: str, about: str = "") -> float:
     assert newest, f"no entry {act!r} {about!r}"
     at = _AT.search(person.read(f"/interventions/{newest.group(1)}"))
     assert at
-    return datetime.fromisoformat(f"{at.group(1)}+00:00").timestamp()
+    return datetime.strptime(f"{at.group(1)}+0000", "%d %b %Y %H:%M:%S.%f%z").timestamp()
 
 
 def quick(what: str, recorded_at: float, seen_at: float) -> None:

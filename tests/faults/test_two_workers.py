@@ -16,7 +16,7 @@ RUNS = 30
 def test_doubled_and_lost_hints_change_nothing(fleet: Fleet, broker: Broker, sink: SinkProcess) -> None:
     fleet.env = sink.env
     for name in ("left", "right"):
-        fleet.agents(name, threads=8, RUNS_LEASE_SECONDS=LONG_LEASE)
+        fleet.agents(name, threads=2, RUNS_LEASE_SECONDS=LONG_LEASE)
     chains = [start(workflows.CHAIN.name) for _ in range(RUNS // 2)]
     sends = [start(workflows.SEND.name, effects=3) for _ in range(RUNS // 2)]
     dice = random.Random(3)

@@ -304,7 +304,7 @@ def test_the_tools_own_approval_and_the_guards_are_one_question(runtime: Runtime
     run = advanced(start("watched"), runtime)
     question = question_of(run)
     assert len(question.evidence) == 2
-    assert "it is costly; and to of post.send" in question.reason
+    assert "it is costly; and “to” of post.send" in question.reason
     answered(run, "reject", "no")
     run = advanced(run, runtime)
     assert (run.state, WORLD.sent) == ("done", [])

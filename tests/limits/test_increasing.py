@@ -25,10 +25,10 @@ def test_what_raises_loosens_ends_or_narrows_allows_more() -> None:
     assert says([row(10)], [row(10, mode="warn")]) == ["turns a run: from 10 to no limit"]
     assert says([row(10)], []) == ["turns a run: from 10 to no limit"]
     assert says([row(10)], [row(10, until=hours(9))]) == [
-        "turns a run: from 10 to no limit, from 2026-01-01 09:00:00 UTC on"
+        "turns a run: from 10 to no limit, from 1 Jan 2026 09:00:00 UTC on"
     ]
     assert says([row(10)], [row(10, since=hours(2))]) == [
-        "turns a run: from 10 to no limit, until 2026-01-01 02:00:00 UTC"
+        "turns a run: from 10 to no limit, until 1 Jan 2026 02:00:00 UTC"
     ]
     assert says([row(10)], [row(10, "workflow:refunds")]) == ["turns a run: from 10 to no limit"]
     assert says([row(10, mode="warn")], [row(10, mode="observe")]) == [

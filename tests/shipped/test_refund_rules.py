@@ -56,13 +56,13 @@ def amounts(about: Brief) -> dict[str, str]:
 
 def test_the_expected_file_names_every_message_and_only_those() -> None:
     assert set(EXPECTED) == {path.name for path in (SAMPLES / "messages").iterdir()}
-    assert len(EXPECTED) == 60
+    assert len(EXPECTED) == 61
     kinds = [one["kind"] for one in EXPECTED.values()]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {
         "refund": 32,
         "refuse": 14,
         "ask_back": 5,
-        "answer": 6,
+        "answer": 7,
         "thanks": 2,
         None: 1,
     }
