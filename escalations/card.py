@@ -39,7 +39,11 @@ PRESETS = (
 )
 _MOST_ROWS = 120
 _SAID = ("error", "error_class", "where")  # stand above the rows in words of their own
-_TOLD_ELSE = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN, QuestionKind.CLAIMS)  # words there try nothing again
+_TOLD_ELSE = (
+    QuestionKind.APPROVAL,
+    QuestionKind.UNKNOWN,
+    QuestionKind.CLAIMS,
+)  # words there try nothing again
 VAIN = "Trying again has changed nothing"  # the check with which the engine says so
 _TOO_SHORT = 3  # a value of so few signs ("no", "12") is found by chance
 
