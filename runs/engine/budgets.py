@@ -19,6 +19,7 @@ from runs.models import CallState, Question, QuestionKind, QuestionState, TopUp
 
 ACCOUNTS_LOCK = 7050203  # shared by permits and records; whoever opens an account has it alone
 ROOM = "there is room again"
+AT_A_TIME = 50  # purses that are given back in one transaction
 GIVEN = timedelta(seconds=10)  # in which a run that was topped up takes its room
 _SHARED = "SELECT pg_advisory_xact_lock_shared(%s)"
 _BOOK = "SELECT runs_book(%s, %s, %s::jsonb, %s, %s, %s)"
@@ -51,10 +52,19 @@ def book(run_id: int, call_id: int, reserved: Any, *, cost: int, tokens: int, kn
 
 
 def give_back(limit: int = 1000) -> int:
-    """Give back what runs hold in advance that nobody performs now; returns how many runs held some."""
-    with connection.cursor() as cursor:
-        cursor.execute(_GIVE_BACK, [limit])
-        return int(cursor.fetchone()[0])
+    """Give back what runs hold in advance that nobody performs now; returns how many runs held some.
+
+    A few at a time: permits that need these accounts wait for it, and they hold the gate.
+    """
+    given = 0
+    while given < limit:
+        with connection.cursor() as cursor:
+            cursor.execute(_GIVE_BACK, [min(AT_A_TIME, limit - given)])
+            row = cursor.fetchone()
+        if row is None or not row[0]:
+            break
+        given += row[0]
+    return given
 
 
 def reconsider(limit: int = 200) -> int:
