@@ -79,6 +79,24 @@ def poison(piece: Piece) -> Piece:
     return piece
 
 
+def stay_twice(piece: Piece) -> Piece:
+    """Twice it stays until its worker dies; the third time it ends."""
+    mark("stayed", piece.number, piece.step)
+    if _marked("stayed", piece.number) < 3:
+        time.sleep(3600)
+    return piece
+
+
+def poison_beside(piece: Piece) -> Piece:
+    """Takes its worker down, twice not before the step that stays (the run of the number before) is under way there."""
+    mark("poison", piece.number, piece.step)
+    turn = _marked("poison", piece.number)
+    while turn < 3 and _marked("stayed", piece.number - 1) < turn:
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return piece
+
+
 def hog(piece: Piece) -> Piece:
     """Takes the interpreter's lock and never gives it back, once: no thread of its worker runs any more."""
     if _first("hog", piece):
@@ -108,10 +126,14 @@ def never_come_back(piece: Piece) -> Piece:
 
 
 def _first(word: str, piece: Piece) -> bool:
-    with open(os.environ["FAULT_MARKS"]) as marks:
-        before = any(json.loads(line)[:2] == [word, piece.number] for line in marks)
+    before = _marked(word, piece.number)
     mark(word, piece.number, piece.step)
     return not before
+
+
+def _marked(word: str, number: int) -> int:
+    with open(os.environ["FAULT_MARKS"]) as marks:
+        return sum(json.loads(line)[:2] == [word, number] for line in marks)
 
 
 def _pay(paying: Paying, gate: EffectGate) -> Mapping[str, Any]:
@@ -166,6 +188,8 @@ CHAIN = _workflow("load_chain", *(_node(f"work{n}", work) for n in range(CHAIN_S
 PAYS = _workflow("load_pays", _node("work", work), _node("pay", _PAYER))
 LONG = _workflow("load_long", _node("work", work))
 POISON = _workflow("load_poison", _node("poison", poison))
+STAYS = _workflow("load_stays_twice", _node("stay", stay_twice))
+POISON_BESIDE = _workflow("load_poison_beside", _node("poison", poison_beside))
 HOG = _workflow("load_hog", _node("hog", hog))
 HEARTLESS = _workflow("load_heartless", _node("stop", stop_the_heart))
 STUCK = _workflow("load_stuck", _node("stay", never_come_back), deadline_seconds=5.0)
