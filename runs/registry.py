@@ -5,7 +5,7 @@ Several versions of one name may be registered; runs keep theirs, new runs take 
 
 from __future__ import annotations
 
-import inspect
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -75,8 +75,9 @@ def family(prefix: str, make: Callable[[str, int], Workflow | None]) -> None:
 
 
 def _caller() -> str:
-    frame = inspect.stack()[2]
-    return f"{frame.filename}:{frame.lineno}"
+    """Where `register` was called. `inspect.stack` reads the sources of all frames: a tenth of a second."""
+    frame = sys._getframe(2)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def discover() -> None:
