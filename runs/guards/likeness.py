@@ -8,15 +8,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
 from typing import Any
 
 LONGEST = 20_000  # characters of one text that are looked at
 DEEPEST = 64
 LONG_TEXT = 8  # words; from here on a text may be reworded and still say the same
+TELLING = 2  # words that say something by themselves; texts that end in the same ones say the same
 MOST_WORDS = 400
 CUT_FROM = 300
 MOST_OPENING = 4  # words before the same text: "Right. ", "One moment, I will see. "
-MOST_FILLED = 4  # words in the one place of a form that differs from letter to letter
+MOST_FILLED = 4  # words in a place of a form that differs from letter to letter
 # Words that hold sentences together, agree or spur on: closed classes, which tell nothing by themselves.
 _TELL_NOTHING = frozenset(
     {"a", "again", "ahead", "all", "alright", "also", "always", "am", "an", "and", "any", "anything",
@@ -130,6 +133,11 @@ class Words:
     def __len__(self) -> int:
         return len(self.order)
 
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """The words that say something by themselves, in order."""
+        return _telling(self.order)
+
     def share(self, other: Words) -> float:
         """The share of words that two texts have in common, counted with repetitions; 1 is all."""
         both = sum(
@@ -141,19 +149,22 @@ class Words:
         """Whether two texts say the same in nearly the same words. Texts with different figures never do."""
         if not self.order or not other.order or not self._same_figures(other):
             return False
-        if self.order == other.order or self._opened_anew(other):
+        if self.order == other.order or _opened_anew(self.order, other.order):
             return True
-        return min(len(self), len(other)) >= LONG_TEXT and self.share(other) >= share
+        if _opened_anew(self.telling, other.telling, least=TELLING):
+            return True
+        least = min(len(self), len(other))
+        if least < LONG_TEXT or 2 * least < share * (len(self) + len(other)):
+            return False
+        return self.share(other) >= share
 
     def filled_in(self, other: Words) -> bool:
-        """Whether both are one form with something else in one place of it: letters to Ann and to Bea."""
-        one, two = self.order, other.order
-        most = min(len(one), len(two))
-        head = next((at for at in range(most) if one[at] != two[at]), most)
-        tail = next((at for at in range(most - head) if one[-1 - at] != two[-1 - at]), most - head)
-        return all(
-            len(filled) <= MOST_FILLED and tells(filled)
-            for filled in (one[head : len(one) - tail], two[head : len(two) - tail])
+        """Whether both are one form with something else in its places: letters to Ann and to Bea."""
+        compared = SequenceMatcher(None, self.telling, other.telling, autojunk=False).get_opcodes()
+        places = [place for place in compared if place[0] != "equal"]
+        return bool(places) and all(
+            kind == "replace" and max(end - start, stop - begin) <= MOST_FILLED
+            for kind, start, end, begin, stop in places
         )
 
     def _same_figures(self, other: Words) -> bool:
@@ -161,13 +172,13 @@ class Words:
         spare = 2 if min(len(self), len(other)) >= CUT_FROM else 0
         return len(self.figures ^ other.figures) <= spare
 
-    def _opened_anew(self, other: Words) -> bool:
-        """The same text behind another opening of a few words."""
-        one, two = self.order, other.order
-        least, shared = min(len(one), len(two)), 0
-        while shared < least and one[-1 - shared] == two[-1 - shared]:
-            shared += 1
-        return shared >= 1 and max(len(one), len(two)) - shared <= MOST_OPENING and shared * 2 >= least
+
+def _opened_anew(one: Sequence[str], two: Sequence[str], least: int = 1) -> bool:
+    """Whether both are the same words behind another opening of a few."""
+    most, shared = min(len(one), len(two)), 0
+    while shared < most and one[-1 - shared] == two[-1 - shared]:
+        shared += 1
+    return shared >= least and max(len(one), len(two)) - shared <= MOST_OPENING and shared * 2 >= most
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -180,7 +191,11 @@ def words(text: str) -> tuple[str, ...]:
 
 def tells(found: Iterable[str]) -> bool:
     """Whether words say anything beyond yes, no and go on."""
-    return any(word.partition("'")[0].partition("’")[0] not in _TELL_NOTHING for word in found)
+    return any(_tells(word) for word in found)
+
+
+def _tells(word: str) -> bool:
+    return word not in _TELL_NOTHING and word.partition("'")[0].partition("’")[0] not in _TELL_NOTHING
 
 
 def worded(text: str) -> Words:
@@ -188,3 +203,8 @@ def worded(text: str) -> Words:
     found = words(text)
     figures = frozenset(word for word in found if _FIGURE.search(word))
     return Words(found, Counter(found), figures)
+
+
+@lru_cache(maxsize=256)
+def _telling(order: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in order if _tells(word))

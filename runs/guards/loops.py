@@ -3,8 +3,9 @@
 What counts is whether anything new came in between. A call with an answer that was not there before is new, however
 often it was made: polling that advances, pages and batches are no loops. Looks at one run; refuses nothing.
 
-Occurrences are counted since the last new thing, and the one that was new counts as the first. So a cycle of any
-length is found at the third occurrence of its first member, and a call that is merely repeated much later is not.
+Occurrences are counted since the last new thing, and what was new counts as the first. So a circle of any length is
+found in its third round, a short one (MOST_PERIOD) as soon as its first member comes the third time, and what was seen
+long ago and is merely looked up again is no loop. Where a call is put to a peer, what the peer says next is its answer.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from runs.guards import likeness
 from runs.guards.findings import Finding, Guard, Limits
 from runs.guards.likeness import Words
 
+MOST_PERIOD = 4  # calls of a circle that is counted from its first round on
 MOST_TEXTS = 24  # that are remembered to compare with
 MOST_ASKED = 12  # instructions
 REWORDED = 0.7  # share of words that makes an instruction the same one
@@ -29,6 +31,48 @@ class _Text:
     agent: str
     words: Words
     step: int
+    number: int  # several texts may be of one step
+
+
+@dataclass(slots=True, kw_only=True)
+class _Circles:
+    """Calls that come again in exactly the order in which they came before, by the length of the circle."""
+
+    _last: deque[int] = field(default_factory=lambda: deque(maxlen=MOST_PERIOD))
+    _alike: list[int] = field(default_factory=lambda: [0] * MOST_PERIOD)  # in a row, by period
+
+    def add(self, seen: int) -> None:
+        self._alike = self._with(seen)
+        self._last.append(seen)
+
+    def clear(self) -> None:
+        self._last.clear()
+        self._alike = [0] * MOST_PERIOD
+
+    def rounds(self, seen: int | None = None) -> tuple[int, int]:
+        """How often the last call has come in a circle, and the circle's length. `seen`: as if this came now."""
+        alike = self._alike if seen is None else self._with(seen)
+        return max(
+            (2 + (count - 1) // period if count else 0, -period)
+            for period, count in enumerate(alike, start=1)
+        )
+
+    def _with(self, seen: int) -> list[int]:
+        last = self._last
+        return [
+            count + 1 if len(last) >= period and last[-period] == seen else 0
+            for period, count in enumerate(self._alike, start=1)
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Put:
+    """A call that has no answer of its own yet: it may have been put to a peer."""
+
+    seen: int
+    agent: str
+    key: str
+    words: Words
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,13 +80,16 @@ class Loops:
     """Fed with what was called, said and heard; each returns at most one finding. One finding a loop."""
 
     limits: Limits = field(default_factory=Limits)
-    _calls: dict[int, int] = field(default_factory=dict)  # what was seen -> number of the call
+    _seen: set[int] = field(default_factory=set)  # calls with their answers
     _last: dict[int, int] = field(default_factory=dict)  # what was asked for -> what was seen last
-    _number: int = 0
-    _again: Counter[int] = field(default_factory=Counter)  # since the last new answer
+    _again: Counter[int] = field(default_factory=Counter)  # calls since the last new thing, by what was seen
+    _stale: int = 0  # calls in a row that brought nothing new
+    _circles: _Circles = field(default_factory=_Circles)
     _texts: deque[_Text] = field(default_factory=lambda: deque(maxlen=MOST_TEXTS))
-    _said_again: Counter[int] = field(default_factory=Counter)
+    _texts_told: int = 0
+    _said_again: Counter[int] = field(default_factory=Counter)  # by the number of the first such text
     _heard: set[int] = field(default_factory=set)
+    _put: _Put | None = None
     _asked: deque[tuple[str, Words]] = field(default_factory=lambda: deque(maxlen=MOST_ASKED))
     _told: set[str] = field(default_factory=set)
 
@@ -54,50 +101,55 @@ class Loops:
         seen = self._last.get(hash((tool, likeness.arguments(args))))
         if seen is None:
             return None
-        count = self._again[seen] + 1
-        if count + 1 < self.limits.repeats:
+        count = max(self._again[seen] + 1, self._circles.rounds(seen)[0])
+        if count < self.limits.repeats:
             return None
         return self._found(
             step,
             f"tool {tool}",
-            count + 1,
-            f"{tool} was called with the same arguments {count} times and gave the same answer, and nothing new came "
-            f"in between: it is not done for time {count + 1}.",
+            count,
+            f"{tool} was called with the same arguments {count - 1} times and gave the same answer, and nothing new "
+            f"came in between: it is not done for time {count}.",
         )
 
     def called(self, step: int, agent: str, tool: str, args: Any, answer: str) -> Finding | None:
         """A call that has its answer, or its error."""
-        self._number += 1
         self._said_again.clear()  # whether a turn that calls goes round shows in its calls
         asked = likeness.arguments(args)
         seen = hash((tool, asked, likeness.result(answer)))
         self._last[hash((tool, asked))] = seen
-        before = self._calls.get(seen)
-        self._calls[seen] = self._number
-        if before is None:
+        self._circles.add(seen)
+        put = self._put = None if answer.strip() else _put(seen, agent, tool, args)
+        if seen not in self._seen:
+            self._seen.add(seen)
             self._new()
-            return self._asked_again(step, agent, tool, args, answer)
-        self._again[seen] += 1
-        return self._round(step, tool, seen, self._number - before)
+            self._again[seen] = 1
+        else:
+            self._again[seen] += 1
+            self._stale += 1
+            found = self._round(step, tool, seen)
+            if found is not None:
+                return found
+        return self._asked_again(step, tool, put)
 
-    def _round(self, step: int, tool: str, seen: int, apart: int) -> Finding | None:
-        count = self._again[seen] + 1
+    def _round(self, step: int, tool: str, seen: int) -> Finding | None:
+        rounds, period = self._circles.rounds()
+        count = max(self._again[seen], rounds)
         if count >= self.limits.repeats:
-            how = "in a row" if apart == 1 else f"every {apart} calls"
+            how = "" if rounds < count else " in a row," if period == -1 else f" every {-period} calls,"
             return self._found(
                 step,
                 f"tool {tool}",
                 count,
-                f"{tool} was called with the same arguments and gave the same answer {count} times, {how}, and "
+                f"{tool} was called with the same arguments and gave the same answer {count} times,{how} and "
                 "nothing new came in between.",
             )
-        stale = self._again.total()
-        if stale >= self.limits.stale:
+        if self._stale >= self.limits.stale:
             return self._found(
                 step,
                 "run",
-                stale,
-                f"The last {stale} calls brought nothing that was not known before.",
+                self._stale,
+                f"The last {self._stale} calls brought nothing that was not known before.",
                 of="stale",
             )
         return None
@@ -108,21 +160,37 @@ class Loops:
         if not words.order:
             return None
         same = next((one for one in self._texts if one.agent == agent and one.words.near(words)), None)
+        self._answered(agent, new=same is None)
         if same is None:
-            self._texts.append(_Text(agent=agent, words=words, step=step))
+            self._texts_told += 1
+            self._texts.append(_Text(agent=agent, words=words, step=step, number=self._texts_told))
             self._said_again.clear()
+            self._said_again[self._texts_told] = 1
             return None
-        self._said_again[same.step] += 1
-        count = self._said_again[same.step] + 1
+        self._said_again[same.number] += 1
+        count = self._said_again[same.number]
         if count < self.limits.repeats:
             return None
         return self._found(
             step,
             f"agent {agent}",
             count,
-            f"{agent or 'The agent'} said nearly the same {count} times, first in step {same.step}, and nothing new "
+            f"{agent or 'The agent'} said nearly the same {count} times, as in step {same.step}, and nothing new "
             "came in between.",
         )
+
+    def _answered(self, agent: str, *, new: bool) -> None:
+        """What a peer says after a call that was put to it is the answer of that call."""
+        put = self._put
+        if put is None or put.agent == agent:
+            return
+        self._put = None
+        if len(put.words) >= likeness.LONG_TEXT:
+            self._asked.append((put.key, put.words))
+        if new:
+            self._learnt()
+            self._again[put.seen] = 1
+            self._circles.add(put.seen)
 
     def heard(self, agent: str, text: str) -> None:
         """A message from a person, a peer or the surroundings: what it tells is new, unless it only says go on."""
@@ -131,32 +199,35 @@ class Loops:
             return
         self._heard.add(hash(said))
         if likeness.tells(likeness.words(said)):
-            self._new()
+            self._learnt()
+
+    def _learnt(self) -> None:
+        """Somebody told something new: no call before it is part of a circle with what follows."""
+        self._new()
+        self._circles.clear()
 
     def _new(self) -> None:
         self._again.clear()
+        self._stale = 0
         self._said_again.clear()
         self._told.discard(ROUND)
 
-    def _asked_again(self, step: int, agent: str, tool: str, args: Any, answer: str) -> Finding | None:
-        """The same instruction to a peer in other words. A peer's answer comes later: the call itself has none."""
-        if answer.strip() or not isinstance(args, Mapping):
+    def _asked_again(self, step: int, tool: str, put: _Put | None) -> Finding | None:
+        """The same instruction to a peer in other words: it was not carried out, whatever the peer answers. In the
+        same words it asks for more, as of pages, and the answers tell.
+        """
+        if put is None or len(put.words) < likeness.LONG_TEXT:
             return None
-        rest, words = _instruction(args)
-        if len(words) < likeness.LONG_TEXT:
-            return None
-        key = f"{agent} {tool} {rest}"
-        alike = [one for place, one in self._asked if place == key and _reworded(one, words)]
-        self._asked.append((key, words))
-        count = len(alike) + 1
-        if count < self.limits.repeats:
+        alike = [one for key, one in self._asked if key == put.key and _reworded(one, put.words)]
+        count = 1 + len(alike)
+        if count < self.limits.repeats or all(one.order == put.words.order for one in alike):
             return None
         return self._found(
             step,
-            f"agent {agent}",
+            f"agent {put.agent}",
             count,
-            f"{agent or 'The agent'} gave {tool} nearly the same instruction {count} times.",
-            key=key,
+            f"{put.agent or 'The agent'} gave {tool} nearly the same instruction {count} times.",
+            key=put.key,
         )
 
     def _found(
@@ -171,13 +242,18 @@ class Loops:
         )
 
 
-def _instruction(args: Mapping[str, Any]) -> tuple[str, Words]:
-    """The words of the long text among the arguments, and the rest, which must be the same."""
-    texts = {name: likeness.worded(one) for name, one in args.items() if isinstance(one, str)}
+def _put(seen: int, agent: str, tool: str, args: Any) -> _Put:
+    """A call by the words of the long text among its arguments, and the rest, which must be the same."""
+    texts = {name: likeness.worded(one) for name, one in _named(args).items() if isinstance(one, str)}
     if not texts:
-        return "", likeness.worded("")
+        return _Put(seen=seen, agent=agent, key="", words=likeness.worded(""))
     name = max(texts, key=lambda one: len(texts[one]))
-    return likeness.arguments({one: value for one, value in args.items() if one != name}), texts[name]
+    rest = likeness.arguments({one: value for one, value in args.items() if one != name})
+    return _Put(seen=seen, agent=agent, key=f"{agent} {tool} {rest}", words=texts[name])
+
+
+def _named(args: Any) -> Mapping[str, Any]:
+    return args if isinstance(args, Mapping) else {}
 
 
 def _reworded(one: Words, other: Words) -> bool:

@@ -115,8 +115,19 @@ class Taint:
         """A value that the author of the run's own code stands for, wherever else it was read."""
         self.sure.add(comparable(text).strip(" .,;"))
 
-    def read(self, step: int, source: str, args: Any, text: str, *, foreign: bool = False) -> None:
-        """A result, or what anybody else said. `args`: what it was asked for with; `foreign`: see `Leaf`."""
+    def read(
+        self,
+        step: int,
+        source: str,
+        args: Any,
+        text: str,
+        *,
+        foreign: bool = False,
+        used: frozenset[str] = frozenset(),
+    ) -> None:
+        """A result, or what anybody else said. `args`: what it was asked for with; `foreign`: see `Leaf`; `used`:
+        values of calls before a message (see `asked_with`). Where it repeats them, they are not from it.
+        """
         if not text:
             return
         asked = [one for _, one in likeness.leaves(args) if isinstance(one, (str, int))]
@@ -127,9 +138,7 @@ class Taint:
             and self._has(comparable(one))
             for one in asked
         )
-        self.origins.read(
-            step, source, named, text, frozenset(comparable(str(one)) for one in asked), foreign=foreign
-        )
+        self.origins.read(step, source, named, text, asked_with(args) | used, foreign=foreign)
 
     def before(self, step: int, tool: str, declared: Declared | None, args: Any) -> Finding | None:
         """What a person must see before this call. None for a call that neither acts nor reaches outside."""
@@ -238,6 +247,11 @@ class Taint:
     def _named(self, value: Value) -> bool:
         named = [part for part in _KEPT_APART.split(_telling(value.plain)) if part]
         return bool(named) and all(self._has(part) for part in named)
+
+
+def asked_with(args: Any) -> frozenset[str]:
+    """The values of arguments, as they are compared."""
+    return frozenset(comparable(str(one)) for _, one in likeness.leaves(args) if isinstance(one, (str, int)))
 
 
 def values(args: Any) -> Iterator[Value]:

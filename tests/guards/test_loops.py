@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -83,7 +84,7 @@ def test_a_cycle_is_found_when_its_first_call_comes_the_nth_time(
 def test_a_loop_is_said_once_and_again_only_after_something_new() -> None:
     again = [called("look", {"at": "gate"}, "closed")] * 5
     steps = [message("Look at the gate."), *again, called("look", {"at": "hall"}, "open"), *again]
-    assert steps_of(found(steps, Guard.LOOP)) == [3, 8]
+    assert steps_of(found(steps, Guard.LOOP)) == [3, 9]
 
 
 def test_an_answer_that_changes_only_by_its_time_is_the_same_answer() -> None:
@@ -115,6 +116,82 @@ def test_an_instruction_that_is_reworded_for_the_third_time_is_found_though_the_
         )
     ]
     assert steps_of(found(steps, Guard.LOOP)) == [4]
+
+
+def delegated(instructions: Sequence[str], answers: Sequence[str]) -> Steps:
+    return [
+        step
+        for instruction, answer in zip(instructions, answers, strict=True)
+        for step in (called("ask_finder", {"instruction": instruction}, None), thought(answer, "finder"))
+    ]
+
+
+@pytest.mark.parametrize(
+    "instruction", ["Turn the page, please.", "Please turn the page and tell me what the next page says."]
+)
+def test_what_a_peer_tells_after_a_call_is_its_answer(instruction: str) -> None:
+    same = ["This page is about the cranes of the northern yard and about nothing else."] * 4
+    pages = [f"Page {number} is about hall {number * 7} and what it holds." for number in range(4)]
+    assert steps_of(found(delegated([instruction] * 4, same), Guard.LOOP)) == [4]
+    assert not found(delegated([instruction] * 4, pages), Guard.LOOP)
+
+
+def test_instructions_of_one_form_with_several_places_are_a_batch() -> None:
+    form = "Please open the drawer for {} in the archive and find the price of the {} for two adults."
+    filled = (
+        ("cranes", "yearly pass"),
+        ("ferries", "guided tour"),
+        ("looms", "day ticket"),
+        ("kilns", "map"),
+    )
+    answers = [f"It costs {number * 17}." for number in range(4)]
+    assert not found(delegated([form.format(*one) for one in filled], answers), Guard.LOOP)
+
+
+def test_notes_of_one_agent_to_itself_are_no_instructions_to_a_peer() -> None:
+    notes = (
+        "The {} can be moved since it was booked within the last day and its cabin allows that at any time.",
+        "The {} can be moved, since it was booked within the last day and the cabin allows that at any time.",
+        "The {} was booked within the last day, so it can be moved, and its cabin allows that at any time.",
+    )
+    things = ("ferry to the northern yard", "crane", "loom of the harbour hall")
+    steps = [
+        step
+        for note, thing in zip(notes, things, strict=True)
+        for step in (thought(""), called("note", {"text": note.format(thing)}, ""))
+    ]
+    assert not found(steps, Guard.LOOP)
+
+
+def test_what_was_seen_long_ago_and_is_looked_up_twice_is_no_loop() -> None:
+    look = called("look", {"at": "gate"}, "closed")
+    news = [called("look", {"at": place}, f"seen {place}") for place in range(3)]
+    assert not found([look, *news, look, look], Guard.LOOP)
+    assert steps_of(found([look, *news, look, look, look], Guard.LOOP)) == [6]
+
+
+def test_what_was_said_long_ago_and_is_said_twice_is_no_loop() -> None:
+    said, go_on = thought("The gate is closed until the ferry has left."), message("OK.")
+    news = [thought("The crane is free now, so the pallets can go."), message("Good.")]
+    assert not found([said, *news, said, go_on, said], Guard.LOOP)
+    assert steps_of(found([said, *news, said, go_on, said, go_on, said], Guard.LOOP)) == [7]
+
+
+def test_a_message_whose_openings_and_small_words_change_is_the_same_message() -> None:
+    wordings = (
+        "I will look for the key in the porter's drawers.",
+        "Understood. I am going to look for the key in the porter's drawers.",
+        "One moment. I'll look for the key in the porter's drawers.",
+    )
+    steps = [step for one in wordings for step in (thought(one), message("Go on."))]
+    assert steps_of(found(steps, Guard.LOOP)) == [4]
+
+
+def test_texts_of_one_step_are_counted_apart() -> None:
+    watching = Loops()
+    gate, crane = "The gate is closed until the ferry has left.", "The crane is free, so the pallets can go."
+    said = [watching.said(7, "clerk", text) for text in (gate, crane, gate, crane, gate, crane)]
+    assert [place for place, finding in enumerate(said) if finding] == [5]
 
 
 def test_the_same_letter_to_different_people_is_a_batch() -> None:

@@ -242,6 +242,14 @@ def test_a_result_that_repeats_what_it_was_asked_for_is_not_where_that_came_from
     assert not tainted([message("Write to the first row. Then take it back."), listed, sent, act])
 
 
+def test_a_message_that_repeats_what_a_call_was_made_with_is_not_where_that_came_from() -> None:
+    call = called("mail_letter", {"to": "keys@gate.example", "body": "Where are they?"}, "")
+    echo = message("Now mail_letter is sent to keys@gate.example, you should wait.", "surroundings")
+    asks = message("Where are the keys?")
+    assert steps_of(tainted([asks, call, echo, call])) == []
+    assert steps_of(tainted([asks, echo, call])) == [2]
+
+
 def test_a_tool_that_repeats_what_it_was_asked_for_does_not_vouch_for_it() -> None:
     steps = [
         message("News?"),
