@@ -107,7 +107,7 @@ def unknown(action: dict[str, Any], tool: Tool, call: Call, saw: NotSure, words:
         effect=tool.effect_class,
         call_key=call.key,
         contract=tool.arguments.__name__,
-        group=f"{tool.name} may have happened",
+        group=tool.name,
         priority=80,
     )
 

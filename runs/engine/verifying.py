@@ -199,7 +199,7 @@ def _asking(claimed: Claimed, value: Claims, doubts: tuple[Doubt, ...]) -> Askin
     where = f"claims.{first.number}"
     return Asking(
         kind=QuestionKind.CLAIMS,
-        title=f"{_many(doubts, value)} of {', '.join(verifies.nodes)} {_need(doubts, node)}: {first.text}",
+        title=f"{_many(doubts, value)} of {', '.join(verifies.nodes)} {_need(doubts, node)}",
         reason=f"{node.name} lets no claim go on that its evidence does not show",
         action={
             "contract": node.name,

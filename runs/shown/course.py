@@ -14,7 +14,7 @@ from runs.models import RunState, StepState
 from runs.models.run import FINAL
 from runs.models.step import SETTLED_STEPS
 from runs.shown import graph
-from runs.shown.drawing import ROOM_BESIDE, Place, Sketch, sketch, work_of
+from runs.shown.drawing import ROOM_BESIDE, Place, Sketch, from_top, sketch, work_of
 from runs.shown.glyphs import glyph
 from runs.shown.labels import Label
 
@@ -57,13 +57,15 @@ class Way:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """The workflow's drawing with the run on it. `said` says the same in words; `ended`: it came to the end."""
+    """The workflow's drawing with the run on it. `said` says the same in words; `ended`: it came to the end; `column`:
+    the same from top to bottom."""
 
     drawn: Sketch
     places: tuple[Place, ...]
     ways: tuple[Way, ...]
     said: str
     ended: bool
+    column: Course | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +115,25 @@ def course(workflow: Workflow, went: Went) -> Course | None:
     """The run on its workflow's drawing; None when there is nothing to draw."""
     told = {node.name: _told(workflow, node.name, went) for node in workflow.nodes}
     tall = any(one.more for one in told.values())
-    drawn = sketch(workflow, height=TALL if tall else graph.BOX_HEIGHT, room=ROOM_BESIDE)
-    if drawn is None:
+    height = TALL if tall else graph.BOX_HEIGHT
+    wide = sketch(workflow, height=height, room=ROOM_BESIDE)
+    column = from_top(workflow, height=height)
+    if wide is None or column is None:
         return None
     gone = _gone(workflow, went)
+    done = went.state == RunState.DONE
+    return _on(wide, told, gone, workflow, done, column=_on(column, told, gone, workflow, done))
+
+
+def _on(
+    drawn: Sketch,
+    told: Mapping[str, _Told],
+    gone: Set[tuple[str, str]],
+    workflow: Workflow,
+    ended: bool,
+    *,
+    column: Course | None = None,
+) -> Course:
     places = tuple(_place(box, told[box.name]) for box in drawn.boxes)
     ways = tuple(
         Way(
@@ -135,7 +152,8 @@ def course(workflow: Workflow, went: Went) -> Course | None:
         places=places,
         ways=tuple(sorted(ways, key=lambda way: way.went)),  # what was gone along is drawn on top
         said=_said(workflow, places),
-        ended=went.state == RunState.DONE,
+        ended=ended,
+        column=column,
     )
 
 

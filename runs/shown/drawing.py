@@ -1,16 +1,17 @@
 """The drawing of a workflow's definition: its nodes, its ways with what they say, where it ends. Pure.
 
-Where everything stands is decided by `runs.shown.graph`; what happened in a run is put on top by `runs.shown.history`.
+Where everything stands is decided by `runs.shown.graph` and, for narrow pages, `runs.shown.column`; what happened in a run is put on top by `runs.shown.history`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from runs.claims import a_person
 from runs.definitions import END, Agent, Node, Orchestrated, Supervised, Workflow
-from runs.shown import graph
+from runs.shown import column, graph
 from runs.shown.graph import Box, Drawing
 from runs.shown.layers import Way
 
@@ -18,6 +19,7 @@ PAD = 9  # between the workers and the frame round them
 HEAD = 18  # above it, for what it says
 END_WIDTH = 54
 ROOM = 1380  # of a page on a screen of 1440 px
+_STEPS = (400, 540, 720, 900, 1040)  # px of page at which `workflows.css` changes to the column
 ROOM_BESIDE = 1008  # of the main column there, beside figures and people
 
 
@@ -46,6 +48,16 @@ class Place:
     href: str = ""
 
     @property
+    def title(self) -> str:
+        """The name, as much of it as the box has room for."""
+        return _cut(self.name, (self.box.width - (32 if self.glyph else 10)) // 7)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What stands below the name, as much of it as the box has room for."""
+        return tuple(_cut(one, (self.box.width - 6) // 6) for one in (self.under, self.more) if one)
+
+    @property
     def said(self) -> str:
         return ", ".join(one for one in (self.name, self.under, self.more) if one)
 
@@ -68,6 +80,12 @@ class Sketch:
         return self.drawing.height - self.top
 
     @property
+    def needs(self) -> str:
+        """The width of page that it needs, in steps; narrower pages show the column instead."""
+        wide = self.drawing.width + 2 * column.MARGIN
+        return str(next((step for step in _STEPS if wide <= step), "most"))
+
+    @property
     def boxes(self) -> tuple[Box, ...]:
         """Those of nodes."""
         return tuple(box for box in self.drawing.boxes if not (self.ends and box.name == END))
@@ -79,18 +97,26 @@ class Sketch:
 
 def sketch(workflow: Workflow, *, height: int = graph.BOX_HEIGHT, room: int = ROOM) -> Sketch | None:
     """The workflow laid out in at most `room` px where it can be; None for one whose nodes are not known beforehand."""
+    return _sketched(workflow, partial(graph.layout, height=height, room=room))
+
+
+def from_top(workflow: Workflow, *, height: int = graph.BOX_HEIGHT) -> Sketch | None:
+    """The same from top to bottom, for narrow pages."""
+    above = _workers(workflow)[:1]
+    return _sketched(workflow, partial(column.layout, height=height, above=dict.fromkeys(above, HEAD + PAD)))
+
+
+def _sketched(workflow: Workflow, layout: Callable[..., Drawing]) -> Sketch | None:
     names = [node.name for node in workflow.nodes]
     if workflow.recorded or not names:
         return None
     ends = isinstance(workflow.pattern, Orchestrated) and END not in names
     says = _says(workflow)
-    drawing = graph.layout(
+    drawing = layout(
         [*names, END] if ends else names,
         list(says),
         says=says,
-        height=height,
         widths={END: END_WIDTH} if ends else {},
-        room=room,
     )
     return Sketch(drawing=drawing, fan=_fan(workflow, drawing), ends=ends)
 
@@ -135,10 +161,9 @@ def _edge_says(says: str, most: int | None) -> str:
 
 
 def _fan(workflow: Workflow, drawing: Drawing) -> Fan | None:
-    pattern = workflow.pattern
+    pattern, workers = workflow.pattern, _workers(workflow)
     if not isinstance(pattern, Supervised):
         return None
-    workers = {worker.name for worker in pattern.workers}
     boxes: Sequence[Box] = [box for box in drawing.boxes if box.name in workers]
     if not boxes:
         return None
@@ -146,3 +171,12 @@ def _fan(workflow: Workflow, drawing: Drawing) -> Fan | None:
     right = max(box.x + box.width for box in boxes) + PAD
     bottom = max(box.y + box.height for box in boxes) + PAD
     return Fan(x=left, y=top, width=right - left, height=bottom - top, says=tasks_in_words(pattern))
+
+
+def _workers(workflow: Workflow) -> list[str]:
+    pattern = workflow.pattern
+    return [worker.name for worker in pattern.workers] if isinstance(pattern, Supervised) else []
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: max(1, letters - 1)]}…"

@@ -17,7 +17,7 @@ from runs.models import Run
 from runs.shown import catalogue, described, differences, listing, triggers
 from runs.shown.catalogue import Known, Version
 from runs.shown.described import Works
-from runs.shown.drawing import Place, Sketch, sketch, work_of
+from runs.shown.drawing import Place, Sketch, from_top, sketch, work_of
 from runs.shown.listing import Wanted
 from runs.shown.passages import passages
 
@@ -107,7 +107,7 @@ def _versions_context(known: Known, shown: Version) -> dict[str, Any]:
 
 
 def _definition_context(known: Known, definition: Workflow) -> dict[str, Any]:
-    drawn = sketch(definition)
+    drawn, column = sketch(definition), from_top(definition)
     stations = described.stations(definition)
     lines = passages(definition)
     return {
@@ -116,6 +116,8 @@ def _definition_context(known: Known, definition: Workflow) -> dict[str, Any]:
         "sentence": described.pattern(definition),
         "drawn": drawn,
         "places": _places(definition, drawn) if drawn else (),
+        "column": column,
+        "column_places": _places(definition, column) if column else (),
         "said": f"{definition.name} v{definition.version}: {described.pattern(definition)}",
         "recorded_runs": _newest_runs(definition) if definition.recorded else (),
         "stations": stations,
