@@ -22,18 +22,20 @@ MOST_OPENING = 4  # words before the same text: "Right. ", "One moment, I will s
 MOST_FILLED = 4  # words in a place of a form that differs from letter to letter
 # Words that hold sentences together, agree or spur on: closed classes, which tell nothing by themselves.
 _TELL_NOTHING = frozenset(
-    {"a", "again", "ahead", "all", "alright", "also", "always", "am", "an", "and", "any", "anything",
-     "are", "as", "at", "be", "been", "better", "but", "by", "can", "carry", "continue", "could", "course",
-     "did", "do", "does", "done", "else", "exactly", "excellent", "fine", "for", "from", "further", "get",
-     "go", "goes", "going", "good", "got", "great", "had", "has", "have", "he", "her", "here", "him",
-     "his", "how", "i", "if", "in", "indeed", "into", "is", "it", "its", "just", "keep", "kindly", "let",
-     "like", "look", "looks", "made", "make", "may", "me", "might", "more", "move", "much", "must", "my",
-     "need", "needed", "next", "nice", "no", "not", "now", "of", "off", "oh", "ok", "okay", "on", "once",
-     "one", "onward", "or", "our", "out", "perfect", "please", "proceed", "really", "right", "shall",
-     "she", "should", "so", "some", "sounds", "still", "such", "sure", "thank", "thanks", "that", "the",
-     "their", "them", "then", "there", "these", "they", "thing", "this", "those", "to", "too", "try",
-     "until", "up", "us", "very", "want", "was", "way", "we", "well", "were", "what", "when", "where",
-     "which", "while", "who", "will", "with", "would", "yeah", "yep", "yes", "yet", "you", "your"}
+    {"a", "absolutely", "again", "ahead", "all", "alright", "also", "always", "am", "an", "and", "any",
+     "anything", "are", "as", "at", "be", "been", "better", "but", "by", "bye", "can", "carry", "certainly",
+     "continue", "could", "course", "definitely", "did", "do", "does", "done", "else", "exactly",
+     "excellent", "fine", "for", "from", "further", "get", "go", "goes", "going", "good", "goodbye", "got",
+     "great", "had", "has", "have", "he", "hello", "her", "here", "hey", "hi", "him", "his", "hold", "how",
+     "i", "if", "in", "indeed", "into", "is", "it", "its", "just", "keep", "kindly", "let", "like", "look",
+     "looks", "made", "make", "may", "me", "might", "moment", "more", "move", "much", "must", "my", "need",
+     "needed", "next", "nice", "no", "not", "noted", "now", "of", "off", "oh", "ok", "okay", "on", "once",
+     "one", "onward", "or", "our", "out", "perfect", "please", "proceed", "really", "right", "see", "shall",
+     "she", "should", "so", "some", "sorry", "sounds", "still", "such", "sure", "thank", "thanks", "that",
+     "the", "their", "them", "then", "there", "these", "they", "thing", "this", "those", "to", "too", "try",
+     "understood", "until", "up", "us", "very", "wait", "want", "was", "way", "we", "welcome", "well",
+     "were", "what", "when", "where", "which", "while", "who", "will", "with", "would", "yeah", "yep", "yes",
+     "yet", "you", "your"}
 )  # fmt: skip
 
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
@@ -151,7 +153,8 @@ class Words:
             return False
         if self.order == other.order or _opened_anew(self.order, other.order):
             return True
-        if _opened_anew(self.telling, other.telling, least=TELLING):
+        one, two = self.telling, other.telling
+        if (one and one == two) or _opened_anew(one, two, least=TELLING):
             return True
         least = min(len(self), len(other))
         if least < LONG_TEXT or 2 * least < share * (len(self) + len(other)):
@@ -173,12 +176,17 @@ class Words:
         return len(self.figures ^ other.figures) <= spare
 
 
-def _opened_anew(one: Sequence[str], two: Sequence[str], least: int = 1) -> bool:
+def _opened_anew(one: tuple[str, ...], two: tuple[str, ...], least: int = 1) -> bool:
     """Whether both are the same words behind another opening of a few."""
     most, shared = min(len(one), len(two)), 0
     while shared < most and one[-1 - shared] == two[-1 - shared]:
         shared += 1
-    return shared >= least and max(len(one), len(two)) - shared <= MOST_OPENING and shared * 2 >= most
+    opening = max(len(one), len(two)) - shared
+    if shared < least or opening > 2 * MOST_OPENING:
+        return False
+    if opening <= MOST_OPENING and shared * 2 >= most:
+        return True
+    return not tells(one[:-shared] + two[:-shared])
 
 
 def words(text: str) -> tuple[str, ...]:

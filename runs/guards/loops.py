@@ -87,7 +87,7 @@ class Loops:
     _circles: _Circles = field(default_factory=_Circles)
     _texts: deque[_Text] = field(default_factory=lambda: deque(maxlen=MOST_TEXTS))
     _texts_told: int = 0
-    _said_again: Counter[int] = field(default_factory=Counter)  # by the number of the first such text
+    _said_again: Counter[int] = field(default_factory=Counter)  # by the number of the text
     _heard: set[int] = field(default_factory=set)
     _put: _Put | None = None
     _asked: deque[tuple[str, Words]] = field(default_factory=lambda: deque(maxlen=MOST_ASKED))
@@ -159,15 +159,16 @@ class Loops:
         words = likeness.worded(text)
         if not words.order:
             return None
-        same = next((one for one in self._texts if one.agent == agent and one.words.near(words)), None)
-        self._answered(agent, new=same is None)
-        if same is None:
+        alike = [one for one in self._texts if one.agent == agent and one.words.near(words)]
+        self._answered(agent, new=not alike)
+        if not alike:
+            self._said_again.clear()
+        if all(one.words.order != words.order for one in alike):
             self._texts_told += 1
             self._texts.append(_Text(agent=agent, words=words, step=step, number=self._texts_told))
-            self._said_again.clear()
-            self._said_again[self._texts_told] = 1
-            return None
-        self._said_again[same.number] += 1
+            alike.append(self._texts[-1])
+        self._said_again.update(one.number for one in alike)
+        same = max(alike, key=lambda one: self._said_again[one.number])
         count = self._said_again[same.number]
         if count < self.limits.repeats:
             return None

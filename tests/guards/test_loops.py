@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runs.guards.findings import Guard, Limits
+from runs.guards.likeness import worded
 from runs.guards.loops import Loops
 from tests.faults import counts
 from tests.guards.made import (
@@ -177,14 +178,39 @@ def test_what_was_said_long_ago_and_is_said_twice_is_no_loop() -> None:
     assert steps_of(found([said, *news, said, go_on, said, go_on, said], Guard.LOOP)) == [7]
 
 
-def test_a_message_whose_openings_and_small_words_change_is_the_same_message() -> None:
-    wordings = (
-        "I will look for the key in the porter's drawers.",
-        "Understood. I am going to look for the key in the porter's drawers.",
-        "One moment. I'll look for the key in the porter's drawers.",
-    )
+@pytest.mark.parametrize(
+    "wordings",
+    [
+        (
+            "I will look for the key in the porter's drawers.",
+            "Understood. I am going to look for the key in the porter's drawers.",
+            "One moment. I'll look for the key in the porter's drawers.",
+        ),
+        (
+            "Let me look at the ledger again.",
+            "Sure. I will look at the ledger once more.",
+            "The ledger again.",
+        ),
+        ("I will do that.", "Right - I am going to do that.", "Let me see. I'll do that."),
+        ("17", "One moment. 17", "Let me see. 17."),
+    ],
+)
+def test_a_message_whose_openings_and_small_words_change_is_the_same_message(wordings: Sequence[str]) -> None:
     steps = [step for one in wordings for step in (thought(one), message("Go on."))]
     assert steps_of(found(steps, Guard.LOOP)) == [4]
+
+
+def test_a_message_that_is_also_near_to_another_one_is_counted_with_its_own() -> None:
+    """Nearness does not carry over: with a longer opening the first text is near no more."""
+    form = (
+        "The {} hall of the northern yard is closed for cleaning and the {} stand idle until the ferry comes"
+    )
+    first, then = form.format("loom", "kilns"), form.format("valve", "cranes")
+    wordings = [then, f"Let me see that. {then}", f"Okay. {then}"]
+    assert [worded(first).near(worded(one)) for one in wordings] == [True, False, True]
+    told = [thought(first), message("There is another hall, have a look at that.")]
+    steps = [*told, *[step for one in wordings for step in (thought(one), message("Go on."))]]
+    assert steps_of(found(steps, Guard.LOOP)) == [6]
 
 
 def test_texts_of_one_step_are_counted_apart() -> None:
