@@ -5,6 +5,7 @@ With DATABASE_URL and REDIS_URL set, those servers are used instead (the tests t
 database named test_…), by one process. Holds no factories: those live in `factories.py`.
 """
 
+import atexit
 import gc
 import os
 import shutil
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 
 from opsconsole import environment
-from tests import shares
+from tests import cluster, shares
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "opsconsole.settings"
 os.environ["OPSCONSOLE_PLAIN_STATIC"] = "1"
@@ -67,8 +68,11 @@ def _hand_out() -> None:
         raise pytest.UsageError(
             "Servers of your own are used by one process: say -n 0 (make test WORKERS=0)."
         )
+    like = cluster.made()
+    atexit.register(shutil.rmtree, like, ignore_errors=True)
     for name in ("DJANGO_SETTINGS_MODULE", "DATABASE_URL", "REDIS_URL", "DATA_DIR"):
         os.environ.pop(name, None)
+    os.environ[cluster.LIKE] = str(like)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -125,6 +129,15 @@ def pytest_unconfigure() -> None:
     if _lease is not None:
         _lease.close()
     shutil.rmtree(_own_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """Where the servers came with all tables, the tests' database is a copy, and no migration is applied again."""
+    from django.db import connections
+
+    if cluster.LIKE in os.environ:
+        connections["default"].settings_dict["TEST"]["TEMPLATE"] = cluster.NAME
 
 
 @pytest.fixture(scope="session")

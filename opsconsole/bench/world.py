@@ -21,7 +21,7 @@ from pathlib import Path
 
 from opsconsole.bench.catalogue import Bench, named
 from opsconsole.bench.order import Order, parse
-from opsconsole.embedded import lease, places, processes
+from opsconsole.embedded import lease, places, postgres, processes
 from opsconsole.environment import REPOSITORY
 from opsconsole.supervisor import checks, children, layout, preload
 from opsconsole.supervisor.children import Child, Spec
@@ -163,7 +163,7 @@ class World:
 
 def _forget_the_callers_settings() -> None:
     for name in list(os.environ):
-        if name.startswith(_FOREIGN) or name in _FOREIGN_NAMES:
+        if name != postgres.LIKE and (name.startswith(_FOREIGN) or name in _FOREIGN_NAMES):
             del os.environ[name]
 
 

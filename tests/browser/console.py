@@ -15,6 +15,7 @@ from typing import Final
 
 from opsconsole.embedded.processes import wait_until
 from opsconsole.environment import REPOSITORY
+from tests import cluster
 
 START_SECONDS: Final = 180.0  # on a busy machine; the figure for an idle one is held elsewhere
 STOP_SECONDS: Final = 20.0
@@ -44,6 +45,7 @@ class Console:
         """Raises AssertionError, with what the console said, if it is not ready in time."""
         kept = {key: value for key, value in os.environ.items() if key not in _OURS}
         env = {key: value for key, value in kept.items() if not key.startswith(_PREFIXES)}
+        env |= {name: os.environ[name] for name in (cluster.LIKE,) if name in os.environ}
         env |= {
             "DATA_DIR": str(self.data),
             "PORT": str(self.port),

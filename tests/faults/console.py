@@ -29,6 +29,7 @@ import psycopg
 
 from opsconsole.embedded import lease, processes
 from opsconsole.environment import REPOSITORY
+from tests import cluster
 from tests.faults.fleet import until
 
 START_SECONDS = 120.0  # ten on a quiet machine
@@ -47,7 +48,9 @@ class Console:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = int(listener.getsockname()[1])
         kept = {
-            key: value for key, value in os.environ.items() if not key.startswith(("OPSCONSOLE_", "COV_"))
+            key: value
+            for key, value in os.environ.items()
+            if key == cluster.LIKE or not key.startswith(("OPSCONSOLE_", "COV_"))
         }
         self.env = {key: value for key, value in kept.items() if key not in _NOT_OURS} | {
             "DATA_DIR": str(self.data),

@@ -19,6 +19,7 @@ from opsconsole.embedded import lease
 from opsconsole.environment import REPOSITORY
 from runs.agents.misbehaviour import Misbehaviour
 from runs.testing.caught import CAUGHT_BY
+from tests import cluster
 
 PAGE = (REPOSITORY / "docs" / "workflows.md").read_text()
 MOST_LINES = 30
@@ -84,6 +85,7 @@ def stranger() -> Iterator[Stranger]:
     home.chmod(0o711)
     data = home / "data"
     env = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
+    env |= {name: os.environ[name] for name in (cluster.LIKE,) if name in os.environ}
     env |= {"HOME": str(home), "DATA_DIR": str(data)}
     held = lease.acquire(data, fast=True)
     try:

@@ -24,12 +24,22 @@ STOP_SECONDS = 6.0
 
 
 @pytest.fixture
-def data_dir() -> Iterator[Path]:
-    """A folder other accounts can pass through: as root the database runs under another one."""
+def likely() -> Iterator[Path]:
+    """A folder other accounts can pass through: as root the database runs under another one.
+
+    Its cluster is the session's own again, where it has one: not for who asks how a cluster is made.
+    """
     parent = Path(tempfile.mkdtemp(prefix="embedded-"))
     parent.chmod(0o711)
     yield parent / "data"
     shutil.rmtree(parent, ignore_errors=True)
+
+
+@pytest.fixture
+def data_dir(likely: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, and its cluster is made from nothing."""
+    monkeypatch.delenv(postgres.LIKE, raising=False)
+    return likely
 
 
 def server_pids(data_dir: Path) -> list[int]:
@@ -105,17 +115,17 @@ def test_only_who_knows_the_password_gets_in(data_dir: Path) -> None:
         held.close()
 
 
-def test_two_share_one_pair_and_the_last_one_stops_it(data_dir: Path) -> None:
-    other = hold_elsewhere(data_dir)
+def test_two_share_one_pair_and_the_last_one_stops_it(likely: Path) -> None:
+    other = hold_elsewhere(likely)
     try:
-        mine = lease.acquire(data_dir, fast=True)
-        pids = server_pids(data_dir)
+        mine = lease.acquire(likely, fast=True)
+        pids = server_pids(likely)
         assert len(pids) == 2
         end(other)
         time.sleep(0.5)  # long enough for a keeper that miscounts to stop the servers
-        assert server_pids(data_dir) == pids
+        assert server_pids(likely) == pids
         mine.close()
-        assert wait_until(lambda: not server_pids(data_dir), STOP_SECONDS)
+        assert wait_until(lambda: not server_pids(likely), STOP_SECONDS)
     finally:
         end(other)
 
@@ -145,33 +155,33 @@ def test_many_at_once_get_the_same_pair(data_dir: Path) -> None:
             process.kill()
 
 
-def test_a_killed_client_leaves_no_server(data_dir: Path) -> None:
-    other = hold_elsewhere(data_dir)
-    assert len(server_pids(data_dir)) == 2
+def test_a_killed_client_leaves_no_server(likely: Path) -> None:
+    other = hold_elsewhere(likely)
+    assert len(server_pids(likely)) == 2
     end(other)
-    assert wait_until(lambda: not server_pids(data_dir), STOP_SECONDS)
+    assert wait_until(lambda: not server_pids(likely), STOP_SECONDS)
 
 
-def test_a_killed_keeper_leaves_no_server_and_the_next_start_works(data_dir: Path) -> None:
-    held = lease.acquire(data_dir, fast=True)
+def test_a_killed_keeper_leaves_no_server_and_the_next_start_works(likely: Path) -> None:
+    held = lease.acquire(likely, fast=True)
     assert held.keeper is not None
     held.keeper.send_signal(signal.SIGKILL)
-    assert wait_until(lambda: not server_pids(data_dir), STOP_SECONDS)
+    assert wait_until(lambda: not server_pids(likely), STOP_SECONDS)
     held.close()
-    again = lease.acquire(data_dir, fast=True)
-    assert len(server_pids(data_dir)) == 2
+    again = lease.acquire(likely, fast=True)
+    assert len(server_pids(likely)) == 2
     again.close()
 
 
-def test_a_killed_server_is_started_again_with_what_it_knew(data_dir: Path) -> None:
-    held = lease.acquire(data_dir)
+def test_a_killed_server_is_started_again_with_what_it_knew(likely: Path) -> None:
+    held = lease.acquire(likely)
     try:
         with psycopg.connect(held.database_url) as conn:
             conn.execute("create table kept as select 42 as n")
-        killed = server_pids(data_dir)
+        killed = server_pids(likely)
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
-        assert wait_until(lambda: _answers(held) and not set(server_pids(data_dir)) & set(killed), 15)
+        assert wait_until(lambda: _answers(held) and not set(server_pids(likely)) & set(killed), 15)
         with psycopg.connect(held.database_url) as conn:
             assert conn.execute("select n from kept").fetchone() == (42,)
     finally:
@@ -207,8 +217,25 @@ def test_a_folder_nobody_else_may_enter_works_or_says_why(tmp_path: Path) -> Non
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_long_path_gets_its_sockets_elsewhere(data_dir: Path) -> None:
-    deep = data_dir / ("d" * 100)
+def test_a_cluster_like_another_has_its_tables_and_its_password(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    like = data_dir.parent / "like"
+    first = lease.acquire(like, fast=True)
+    with psycopg.connect(first.database_url) as conn:
+        conn.execute("create table kept as select 42 as n")
+    first.close()
+    monkeypatch.setenv(postgres.LIKE, str(like))
+    held = lease.acquire(data_dir, fast=True)
+    try:
+        with psycopg.connect(held.database_url) as conn:
+            assert conn.execute("select n from kept").fetchone() == (42,)
+    finally:
+        held.close()
+
+
+def test_a_long_path_gets_its_sockets_elsewhere(likely: Path) -> None:
+    deep = likely / ("d" * 100)
     places = places_for(deep)
     assert len(str(places.postgres_sockets)) < LONGEST_SOCKET_PATH
     held = lease.acquire(deep, fast=True)
