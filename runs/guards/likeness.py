@@ -39,16 +39,19 @@ _TELL_NOTHING = frozenset(
 )  # fmt: skip
 
 _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")
-_SPACE = re.compile(r"\s+")
 _FIGURE = re.compile(r"\d")
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 # What changes by itself from one answer to the next: moments, and names that machines make up. Plain numbers stay:
 # a counter that moves is an advance, and so is a time that has run for less than an hour.
+# Each begins with a figure (that what is beside it is looked at afterwards is for speed: most signs are none).
 _MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?"
-    r"|\b1[4-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"
-    r"|\b(?!00:)\d\d:\d\d:\d\d(?:\.\d+)?\b"
-    r"|\b\d+(?:\.\d+)? ?ms\b"
+    r"\d(?:"
+    r"\d{3}-\d\d-\d\d[t ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:z|[+-]\d\d:?\d\d)?"
+    r"|(?<!\w\d)(?:"
+    r"(?<=1)[4-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"
+    r"|(?!(?<=0)0:)\d:\d\d:\d\d(?:\.\d+)?\b"
+    r"|\d*(?:\.\d+)? ?ms\b"
+    r"))"
 )
 _MADE_UP = re.compile(
     r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
@@ -66,6 +69,7 @@ _OF_A_REQUEST = re.compile(
     r"([\"']?(?:nonce|timestamp|request_?id|trace_?id|correlation_?id|retrieved_?at|checked_?at)[\"']?\s*[:=]\s*)"
     r"[\"']?[^\s\"',}\]]+"
 )
+_REQUEST_HAS = ("nonce", "timestamp", "request", "trace", "correlation", "retrieved", "checked")
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
@@ -73,12 +77,17 @@ def plain(text: str, longest: int = LONGEST) -> str:
     text = text[:longest]
     if not text.isascii():
         text = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
-    return _SPACE.sub(" ", text).strip().casefold()
+    return " ".join(text.split()).casefold()
 
 
 def result(text: str) -> str:
     """An answer without what changes by itself."""
-    return _OF_A_REQUEST.sub(r"\1~", _MADE_UP.sub("~", _MOMENT.sub("~", plain(text))))
+    kept = plain(text)
+    if _FIGURE.search(kept):
+        kept = _MADE_UP.sub("~", _MOMENT.sub("~", kept))
+    if any(name in kept for name in _REQUEST_HAS):
+        kept = _OF_A_REQUEST.sub(r"\1~", kept)
+    return kept
 
 
 def arguments(value: Any) -> str:
@@ -203,16 +212,18 @@ def tells(found: Iterable[str]) -> bool:
 
 
 def _tells(word: str) -> bool:
-    return word not in _TELL_NOTHING and word.partition("'")[0].partition("’")[0] not in _TELL_NOTHING
+    if word in _TELL_NOTHING:
+        return False
+    return word.isalpha() or word.partition("'")[0].partition("’")[0] not in _TELL_NOTHING
 
 
 def worded(text: str) -> Words:
     """A text to compare with others."""
     found = words(text)
-    figures = frozenset(word for word in found if _FIGURE.search(word))
+    figures = frozenset(word for word in found if not word.isalpha() and _FIGURE.search(word))
     return Words(found, Counter(found), figures)
 
 
 @lru_cache(maxsize=256)
 def _telling(order: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(word for word in order if _tells(word))
+    return tuple(word for word in order if word not in _TELL_NOTHING and _tells(word))

@@ -29,6 +29,7 @@ _ENTRY = re.compile(r"^\s*((?:- +)*)(?:([\w .$@/-]{1,60}?|'[^']{1,60}'|\"[^\"]{1
 _SHAPED = re.compile(r"^\s*(?:- |[\w .-]{1,40}:(?:\s|$))")
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _LEFT_OUT = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,12}://(?:www\.)?|www\.)|\bmailto:")
+_LEFT_OUT_HAS = ("://", "www.", "mailto:")
 _QUOTED = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|(?<![\w])'((?:[^'\\]|\\.)*)'(?!\w)")
 
 
@@ -44,6 +45,7 @@ class Leaf:
     plain: str
     foreign: bool = False
     echo: frozenset[str] = frozenset()  # what the result was asked for with; it has these from whoever asked
+    tells: bool = False  # long enough to hold a passage that insists
 
     def at(self, value: str) -> Iterator[int]:
         """Every place of a value that stands free, not inside a longer word."""
@@ -92,6 +94,7 @@ class Origins:
                         plain=plain,
                         foreign=foreign,
                         echo=echo,
+                        tells=plain.count(" ") >= TELLING,
                     )
                 )
                 self._size += len(plain)
@@ -110,13 +113,14 @@ class Origins:
 
     def telling(self) -> Iterator[Leaf]:
         """The leaves in which somebody says something to somebody; the newest first."""
-        return (leaf for leaf in reversed(self._leaves) if leaf.plain.count(" ") >= TELLING)
+        return (leaf for leaf in reversed(self._leaves) if leaf.tells)
 
 
 def comparable(text: str) -> str:
     """A text as it is compared: without case, needless spaces, and what may be left out of a web address."""
-    marked = _PARAGRAPH.sub(f" {BREAK} ", text[:LONGEST])
-    return _LEFT_OUT.sub("", likeness.plain(marked, LONGEST))
+    marked = _PARAGRAPH.sub(f" {BREAK} ", text[:LONGEST]) if "\n" in text else text
+    plain = likeness.plain(marked, LONGEST)
+    return _LEFT_OUT.sub("", plain) if any(sign in plain for sign in _LEFT_OUT_HAS) else plain
 
 
 def stands_free(text: str, start: int, end: int) -> bool:

@@ -103,42 +103,40 @@ class Taint:
 
     known: str = ""
     sure: set[str] = field(default_factory=set)
+    used: frozenset[str] = frozenset()  # values of the calls so far
     origins: Origins = field(default_factory=Origins)
     _said: frozenset[str] | None = None
+    _calls: dict[tuple[str, bool], Call] = field(default_factory=dict)
 
     def told(self, text: str) -> None:
         """The goal, or a message of the person who set it."""
         self.known += "\n" + comparable(text)
         self._said = None
+        self._calls.clear()
 
     def vouched(self, text: str) -> None:
         """A value that the author of the run's own code stands for, wherever else it was read."""
         self.sure.add(comparable(text).strip(" .,;"))
 
-    def read(
-        self,
-        step: int,
-        source: str,
-        args: Any,
-        text: str,
-        *,
-        foreign: bool = False,
-        used: frozenset[str] = frozenset(),
-    ) -> None:
-        """A result, or what anybody else said. `args`: what it was asked for with; `foreign`: see `Leaf`; `used`:
-        values of calls before a message (see `asked_with`). Where it repeats them, they are not from it.
-        """
+    def read(self, step: int, source: str, args: Any, text: str, *, foreign: bool = False) -> None:
+        """A result. `args`: what it was asked for with; `foreign`: see `Leaf`."""
+        asked = [
+            (one, comparable(str(one))) for _, one in likeness.leaves(args) if isinstance(one, (str, int))
+        ]
+        echo = frozenset(plain for _, plain in asked)
+        self.used |= echo
         if not text:
             return
-        asked = [one for _, one in likeness.leaves(args) if isinstance(one, (str, int))]
         named = any(
-            isinstance(one, str)
-            and _POINTER.search(one)
-            and not _MOMENT.fullmatch(one)
-            and self._has(comparable(one))
-            for one in asked
+            isinstance(one, str) and _POINTER.search(one) and not _MOMENT.fullmatch(one) and self._has(plain)
+            for one, plain in asked
         )
-        self.origins.read(step, source, named, text, asked_with(args) | used, foreign=foreign)
+        self.origins.read(step, source, named, text, echo, foreign=foreign)
+
+    def heard(self, step: int, source: str, text: str) -> None:
+        """What anybody else said. Where it repeats values of calls that were made before, they are not from it."""
+        if text:
+            self.origins.read(step, source, False, text, self.used)
 
     def before(self, step: int, tool: str, declared: Declared | None, args: Any) -> Finding | None:
         """What a person must see before this call. None for a call that neither acts nor reaches outside."""
@@ -171,9 +169,12 @@ class Taint:
         )
 
     def _call(self, tool: str, acts: bool) -> Call:
-        says = _doing(tool)
-        left = frozenset(one for one in says if not _some({one}, self._words())) if acts else says
-        return Call(tool=tool, acts=acts, says=says, left=left)
+        call = self._calls.get((tool, acts))
+        if call is None:
+            says = _doing(tool)
+            left = frozenset(one for one in says if not _some({one}, self._words())) if acts else says
+            call = self._calls[tool, acts] = Call(tool=tool, acts=acts, says=says, left=left)
+        return call
 
     def _wished(self, call: Call) -> tuple[Leaf, str] | None:
         """A text that insists on just this action, though nobody asked for it, whatever its arguments are."""
@@ -247,11 +248,6 @@ class Taint:
     def _named(self, value: Value) -> bool:
         named = [part for part in _KEPT_APART.split(_telling(value.plain)) if part]
         return bool(named) and all(self._has(part) for part in named)
-
-
-def asked_with(args: Any) -> frozenset[str]:
-    """The values of arguments, as they are compared."""
-    return frozenset(comparable(str(one)) for _, one in likeness.leaves(args) if isinstance(one, (str, int)))
 
 
 def values(args: Any) -> Iterator[Value]:

@@ -15,7 +15,7 @@ from runs.guards.arguments import Contracts
 from runs.guards.breakers import Breakers
 from runs.guards.findings import Finding, Limits
 from runs.guards.loops import Loops
-from runs.guards.taint import Taint, asked_with
+from runs.guards.taint import Taint
 from runs.recorded.toolsets import Toolsets
 from runs.recorded.trace import RecordedStep, Trace
 
@@ -35,7 +35,6 @@ class Watch:
     taint: Taint = field(init=False)
     _accepted: bool = field(init=False, default=True)
     _begun: bool = field(init=False, default=False)
-    _used: frozenset[str] = field(init=False, default=frozenset())  # values of the calls so far
 
     def __post_init__(self) -> None:
         self.amounts = Amounts(limits=self.limits)
@@ -79,7 +78,6 @@ class Watch:
     ) -> list[Finding]:
         """After a tool call, or its rejection."""
         self.taint.read(step, tool, args, answer or error)
-        self._used |= asked_with(args)
         return _some(
             self.contracts.after(step, tool, self._accepted, error_kind, error),
             self.loops.called(step, agent, tool, args, f"{answer} {error}"),
@@ -94,7 +92,7 @@ class Watch:
         if agent == self.person:
             self.taint.told(text)
         else:
-            self.taint.read(step, agent, None, text, used=self._used)
+            self.taint.heard(step, agent, text)
         self.loops.heard(agent, text)
         return _some(self.amounts.grew(step, length))
 
