@@ -1,8 +1,8 @@
 """What happens to a question that nobody answers in time, in words. Writes nothing.
 
 The sentences must be true of `runs.engine` (answers.expire and what a claim makes of it); tests hold each to it.
-No question is asked for longer than its run has left: where its run's deadline comes first, the run ends with it. One
-that was asked before people limited the run's wall time may be open longer; then no answer after that counts.
+No question is asked for longer than its run has left: where its run's deadline comes first, the run ends with it. When
+people limit the run's wall time later, a sweep brings its open questions forward (`runs.engine.shortened`).
 """
 
 from __future__ import annotations

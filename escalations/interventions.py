@@ -30,10 +30,14 @@ OTHER_ACTS = (
     "escalation opened",
     "escalation expired",
     "escalation withdrawn",
+    "deadline brought forward",
     "looked",
     "effect left open",
     "limit proposal expired",
     "top up proposal expired",
+    "sign in",
+    "sign out",
+    "sign in paused",
 )
 _MOST_NAMES = 200
 _NAMES = """

@@ -5,6 +5,7 @@ Each receiver appends to the journal last; the engine sends the signals as the l
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.dispatch import receiver
@@ -14,9 +15,10 @@ from escalations.models import Escalation, EscalationState
 from runs.definitions import Effect
 from runs.engine.record import now
 from runs.models import Call, Question, QuestionState, Run
-from runs.signals import effect_left_open, effect_looked_at, question_asked, question_closed
+from runs.signals import effect_left_open, effect_looked_at, question_asked, question_closed, question_hurried
 
 OPENED = "escalation opened"
+HURRIED = "deadline brought forward"
 LOOKED = "looked"
 LEFT_OPEN = "effect left open"
 CLOSED = {
@@ -58,6 +60,16 @@ def close_escalation(sender: Any, question: Question, **_: Any) -> None:
     escalation.state, escalation.closed_at = state, now()
     escalation.save(update_fields=["state", "closed_at"])
     append(actor=None, act=act, subject=about_escalation(escalation), reason=question.answer_text)
+
+
+@receiver(question_hurried, dispatch_uid="escalations.hurried")
+def note_hurry(sender: Any, question: Question, was: datetime, **_: Any) -> None:
+    """Its run has less time than when the question was asked: people limited it meanwhile."""
+    escalation = Escalation.objects.select_related("run", "team").filter(question=question).first()
+    if escalation is not None:
+        details = {"expires_at": question.expires_at.isoformat(), "was": was.isoformat()}
+        reason = "people have limited the run’s wall time"
+        append(actor=None, act=HURRIED, subject=about_escalation(escalation), details=details, reason=reason)
 
 
 @receiver(effect_looked_at, dispatch_uid="escalations.looked")

@@ -1,6 +1,5 @@
 """Addresses of what people look at and do. The order matters only where one is a beginning of another."""
 
-from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from escalations.views import (
@@ -15,12 +14,13 @@ from escalations.views import (
     people,
     rehearsals,
     search,
+    sign_in,
     starts,
 )
 
 urlpatterns = [
-    path("sign-in", LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
-    path("sign-out", LogoutView.as_view(), name="sign-out"),
+    path("sign-in", sign_in.SignIn.as_view(), name="sign-in"),
+    path("sign-out", sign_in.SignOut.as_view(), name="sign-out"),
     path("frame/places", frame.places, name="places"),
     path("frame/held", frame.held, name="held"),
     path("search", search.page, name="search"),

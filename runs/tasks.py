@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from runs.agents import providers
-from runs.engine import budgets, failpoints, heart, sweep, versions
+from runs.engine import budgets, failpoints, heart, shortened, sweep, versions
 from runs.engine.advance import advance
 from runs.engine.away import away
 from runs.engine.leaving import Leaving
@@ -56,6 +56,7 @@ def sweep_runs() -> None:
         _note_the_dead,
         sweep.mark_controls,
         sweep.lift_pauses,
+        shortened.hurry_questions,
         sweep.expire_questions,
         *budgets.PARTS,
     ):

@@ -21,6 +21,7 @@ from runs.shown.labels import Label
 TALL = 58  # a box with two lines below its name
 LETTERS = 23  # in a line below the name
 
+CUT = "cut"  # by a stop, and nobody has taken it up again
 NOT_NEEDED = "not needed"  # ended because enough others were done
 _WORDS = {
     StepState.WAITING.value: "waits",
@@ -246,6 +247,8 @@ def _under(visits: Visits, who: str) -> str:
         return "waits for a person"
     if visits.state in (StepState.FAILED, StepState.ENDED):
         return visits.state
+    if visits.state == CUT:
+        return "cut by a stop"
     if visits.total > 1:
         return _with(who, f", {visits.total} visits")
     return _with(who, f", {visits.tries} attempts") if visits.tries > 1 else who

@@ -1,6 +1,7 @@
 """The drawing of a workflow's definition: its nodes, its ways with what they say, where it ends. Pure.
 
-Where everything stands is decided by `runs.shown.graph` and, for narrow pages, `runs.shown.column`; what happened in a run is put on top by `runs.shown.history`.
+Where everything stands is decided by `runs.shown.graph` and, for narrow pages, by `runs.shown.column`; what happened in
+a run is put on top by `runs.shown.history`.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Sketch:
     @property
     def needs(self) -> str:
         """The width of page that it needs, in steps; narrower pages show the column instead."""
-        wide = self.drawing.width + 2 * column.MARGIN
+        wide = self.drawing.width + 2 * graph.MARGIN
         return str(next((step for step in _STEPS if wide <= step), "most"))
 
     @property

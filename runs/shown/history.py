@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -12,11 +12,22 @@ from django.db.models.expressions import RawSQL
 from django.db.models.functions import Cast, Left
 
 from runs import registry
-from runs.models import Attempt, Body, Event, Question, QuestionState, Run, Step, StepState, Verb
+from runs.models import (
+    Attempt,
+    AttemptState,
+    Body,
+    Event,
+    Question,
+    QuestionState,
+    Run,
+    Step,
+    StepState,
+    Verb,
+)
 from runs.shown import course, timeline, words
 from runs.shown.added_up import added_up
 from runs.shown.counted import MOST
-from runs.shown.course import NOT_NEEDED, Course, Went
+from runs.shown.course import CUT, NOT_NEEDED, Course, Went
 from runs.shown.guarded import Guarded
 from runs.shown.marks import NONE, Marks
 from runs.shown.spans import Spans
@@ -41,14 +52,15 @@ class Waits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """What a run's page shows of it: what all steps add up to, and a stretch of them with attempts, calls and
-    questions. `waits` are the first open questions to run out, `all_waits` counts them to counted.MOST. `migrated`: a
-    person has let it go on with another version."""
+    questions; `own` are those about the run itself. `waits` are the first open questions to run out, `all_waits` counts
+    them to counted.MOST. `migrated`: a person has let it go on with another version."""
 
     run: Run
     went: Went
     shown: Stretch
     tries: Mapping[int, tuple[Tried, ...]]
     questions: Mapping[int, list[Question]]
+    own: tuple[Question, ...]
     holds: tuple[Held, ...]
     guarded: Guarded
     used: Used
@@ -88,8 +100,9 @@ def history(run: Run, *, until: int | None = None, unfolded: int | None = None) 
         run=run,
         went=sums.went,
         shown=shown,
-        tries=_tries(ids),
+        tries=_tries(ids, sums.holds),
         questions=_by((one for one in questions if one.step_id), "step_id"),
+        own=tuple(one for one in questions if one.step_id is None),
         holds=sums.holds,
         guarded=sums.guarded,
         used=sums.used,
@@ -134,7 +147,7 @@ def _head() -> Case:
     )
 
 
-def _tries(steps: Iterable[int]) -> dict[int, tuple[Tried, ...]]:
+def _tries(steps: Iterable[int], holds: Sequence[Held]) -> dict[int, tuple[Tried, ...]]:
     """The attempts of these steps with their calls. One query."""
     rows = Attempt.objects.filter(step__in=list(steps)).order_by("-step", "number", "calls__pk")
     found: dict[int, dict[int, Attempt]] = {}
@@ -146,7 +159,7 @@ def _tries(steps: Iterable[int]) -> dict[int, tuple[Tried, ...]]:
         if call[0] is not None:
             calls.setdefault(given["pk"], []).append(_called(*call))
     return {
-        step: tuple(_tried(one, calls.get(one.pk, ())) for one in attempts.values())
+        step: tuple(_tried(one, calls.get(one.pk, ()), holds) for one in attempts.values())
         for step, attempts in found.items()
     }
 
@@ -170,14 +183,17 @@ def _called(
     return Called(id=pk, name=name, kind=kind, state=state, begin=begin, end=end, cost_micros=cost)
 
 
-def _tried(attempt: Attempt, calls: Iterable[Called]) -> Tried:
+def _tried(attempt: Attempt, calls: Iterable[Called], holds: Sequence[Held]) -> Tried:
+    end = attempt.finished_at
+    if attempt.state == AttemptState.CUT and end is None:  # what cut it says when
+        end = next((hold.begin for hold in holds if hold.begin >= attempt.started_at), None)
     return Tried(
         id=attempt.pk,
         number=attempt.number,
         state=attempt.state,
         words=words.of_attempt(attempt),
         begin=attempt.started_at,
-        end=attempt.finished_at,
+        end=end,
         calls=tuple(calls),
     )
 
@@ -203,6 +219,7 @@ def waterfall(past: History, now: datetime, marks: Marks = NONE) -> Timeline:
         holds=past.holds,
         unfolded=past.unfolded,
         planned=0 if part else _not_begun(past),
+        asked=() if part else tuple(map(_asked, past.own)),
         remarks=() if part else past.guarded.about(None),
     )
 
@@ -243,7 +260,11 @@ def _not_begun(past: History) -> int:
 def taken(past: History) -> Course | None:
     """The run on the drawing of its workflow; None when that version is not installed or has no drawing."""
     workflow = registry.workflow(past.run.workflow, past.run.version)
-    return course.course(workflow, past.went) if workflow else None
+    if workflow is None:
+        return None
+    cut = {step.node for step in past.shown.steps if step.parent_id is None and _state(past, step) == CUT}
+    visits = {name: replace(one, state=CUT) if name in cut else one for name, one in past.went.visits.items()}
+    return course.course(workflow, replace(past.went, visits=visits))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +306,7 @@ def _visited(past: History, step: Step, marks: Marks) -> Visited:
     return Visited(
         id=step.pk,
         node=label(step),
-        state=NOT_NEEDED if step.pk in past.shown.dropped else step.state,
+        state=NOT_NEEDED if step.pk in past.shown.dropped else _state(past, step),
         begin=tries[0].begin if tries else step.started_at,  # a task stands planned for a while
         end=step.finished_at,
         parent=step.parent_id,
@@ -297,6 +318,13 @@ def _visited(past: History, step: Step, marks: Marks) -> Visited:
         slow=marks.slow_steps.get(step.pk, ""),
         on_path=step.pk in marks.on_path,
     )
+
+
+def _state(past: History, step: Step) -> str:
+    """A step whose attempt a stop has cut is performed by nobody, though its row is moved by whoever takes it up."""
+    tries = past.tries.get(step.pk, ())
+    cut = step.state == StepState.RUNNING and tries and tries[-1].state == AttemptState.CUT
+    return CUT if cut else step.state
 
 
 def _marked(tried: Tried, marks: Marks) -> Tried:

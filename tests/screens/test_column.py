@@ -84,7 +84,7 @@ def test_every_way_is_drawn_and_none_through_a_box(ways: list[tuple[str, str]], 
         assert all(0 < x < drawing.width and 0 < y < drawing.height for x, y in _points(line))
         assert line.label
         assert all(
-            0 < row.left and row.right < drawing.width and 0 < row.y < drawing.height for row in line.label
+            row.left > 0 and row.right < drawing.width and 0 < row.y < drawing.height for row in line.label
         )
     rows = [row for line in drawing.lines for row in line.label]
     assert all(one.y != other.y for one, other in combinations(rows, 2))

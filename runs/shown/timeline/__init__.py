@@ -6,14 +6,14 @@ Positions are percent of the drawing's width. Reads no database and makes no mar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from runs.shown.guarded import Told, Wait
-from runs.shown.timeline.rows import Row, below, hold_row, more_row, of_many, remark_rows, step_row
+from runs.shown.timeline.rows import Row, asked_row, below, hold_row, more_row, of_many, remark_rows, step_row
 from runs.shown.timeline.scale import Scale, Tick, ticks
-from runs.shown.visited import Held, Visited
+from runs.shown.visited import Asked, Held, Visited
 
 __all__ = ["MOST_ROWS", "MOST_TASKS", "URGENT", "Row", "Timeline", "timeline"]
 
@@ -48,11 +48,13 @@ def timeline(
     unfolded: int | None = None,
     planned: int = 0,
     remarks: Sequence[Told | Wait] = (),
+    asked: Sequence[Asked] = (),
 ) -> Timeline:
     """The waterfall of a run from `begin` to `end`, or to `now` while it goes on.
 
     Tasks stand under the step that planned them, at most MOST_TASKS of a plan; of step `unfolded` all of them.
-    `planned`: so many more steps nobody has begun, which are not given. `remarks`: what guards said of no step.
+    `planned`: so many more steps nobody has begun, which are not given. `remarks`: what guards said of no step;
+    `asked`: questions about the run itself.
     """
     known = {visit.id for visit in visits}
     tops = [visit for visit in visits if visit.parent not in known]
@@ -64,6 +66,7 @@ def timeline(
     tree = _Tree(scale=scale, tasks=tasks, unfolded=unfolded)
     shown = list(tree.rows(kept))[:MOST_ROWS]
     shown += tree.planned([visit for visit in tops if not visit.begun], planned)
+    shown += [asked_row(one, 0, scale) for one in asked]
     shown += [hold_row(hold, scale) for hold in holds if hold.end is None or hold.end > begin]
     shown += [row for _, row in remark_rows(remarks, -1, scale)]
     shown += [Row(about="ahead", id=0, level=0, label=node, state="ahead") for node in ahead]
@@ -73,7 +76,7 @@ def timeline(
         ticks=ticks(scale),
         now=None if end else 100 * (1 - Scale.SPARE),
         seconds=scale.seconds,
-        waited=_waited(visits, scale),
+        waited=_waited([*asked, *(one for visit in visits for one in visit.questions)], scale),
         left_out=left_out,
     )
 
@@ -149,9 +152,9 @@ def _telling(tasks: Sequence[Visited]) -> Sequence[Visited]:
     return [task for task in tasks if task.id in chosen]
 
 
-def _waited(visits: Sequence[Visited], scale: Scale) -> float:
+def _waited(questions: Iterable[Asked], scale: Scale) -> float:
     """Seconds in which at least one question was open: what waits side by side counts once."""
-    open_at = sorted((asked.begin, asked.end or scale.end) for visit in visits for asked in visit.questions)
+    open_at = sorted((one.begin, one.end or scale.end) for one in questions)
     total, reached = 0.0, None
     for begin, end in open_at:
         start = begin if reached is None else max(begin, reached)

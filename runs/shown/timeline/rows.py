@@ -82,7 +82,7 @@ def below(visit: Visited, base: int, scale: Scale) -> Iterator[Row]:
         if not task:
             found += [(call.begin, 1, _call_row(call, level, scale)) for call in attempt.calls]
     for asked in visit.questions:
-        row = _asked_row(asked, base + 1, scale)
+        row = asked_row(asked, base + 1, scale)
         found.append((asked.end or scale.end, -1, row))  # what it allowed comes after it
     found += [(at, 2, row) for at, row in remark_rows(visit.remarks, base, scale)]
     return (row for _, _, row in sorted(found, key=lambda one: one[:2]))
@@ -90,7 +90,7 @@ def below(visit: Visited, base: int, scale: Scale) -> Iterator[Row]:
 
 def of_many(visit: Visited, base: int, scale: Scale) -> Iterator[Row]:
     """Of one task among many only the question that a person can answer now, and what a guard refused."""
-    yield from (_asked_row(asked, base + 1, scale) for asked in visit.questions if asked.end is None)
+    yield from (asked_row(asked, base + 1, scale) for asked in visit.questions if asked.end is None)
     weighty = [one for one in visit.remarks if _weighs(one)]
     yield from (row for _, row in remark_rows(weighty, base, scale, most=_MOST_OF_A_TASK))
 
@@ -179,7 +179,7 @@ def _call_bar(call: Called, scale: Scale) -> Bar:
     return scale.bar(kind, call.begin, call.end)
 
 
-def _asked_row(asked: Asked, level: int, scale: Scale) -> Row:
+def asked_row(asked: Asked, level: int, scale: Scale) -> Row:
     return Row(
         about="question",
         id=asked.id,
@@ -194,9 +194,13 @@ def _asked_row(asked: Asked, level: int, scale: Scale) -> Row:
 
 
 def _answer(asked: Asked) -> str:
-    did = {"approve": "approved", "reject": "rejected", "respond": "responded", "top up": "topped up"}.get(
-        asked.verb, "answered"
-    )
+    did = {
+        "approve": "approved",
+        "reject": "rejected",
+        "respond": "responded",
+        "top up": "topped up",
+        "migrate": "migrated it",
+    }.get(asked.verb, "answered")
     if asked.end is None:
         return "waits for a person"
     return f"{asked.by} {did}" if asked.by else f"question {asked.state}"
