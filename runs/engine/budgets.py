@@ -1,5 +1,5 @@
 """Accounts outside of permits: booking what comes late, giving back what nobody uses, cards that need no answer any
-more, spends of which nobody knows. Permits reserve by `runs_reserve` (migration 0021).
+more, spends of which nobody knows. Permits reserve by `runs_reserve` (migration 0036).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from psycopg.types.json import Jsonb
 
 from runs.engine import answers, burn, limits, room
 from runs.engine.calls import read_json
@@ -22,7 +21,7 @@ ROOM = "there is room again"
 AT_A_TIME = 50  # purses that are given back in one transaction
 GIVEN = timedelta(seconds=10)  # in which a run that was topped up takes its room
 _SHARED = "SELECT pg_advisory_xact_lock_shared(%s)"
-_BOOK = "SELECT runs_book(%s, %s, %s::jsonb, %s, %s, %s)"
+_BOOK = "SELECT runs_used(%s, %s, %s, %s, %s, %s)"
 _GIVE_BACK = "SELECT runs_give_back(%s)"
 _UNCERTAIN = """
     SELECT c.id, c.run_id FROM runs_call c JOIN runs_run r ON r.id = c.run_id
@@ -37,15 +36,14 @@ def lock_accounts() -> None:
         cursor.execute(_SHARED, [ACCOUNTS_LOCK])
 
 
-def book(run_id: int, call_id: int, reserved: Any, *, cost: int, tokens: int, known: bool) -> Any:
+def book(run_id: int, call_id: int, *, cost: int, tokens: int, known: bool, overran: bool) -> Any:
     """Book what a call used (millionths of a dollar, tokens) where it had reserved; what stays reserved, or None.
 
     The caller holds the run's row and the accounts' lock. `known` False: it may have been used, nobody knows.
+    `overran`: it may be more than the call had taken of its run's purse.
     """
-    if reserved is None:
-        return None
     with connection.cursor() as cursor:
-        values: list[Any] = [run_id, call_id, Jsonb(reserved), cost, tokens, known]
+        values: list[Any] = [run_id, call_id, cost, tokens, known, overran]
         cursor.execute(_BOOK, values)
         row = cursor.fetchone()
     return read_json(row[0]) if row else None

@@ -1,7 +1,7 @@
 """The straight way of a call: its permit and its record, one SQL function each, committed by itself. Decides nothing
 that is not plain, and never says why: then `permits` does it at length.
 
-The functions are in runs/migrations/0021_guarded_calls.py. Both use the session of the caller: whoever hands an effect
+The functions are in runs/migrations/0036_lent.py. Both use the session of the caller: whoever hands an effect
 over holds the gate with it, and a second session would wait behind a stop that waits for the first.
 """
 
@@ -16,14 +16,16 @@ from psycopg.types.json import Jsonb
 
 from runs import bodies
 from runs.canonical import plain
+from runs.engine import lent
 from runs.engine.caps import PLACES, Asks
 from runs.engine.claimed import Claimed
+from runs.engine.lent import Drawn
 from runs.engine.record import tell_run
 from runs.engine.wanted import Result, Wanted
 from runs.models import Call, CallState
 
 _PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 21)}, {PLACES})"
-_RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 16)})"
+_RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 17)})"
 
 
 def unsent(claimed: Claimed, wanted: Wanted) -> Call:
@@ -66,10 +68,26 @@ def permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[Any
     )
     if row is None:
         return None
-    call.pk, call.send, call.permitted_at, reserved, told = row
+    call.pk, call.send, call.permitted_at, reserved, told, call.drawn, said = row
     call.reserved = read_json(reserved)
     call._state.adding = False
+    call.drew = drew(claimed, call, asks, read_json(said))
     return call, read_json(told) or []
+
+
+def drew(claimed: Claimed, call: Call, asks: Asks, said: Any) -> Drawn | None:
+    """What a permitted call took of its run's purse; remembers what the permit `said` of the purse."""
+    if said and asks.place is not None:
+        lent.keep(claimed.run.pk, claimed.fence, said, asks.place.keys, epoch=asks.place.epoch)
+        return Drawn(edition=said["edition"], kinds=said["kinds"], amounts=call.drawn) if call.drawn else None
+    return asks.drawn
+
+
+def overran(call: Call, result: Result) -> bool:
+    """Whether it used more than it had taken of its run's purse, as far as anybody knows."""
+    if call.drew is None:
+        return call.drawn is not None
+    return call.drew.overrun(cost=result.cost_micros or 0, tokens=result.tokens)
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
@@ -99,6 +117,7 @@ def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
                 result.latency_ms,
                 result.handed_at,
                 result.certain,
+                overran(call, result),
             ),
         ],
     )
@@ -109,6 +128,9 @@ def record(claimed: Claimed, call: Call, result: Result) -> Call | None:
     call.state, call.response, call.cost_micros = result.state, response, result.cost_micros
     call.tokens_in, call.tokens_out = used
     call.latency_ms, call.handed_at = result.latency_ms, result.handed_at or call.handed_at
+    if call.drew is not None:
+        cost = result.cost_micros or 0
+        lent.ended(claimed.run.pk, claimed.fence, call.drew, cost=cost, tokens=result.tokens)
     tell_run(claimed.run)
     return call
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from django.conf import settings
 from psycopg.types.json import Jsonb
 
-from runs.engine import limits
+from runs.engine import lent, limits
 from runs.engine.claimed import Claimed
 from runs.engine.estimates import Estimate
+from runs.engine.lent import Drawn
 from runs.engine.wanted import Wanted
 from runs.limits.applying import Applied, Book
 from runs.limits.kinds import OF_MODELS, OF_TOOLS, LimitKind, LimitScope, Mode, Window
@@ -43,50 +45,63 @@ class Place:
     caps: list[int | None]
     limits: list[int | None]
     notes: Mapping[str, Any]
+    keys: list[str]  # as purses name the accounts
+    epoch: int  # of the book and the moment by which it was found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asks:
-    """What a permit is asked with. `place` None: no cap covers the call. `edition` None: nothing guards it."""
+    """What a permit is asked with. `place` None: no cap covers the call. `edition` None: nothing guards it. `drawn`: the
+    run's purse has all of it, as far as this process knows.
+    """
 
     edition: int | None = None
     team: str = ""
     place: Place | None = None
     amounts: list[int] | None = None
     breakers: tuple[str, ...] = ()
+    drawn: Drawn | None = None
 
     @property
     def values(self) -> tuple[Any, ...]:
         """As the SQL functions take them, from the accounts on."""
         share, chunk = int(settings.RUNS_BUDGET_WARN_PERCENT), int(settings.RUNS_BUDGET_CHUNK)
         behind = (share, chunk, list(self.breakers), PROBE_SECONDS)
+        if self.drawn is not None:
+            return (None,) * 8 + (*behind, self.drawn.edition, self.drawn.amounts)
         if self.place is None:
-            return (None,) * 8 + behind
+            return (None,) * 8 + (*behind, None, None)
         one = self.place
         notes = Jsonb(one.notes) if one.notes else None
         accounts = (one.kinds, one.windows, one.scope_kinds, one.scopes, self.amounts, one.caps, one.limits)
-        return (*accounts, notes, *behind)
+        return (*accounts, notes, *behind, None, None)
 
 
 # How the lists and the rest stand in a statement: an empty list, or one of nulls, has no type of its own.
 PLACES = ", ".join(
     [*(["%s::text[]"] * 4), *(["%s::bigint[]"] * 3), "%s::jsonb", "%s", "%s", "%s::text[]", "%s"]
+    + ["%s::bigint", "%s::bigint[]"]
 )
 
 
-def asks(claimed: Claimed, wanted: Wanted) -> Asks:
-    """What this call has to ask. A recorded run spends nothing, and a look at an effect is never refused."""
+def asks(claimed: Claimed, wanted: Wanted, *, first: bool) -> Asks:
+    """What this call has to ask; `first`: it was never sent before. A recorded run spends nothing, and a look at an
+    effect is never refused."""
     if claimed.workflow.recorded or wanted.kind == CallKind.LOOK:
         return Asks()
     book = limits.known()
     to = where(claimed, wanted)
     place = covering(book, to, at=datetime.now(UTC)) if book.rows else None
+    needs = amounts(place, wanted) if place else None
     return Asks(
         edition=book.edition,
         team=claimed.workflow.team,
         place=place,
-        amounts=amounts(place, wanted) if place else None,
+        amounts=needs,
         breakers=breakers_of(to),
+        drawn=lent.draw(claimed.run.pk, claimed.fence, place.keys, needs, epoch=place.epoch, first=first)
+        if place and needs is not None
+        else None,
     )
 
 
@@ -120,8 +135,9 @@ def amounts(place: Place, wanted: Wanted) -> list[int]:
 class _Found:
     """What covers the places that were asked for, while the book is the same and no limit begins or ends."""
 
-    def __init__(self, book: Book, at: datetime) -> None:
+    def __init__(self, book: Book, at: datetime, epoch: int) -> None:
         self.edition = book.edition
+        self.epoch = epoch
         moments = [moment for row in book.rows for moment in (row.since, row.until) if moment and moment > at]
         self.until = min(moments, default=None)
         self.by_run = any(row.scope_kind is LimitScope.RUN for row in book.rows)
@@ -132,6 +148,7 @@ class _Found:
 
 
 _found: _Found | None = None
+_epochs = count(1)
 
 
 def covering(book: Book, to: Where, *, at: datetime) -> Place | None:
@@ -139,14 +156,14 @@ def covering(book: Book, to: Where, *, at: datetime) -> Place | None:
     global _found
     known = _found
     if known is None or not known.holds(book, at) or len(known.places) > MOST_PLACES:
-        _found = known = _Found(book, at)
+        _found = known = _Found(book, at, next(_epochs))
     place = to if known.by_run else replace(to, run=None)
     if place not in known.places:
-        known.places[place] = _covering(book, to, at)
+        known.places[place] = _covering(book, to, at, known.epoch)
     return known.places[place]
 
 
-def _covering(book: Book, to: Where, at: datetime) -> Place | None:
+def _covering(book: Book, to: Where, at: datetime, epoch: int) -> Place | None:
     counted = OF_TOOLS if to.tool else OF_MODELS
     found: dict[tuple[Any, ...], _Caps] = {}
     for what, applied in book.applies(to=to, at=at).items():
@@ -164,6 +181,8 @@ def _covering(book: Book, to: Where, at: datetime) -> Place | None:
         caps=[row.cap for row in rows],
         limits=[row.limit for row in rows],
         notes=notes,
+        keys=["|".join((row.kind, row.window, row.scope_kind, row.scope)) for row in rows],
+        epoch=epoch,
     )
 
 

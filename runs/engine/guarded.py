@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, connection, transaction
 
-from runs.engine import caps, limits
+from runs.engine import caps, lent, limits
 from runs.engine.caps import Asks
 from runs.engine.claimed import Claimed
 from runs.engine.opening import open_account
@@ -25,27 +25,34 @@ from runs.engine.wanted import Wanted
 from runs.limits.kinds import LimitKind, Window
 from runs.limits.rows import Row
 
-REFUSED, OUTDATED = "OG001", "OG002"
+REFUSED, OUTDATED, STALE = "OG001", "OG002", "OG003"
 TRIES = 24  # an account is opened at each, or a change of limits read; more than that is a defect
 OBSERVED, WARNED, NEARLY = 1, 2, 4
 T = TypeVar("T")
 
 
-def permitted(claimed: Claimed, wanted: Wanted, permit: Callable[[Asks], T]) -> T:
-    """What `permit` gives once it was asked with limits and accounts as they are now.
+def permitted(claimed: Claimed, wanted: Wanted, permit: Callable[[Asks], T], *, first: bool) -> T:
+    """What `permit` gives once it was asked with limits, accounts and the run's purse as they are now. `first`: the call
+    was never sent before.
 
     Raises Blocked (it goes on by itself), Park (a person's to give), Refused, and what `permit` raises.
     """
     for _ in range(TRIES):
+        asks = caps.asks(claimed, wanted, first=first)
         try:
-            return permit(caps.asks(claimed, wanted))
-        except DatabaseError as error:
+            return permit(asks)
+        except BaseException as error:
+            if asks.drawn is not None:  # what it took of the purse may not be taken
+                lent.forget(claimed.run.pk)
+            if not isinstance(error, DatabaseError):
+                raise
             state, detail = _said(error)
             if state == REFUSED:
                 raise _hindrance(claimed, wanted, of_detail(detail)) from error
-            if state != OUTDATED:
+            if state == OUTDATED:
+                _refresh(detail)
+            elif state != STALE:
                 raise
-            _refresh(detail)
     raise Refused("the limits change too often just now; asked again in a moment")
 
 

@@ -54,11 +54,13 @@ def permit(claimed: Claimed, wanted: Wanted) -> Call:
     waiting will mend. Then nothing is recorded or sent.
     """
     failpoints.hit("before_permit")
+    first = not claimed.sent.was_sent(claimed.step.pk, wanted.key)
     claimed.sent.uses(wanted.key)
     call, told = guarded.permitted(
         claimed,
         wanted,
         lambda asks: calls.permit(claimed, wanted, asks) or _permit(claimed, wanted, asks),
+        first=first,
     )
     if told:
         guarded.tell(claimed, told)
@@ -74,10 +76,10 @@ def _permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[An
         _check(run, claimed)
         if wanted.question_id is not None:
             _check_approval(claimed, wanted, wanted.question_id)
-        return _reserved(_unwritten(claimed, wanted), asks)
+        return _reserved(claimed, _unwritten(claimed, wanted), asks)
 
 
-def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
+def _reserved(claimed: Claimed, call: Call, asks: Asks) -> tuple[Call, list[Any]]:
     """Ask the guards, then write the row: as `runs_permit` does."""
     before: list[Any] = [call.run_id, asks.team, call.step_id, call.send == 1, asks.edition]
     with connection.cursor() as cursor:
@@ -85,11 +87,13 @@ def _reserved(call: Call, asks: Asks) -> tuple[Call, list[Any]]:
         row = cursor.fetchone()
     asked: dict[str, Any] = (calls.read_json(row[0]) if row else None) or {}
     call.reserved = asked.get("taken") or None
+    call.drawn = asks.drawn.amounts if asks.drawn else asked.get("drawn")
     if asked.get("at"):  # of the period that it counts in
         call.permitted_at = datetime.fromisoformat(asked["at"])
     call.save(force_insert=True)
     if asked.get("probes"):
         Breaker.objects.filter(pk__in=asked["probes"]).update(probe=call.pk)
+    call.drew = calls.drew(claimed, call, asks, asked.get("lent"))
     return call, asked.get("told") or []
 
 
@@ -154,7 +158,7 @@ def _record(claimed: Claimed, call: Call, result: Result) -> Call:
         if run is None:
             return fresh
         if fresh.cost_micros is None and fresh.tokens_in is None:
-            _book(run, fresh, result)
+            _book(run, fresh, result, overran=calls.overran(call, result))
         if result.state not in CALL_MOVES[fresh.state]:
             run.save()
             fresh.save(update_fields=["reserved", "cost_micros", "tokens_in", "tokens_out"])
@@ -192,12 +196,17 @@ def _fill(call: Call, result: Result, response: Body | None) -> None:
     call.handed_at = result.handed_at or call.handed_at
 
 
-def _book(run: Run, call: Call, result: Result) -> None:
+def _book(run: Run, call: Call, result: Result, *, overran: bool) -> None:
     """Once for each call: what stands on it is what was booked."""
-    tokens = result.usage.tokens_in + result.usage.tokens_out if result.usage else 0
     call.reserved = budgets.book(
-        run.pk, call.pk, call.reserved, cost=result.cost_micros or 0, tokens=tokens, known=result.certain
+        run.pk,
+        call.pk,
+        cost=result.cost_micros or 0,
+        tokens=result.tokens,
+        known=result.certain,
+        overran=overran,
     )
+    call.refresh_from_db(fields=["drawn"])
     call.cost_micros = result.cost_micros
     if result.usage:
         call.tokens_in, call.tokens_out = result.usage.tokens_in, result.usage.tokens_out

@@ -52,3 +52,8 @@ class Result:
     latency_ms: int | None = None
     certain: bool = True  # whether it is known what was used; else what was reserved stays so
     handed_at: datetime | None = None  # by PostgreSQL's clock, while the gate was still held
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in and out; none as long as nobody knows."""
+        return self.usage.tokens_in + self.usage.tokens_out if self.usage else 0

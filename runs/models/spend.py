@@ -50,22 +50,27 @@ class Account(models.Model):
 class Purse(models.Model):
     """What a run has reserved of its accounts in advance, so that not every call writes them: lists by place.
 
-    `held` is free for the run's next calls, `spent` was used and is not booked on the account yet; both are part of
-    the account's `reserved`. `keys` names the accounts as calls ask for them, empty when a period is over; `terms` is
-    the limit under which it was drawn; a kind is empty when nothing may go back into its place.
+    It is lent to the worker that performs the run: what a call takes of it stands in the call's `drawn`. `held` and
+    `spent` (used, not booked on the account yet; both are part of the account's `reserved`) are as they were when it
+    was last read off: then its last call was `tallied`, and of those before it only the `flying` were under way.
+    `keys` names the accounts as calls ask for them, empty when a period is over. Of a rate it `ends` when its last
+    moment has come, else with its period.
     """
 
     run = models.OneToOneField(
         "runs.Run", primary_key=True, db_constraint=False, on_delete=models.CASCADE, related_name="+"
     )
     keys = ArrayField(models.TextField())
-    terms = ArrayField(models.TextField())
     kinds = ArrayField(models.TextField())
     accounts = ArrayField(models.BigIntegerField())
     held = ArrayField(models.BigIntegerField())
     spent = ArrayField(models.BigIntegerField())
     ends = ArrayField(models.DateTimeField(null=True))
     until = models.DateTimeField(null=True, help_text="when the first of its periods ends")
+    team = models.CharField(max_length=80, blank=True)
+    edition = models.BigIntegerField(default=0)
+    tallied = models.BigIntegerField(default=0)
+    flying = ArrayField(models.BigIntegerField(), default=list)
 
     def __str__(self) -> str:
         return f"purse of run {self.run_id}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
@@ -212,7 +213,9 @@ class Call(models.Model):
     For an effect `key` is the idempotency key. A recorded outcome (done, refused) is replayed, never sent again.
     """
 
-    run = models.ForeignKey("runs.Run", db_constraint=False, on_delete=models.CASCADE, related_name="calls")
+    run = models.ForeignKey(
+        "runs.Run", db_index=False, db_constraint=False, on_delete=models.CASCADE, related_name="calls"
+    )
     step = models.ForeignKey(
         Step, db_index=False, db_constraint=False, on_delete=models.CASCADE, related_name="calls"
     )
@@ -254,9 +257,13 @@ class Call(models.Model):
     reserved: models.JSONField[Any, Any] = models.JSONField(
         null=True, help_text="[account, amount] of what it may still use; null: nothing, or booked"
     )
+    drawn = ArrayField(
+        models.BigIntegerField(null=True), null=True, help_text="what it took of its run's purse, by place"
+    )
     latency_ms = models.PositiveIntegerField(null=True)
 
     probing = False  # not kept: whether its breaker waits for how it ended
+    drew: Any = None  # not kept: what `drawn` is of, as `runs.engine.lent` has it
     permitted_at = models.DateTimeField(db_default=Now())
     handed_at = models.DateTimeField(null=True, help_text="when the request had left")
     finished_at = models.DateTimeField(null=True)
@@ -268,6 +275,7 @@ class Call(models.Model):
         ]
         indexes = [
             models.Index(fields=["run"], condition=Q(state__in=["permitted", "unknown"]), name="call_open"),
+            models.Index(fields=["run", "id"], name="call_of_run"),
             models.Index(fields=["name", "-id"], name="call_by_name"),
             models.Index(fields=["model", "-id"], condition=Q(kind="model"), name="call_by_model"),
             BrinIndex(fields=["permitted_at"], name="call_by_time", pages_per_range=16),

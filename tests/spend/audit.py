@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from runs.models import Account, Call, Chunk, RateEntry
+from runs.models import Account, Call, Chunk, Purse, RateEntry
 
 _LENGTH = {"hour": timedelta(hours=1), "day": timedelta(days=1), "month": timedelta(days=32)}
 _COUNTED = ("turns", "model_calls", "tool_calls")
@@ -23,14 +23,14 @@ def drifts() -> list[str]:
 
 
 def _of(account: Account, within: list[Call], calls: list[Call]) -> Iterator[str]:
-    reserved = sum(_reserved(call, account.pk) for call in calls)
+    purses = {purse.run_id: purse.accounts for purse in Purse.objects.all()}
+    reserved = sum(_reserved(call, account, purses.get(call.run_id, [])) for call in calls)
     chunks = list(Chunk.objects.filter(account=account))
     if account.window == "minute":
         yield from _rate(account, within)
         return
     if account.kind == "concurrency":
-        count = sum(any(one[0] == account.pk for one in call.reserved or []) for call in calls)
-        yield from _differs(account, "reserved", account.reserved, count + sum(one.held for one in chunks))
+        yield from _differs(account, "reserved", account.reserved, reserved + sum(one.held for one in chunks))
         return
     spent = account.spent + sum(chunk.spent for chunk in chunks)
     in_advance = sum(chunk.spent + chunk.held for chunk in chunks)
@@ -44,7 +44,17 @@ def _rate(account: Account, within: list[Call]) -> Iterator[str]:
     for entry in RateEntry.objects.filter(account=account):
         entries[entry.at] += entry.amount
     if account.kind == "requests":
-        yield from _differs(account, "requests", sum(entries.values()), len(within))
+        idle = sum(_idle(purse, account, within) for purse in Purse.objects.all())
+        yield from _differs(account, "requests", sum(entries.values()) - idle, len(within))
+
+
+def _idle(purse: Purse, account: Account, calls: list[Call]) -> int:
+    """What a run may still ask of a rate within the next seconds. Each of its calls since took one."""
+    if account.pk not in purse.accounts:
+        return 0
+    place = purse.accounts.index(account.pk)
+    since = [call for call in calls if call.run_id == purse.run_id and call.pk > purse.tallied and call.drawn]
+    return purse.held[place] - sum(call.drawn[place] or 0 for call in since if place < len(call.drawn))
 
 
 def _differs(account: Account, what: str, found: int, true: int) -> Iterator[str]:
@@ -52,8 +62,14 @@ def _differs(account: Account, what: str, found: int, true: int) -> Iterator[str
         yield f"{account}, {account.begins:%d %H:%M}, run {account.run_id}: {what} is {found}, the calls say {true}"
 
 
-def _reserved(call: Call, account_id: int) -> int:
-    return sum(one[1] for one in call.reserved or [] if one[0] == account_id)
+def _reserved(call: Call, account: Account, places: list[int]) -> int:
+    """What stands on the call itself, and what a call took of its run's purse that has not said yet what it used."""
+    said = sum(one[1] for one in call.reserved or [] if one[0] == account.pk)
+    silent = call.state in ("permitted", "unknown") and call.cost_micros is None and call.tokens_in is None
+    if not silent or account.kind not in ("cost", "tokens", "concurrency"):
+        return said
+    taken = zip(places, call.drawn or [], strict=False)
+    return said + sum(amount or 0 for place, amount in taken if place == account.pk)
 
 
 def _within(account: Account, call: Call) -> bool:

@@ -19,8 +19,8 @@ _WATCHING = ("calls", "returned", "answered", "done", "strictly", "rejected", "t
 _asks = caps.asks
 
 
-def _asks_unless_unguarded(claimed: Claimed, wanted: Wanted) -> Asks:
-    return Asks() if claimed.run.workflow == WORKFLOW else _asks(claimed, wanted)
+def _asks_unless_unguarded(claimed: Claimed, wanted: Wanted, *, first: bool) -> Asks:
+    return Asks() if claimed.run.workflow == WORKFLOW else _asks(claimed, wanted, first=first)
 
 
 def _unless_unguarded(looks: Callable[..., Any]) -> Callable[..., Any]:
