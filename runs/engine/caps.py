@@ -51,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asks:
-    """What a permit is asked with. `place` None: no cap covers the call. `edition` None: nothing guards it. `drawn`: the
+    """What a permit is asked with. `place` None: no cap covers it. `edition` None: nothing guards it. `drawn`: the
     run's purse has all of it, as far as this process knows.
     """
 
@@ -78,10 +78,8 @@ class Asks:
 
 
 # How the lists and the rest stand in a statement: an empty list, or one of nulls, has no type of its own.
-PLACES = ", ".join(
-    [*(["%s::text[]"] * 4), *(["%s::bigint[]"] * 3), "%s::jsonb", "%s", "%s", "%s::text[]", "%s"]
-    + ["%s::bigint", "%s::bigint[]"]
-)
+_LISTS = [*(["%s::text[]"] * 4), *(["%s::bigint[]"] * 3), "%s::jsonb"]
+PLACES = ", ".join([*_LISTS, "%s", "%s", "%s::text[]", "%s", "%s::bigint", "%s::bigint[]"])
 
 
 def asks(claimed: Claimed, wanted: Wanted, *, first: bool) -> Asks:

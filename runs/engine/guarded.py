@@ -32,8 +32,8 @@ T = TypeVar("T")
 
 
 def permitted(claimed: Claimed, wanted: Wanted, permit: Callable[[Asks], T], *, first: bool) -> T:
-    """What `permit` gives once it was asked with limits, accounts and the run's purse as they are now. `first`: the call
-    was never sent before.
+    """What `permit` gives once it was asked with limits, accounts and the run's purse as they are now. `first`: it was
+    never sent before.
 
     Raises Blocked (it goes on by itself), Park (a person's to give), Refused, and what `permit` raises.
     """

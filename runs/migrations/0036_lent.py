@@ -69,9 +69,9 @@ LANGUAGE sql STABLE AS $$
 $$;
 """
 
-# Read off its calls what was taken of a run's purse; whoever was lent it has to ask again. What a call took that is gone
-# stands on the call from then on: it stays reserved until somebody says what it used. The caller holds the run's row.
-# Null: the run has no purse.
+# Read off its calls what was taken of a run's purse; whoever was lent it has to ask again. What a call took that is
+# gone stands on the call from then on: it stays reserved until somebody says what it used. The caller holds the run's
+# row. Null: the run has no purse.
 TALLIED = """
 CREATE FUNCTION runs_tallied(p_run bigint, p_doubtful bigint, p_moment timestamptz) RETURNS runs_purse
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -135,6 +135,40 @@ BEGIN
 END $$;
 """
 
+# What those who wait for an account need that go before this step: first the team that had least within the minute,
+# then who has waited longest.
+AHEAD = """
+CREATE FUNCTION runs_ahead(p_account bigint, p_step bigint, p_team text, p_moment timestamptz) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    mine record;
+BEGIN
+    SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step AND w.account_id = p_account), p_moment)
+            AS since,
+        coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = p_account
+            AND e.at > p_moment - interval '61 s' AND e.team = p_team), 0) AS had
+        INTO mine;
+    RETURN (SELECT coalesce(sum(w.need), 0) FROM runs_wait w
+        JOIN runs_run r ON r.id = w.run_id JOIN runs_step s ON s.id = w.step_id
+        WHERE w.account_id = p_account AND w.step_id <> p_step AND r.hold = ''
+            AND s.state IN ('sleeping', 'running') AND w.until > p_moment - interval '5 s'
+            AND (coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = p_account
+                AND e.at > p_moment - interval '61 s' AND e.team = w.team), 0), w.since) < (mine.had, mine.since));
+END $$;
+"""
+
+# What the worker is told of the purse: how much of each of its places is left. Null: there is none.
+LENDING = """
+CREATE FUNCTION runs_lending(purse runs_purse, p_drawn bigint[], p_moment timestamptz) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+    SELECT jsonb_build_object('edition', purse.edition, 'keys', to_jsonb(purse.keys), 'kinds', to_jsonb(purse.kinds),
+        'left', jsonb_agg(CASE WHEN one.ends <= p_moment THEN 0 ELSE one.held - coalesce(one.drawn, 0) END
+            ORDER BY one.n))
+    FROM unnest(purse.held, purse.ends, p_drawn) WITH ORDINALITY AS one(held, ends, drawn, n)
+    HAVING count(*) > 0
+$$;
+"""
+
 # The accounts, one after the other in the order of the asks; what the run's purse has of them goes back first. While
 # there is plenty the purse gets what this call and the next ones need, and is lent; otherwise the call alone reserves.
 RESERVE = """
@@ -168,7 +202,6 @@ DECLARE
     more bigint;
     back bigint;
     ahead bigint;
-    mine record;
     note jsonb;
     bits integer;
     again timestamptz;
@@ -243,21 +276,9 @@ BEGIN
         END IF;
         bound := CASE WHEN more = 0 THEN cap ELSE 0 END;  -- what was added may end: asked at each call
         IF cap IS NOT NULL AND (minute OR p_kinds[i] = 'concurrency') AND need <= cap THEN
-            -- Who waits goes first: the team that had least within the minute, then who has waited longest.
             IF queued IS NULL THEN queued := EXISTS (SELECT FROM runs_wait); END IF;
             IF queued AND EXISTS (SELECT FROM runs_wait w WHERE w.account_id = account.id AND w.step_id <> p_step) THEN
-                SELECT coalesce((SELECT w.since FROM runs_wait w WHERE w.step_id = p_step
-                        AND w.account_id = account.id), moment) AS since,
-                    coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = account.id
-                        AND e.at > moment - interval '61 s' AND e.team = p_team), 0) AS had
-                    INTO mine;
-                SELECT coalesce(sum(w.need), 0) INTO ahead FROM runs_wait w
-                    JOIN runs_run r ON r.id = w.run_id JOIN runs_step s ON s.id = w.step_id
-                    WHERE w.account_id = account.id AND w.step_id <> p_step AND r.hold = ''
-                        AND s.state IN ('sleeping', 'running') AND w.until > moment - interval '5 s'
-                        AND (coalesce((SELECT sum(e.amount) FROM runs_rateentry e WHERE e.account_id = account.id
-                            AND e.at > moment - interval '61 s' AND e.team = w.team), 0), w.since)
-                            < (mine.had, mine.since);
+                ahead := runs_ahead(account.id, p_step, p_team, moment);
             END IF;
             IF used + ahead + need > cap THEN
                 -- When so much of the minute is over that those before it and it fit; who is further back looks again
@@ -314,7 +335,8 @@ BEGIN
                 VALUES (account.id, period, p_team, need + coalesce(more, 0))
                 ON CONFLICT (account_id, at, team) DO UPDATE SET amount = e.amount + excluded.amount;
             IF more IS NULL AND p_kinds[i] = 'tokens' THEN
-                taken := taken || ',' || jsonb_build_array(account.id, need, extract(epoch FROM period)::bigint, p_team);
+                taken := taken || ',' || jsonb_build_array(account.id, need,
+                    extract(epoch FROM period)::bigint, p_team);
             END IF;
         ELSE
             counts := more IS NULL AND p_kinds[i] IN ('turns', 'model_calls', 'tool_calls');
@@ -353,10 +375,7 @@ BEGIN
         END IF;
     END IF;
     RETURN jsonb_build_object('taken', ('[' || substr(taken, 2) || ']')::jsonb, 'told', told, 'at', asked_at,
-        'drawn', to_jsonb(drawn), 'lent', CASE WHEN cardinality(purse.keys) > 0 THEN jsonb_build_object('edition', purse.edition, 'keys', to_jsonb(purse.keys),
-            'kinds', to_jsonb(purse.kinds), 'left', (SELECT jsonb_agg(CASE WHEN one.ends <= asked_at THEN 0
-                    ELSE one.held - coalesce(one.drawn, 0) END ORDER BY one.n)
-                FROM unnest(purse.held, purse.ends, drawn) WITH ORDINALITY AS one(held, ends, drawn, n))) END);
+        'drawn', to_jsonb(drawn), 'lent', runs_lending(purse, drawn, asked_at));
 END $$;
 """
 
@@ -371,7 +390,8 @@ DECLARE
     back bigint := 0;
 BEGIN
     FOR other IN SELECT p.run_id FROM runs_purse p JOIN runs_run r ON r.id = p.run_id
-        WHERE p_account = ANY (p.accounts) AND (p.held[array_position(p.accounts, p_account)] > 0 OR p.flying <> '{}') AND p.run_id <> p_run
+        WHERE p_account = ANY (p.accounts) AND p.run_id <> p_run
+            AND (p.held[array_position(p.accounts, p_account)] > 0 OR p.flying <> '{}')
         ORDER BY p.run_id FOR NO KEY UPDATE OF r SKIP LOCKED
     LOOP
         purse := runs_tallied(other.run_id, 0, p_moment);
@@ -525,8 +545,8 @@ BEGIN
 END $$;
 """
 
-# What a call used, booked where it had reserved; what of that is uncertain and stays reserved. A call of a purse says so
-# by its row alone, unless nobody knows what it used, or it used more than it had drawn: that is booked now, in full.
+# What a call used, booked where it had reserved; what of that is uncertain and stays reserved. A call of a purse says
+# so by its row alone, unless nobody knows what it used, or it used more than it had drawn: that is booked now, in full.
 USED = """
 CREATE FUNCTION runs_used(
     p_run bigint, p_call bigint, p_cost bigint, p_tokens bigint, p_known boolean, p_overran boolean
@@ -655,7 +675,9 @@ _UNSAID = "OR c.drawn IS NOT NULL AND c.state = 'unknown'"  # gone, and its purs
 FOUND = _opened.FOUND.replace(
     "OR c.reserved IS NOT NULL OR c.permitted_at", f"OR c.reserved IS NOT NULL {_UNSAID} OR c.permitted_at"
 )
-OPEN = _opened.OPEN.replace("summed AND c.reserved IS NOT NULL)", f"summed AND c.reserved IS NOT NULL {_UNSAID})")
+OPEN = _opened.OPEN.replace(
+    "summed AND c.reserved IS NOT NULL)", f"summed AND c.reserved IS NOT NULL {_UNSAID})"
+)
 OWN = _guarded.OWN.replace("OR c.reserved IS NOT NULL)", f"OR c.reserved IS NOT NULL {_UNSAID})").replace(
     "runs_spent(p_kind, p_scope_kind, p_scope, p_run, 'epoch'))",
     "CASE WHEN EXISTS (SELECT FROM runs_call c WHERE c.run_id = p_run)\n"
@@ -684,12 +706,17 @@ _MADE = (
     ("runs_taken(runs_purse, bigint, timestamptz)", TAKEN),
     ("runs_tallied(bigint, bigint, timestamptz)", TALLIED),
     ("runs_closed(runs_purse, integer)", CLOSED),
+    ("runs_ahead(bigint, bigint, text, timestamptz)", AHEAD),
+    ("runs_lending(runs_purse, bigint[], timestamptz)", LENDING),
     ("runs_recalled(bigint, bigint, timestamptz)", RECALLED),
     (f"runs_reserve(bigint, text, bigint, boolean, {_ASKED})", RESERVE),
     ("runs_book(bigint, bigint, jsonb, bigint, bigint, boolean)", BOOK),
     ("runs_used(bigint, bigint, bigint, bigint, boolean, boolean)", USED),
     ("runs_give_back(integer)", GIVE_BACK),
-    (f"runs_guarded(bigint, text, bigint, boolean, bigint, {_ASKED}, text[], integer, bigint, bigint[])", GUARDED),
+    (
+        f"runs_guarded(bigint, text, bigint, boolean, bigint, {_ASKED}, text[], integer, bigint, bigint[])",
+        GUARDED,
+    ),
     (f"runs_permit({_CALL}, {_ASKED}, text[], integer, bigint, bigint[])", PERMIT),
     (f"runs_record({_ENDED}, boolean)", RECORD),
     (f"runs_open_found({_ACCOUNT})", FOUND),

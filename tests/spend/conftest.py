@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -35,7 +36,9 @@ def at_work(workflow: str = "plain") -> Claimed:
     return only(claim(start(workflow, text="a").pk, worker="w"))
 
 
-def limit(what: str, value: int, scope: str = "", mode: str = "enforce") -> Limit:
+def limit(
+    what: str, value: int, scope: str = "", mode: str = "enforce", since: datetime | str = _LONG_AGO
+) -> Limit:
     """`what` such as "cost/month"; `scope` such as "team:care", empty for the organisation."""
     kind, _, window = what.partition("/")
     scope_kind, _, name = scope.partition(":")
@@ -46,7 +49,7 @@ def limit(what: str, value: int, scope: str = "", mode: str = "enforce") -> Limi
         scope=name,
         value=value,
         mode=mode,
-        valid_from=_LONG_AGO,
+        valid_from=since,
         set_by="Ines",
     )
 
