@@ -85,9 +85,10 @@ def drew(claimed: Claimed, call: Call, asks: Asks, said: Any) -> Drawn | None:
 
 def overran(call: Call, result: Result) -> bool:
     """Whether it used more than it had taken of its run's purse, as far as anybody knows."""
-    if call.drew is None:
+    drew: Drawn | None = call.drew
+    if drew is None:
         return call.drawn is not None
-    return call.drew.overrun(cost=result.cost_micros or 0, tokens=result.tokens)
+    return drew.overrun(cost=result.cost_micros or 0, tokens=result.tokens)
 
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call | None:

@@ -53,8 +53,13 @@ def _idle(purse: Purse, account: Account, calls: list[Call]) -> int:
     if account.pk not in purse.accounts:
         return 0
     place = purse.accounts.index(account.pk)
-    since = [call for call in calls if call.run_id == purse.run_id and call.pk > purse.tallied and call.drawn]
-    return purse.held[place] - sum(call.drawn[place] or 0 for call in since if place < len(call.drawn))
+    since = [call for call in calls if call.run_id == purse.run_id and call.pk > purse.tallied]
+    return int(purse.held[place]) - sum(_drawn(call, place) for call in since)
+
+
+def _drawn(call: Call, place: int) -> int:
+    drawn = call.drawn or []
+    return (drawn[place] or 0) if place < len(drawn) else 0
 
 
 def _differs(account: Account, what: str, found: int, true: int) -> Iterator[str]:
@@ -64,12 +69,11 @@ def _differs(account: Account, what: str, found: int, true: int) -> Iterator[str
 
 def _reserved(call: Call, account: Account, places: list[int]) -> int:
     """What stands on the call itself, and what a call took of its run's purse that has not said yet what it used."""
-    said = sum(one[1] for one in call.reserved or [] if one[0] == account.pk)
+    said = sum(int(one[1]) for one in call.reserved or [] if one[0] == account.pk)
     silent = call.state in ("permitted", "unknown") and call.cost_micros is None and call.tokens_in is None
     if not silent or account.kind not in ("cost", "tokens", "concurrency"):
         return said
-    taken = zip(places, call.drawn or [], strict=False)
-    return said + sum(amount or 0 for place, amount in taken if place == account.pk)
+    return said + sum(_drawn(call, at) for at, place in enumerate(places) if place == account.pk)
 
 
 def _within(account: Account, call: Call) -> bool:

@@ -26,11 +26,11 @@ COST = Estimate(asking()).of("cost")
 PLENTY = COST * 100_000
 
 
-def _until_refused(claimed: Claimed) -> int:
+def _until_refused(claimed: Claimed, name: str = "k") -> int:
     """Call after call, each ended before the next; how many passed."""
     try:
         for n in count():
-            call = tried(claimed, asking(f"k{n}"))
+            call = tried(claimed, asking(f"{name}{n}"))
             if not isinstance(call, Call):
                 return n
             permits.record(claimed, call, used(cost=COST))
@@ -45,19 +45,8 @@ def test_runs_that_hold_some_in_advance_pass_together_exactly_as_often_as_fits()
     with ThreadPoolExecutor(6) as threads:
         passed = list(threads.map(_until_refused, claims))
     # Whoever was refused just while another held some comes again: then it fits.
-    assert sum(passed) + sum(_until_refused_again(one) for one in claims) == 290
+    assert sum(passed) + sum(_until_refused(one, "again") for one in claims) == 290
     assert drifts() == []
-
-
-def _until_refused_again(claimed: Claimed) -> int:
-    passed = 0
-    for n in count():
-        call = tried(claimed, asking(f"again{n}"))
-        if not isinstance(call, Call):
-            return passed
-        passed += 1
-        permits.record(claimed, call, used(cost=COST))
-    raise AssertionError
 
 
 def test_a_rate_held_in_advance_by_one_run_comes_back_before_another_waits() -> None:
@@ -79,7 +68,8 @@ def test_what_is_held_of_a_rate_counts_until_a_minute_after_its_last_moment_and_
     claimed = at_work()
     permits.permit(claimed, asking("a"))
     entry, purse = RateEntry.objects.get(), Purse.objects.get()
-    assert purse.ends == [entry.at] and purse.until == entry.at
+    assert purse.ends == [entry.at]
+    assert purse.until == entry.at
     assert entry.at > now()
     permits.permit(claimed, asking("b"))
     assert RateEntry.objects.get().amount == entry.amount
@@ -105,7 +95,8 @@ def test_tokens_of_a_minute_that_a_slow_call_did_not_use_go_back_to_when_they_we
     before = RateEntry.objects.get()
     permits.permit(claimed, asking("later"))
     slow.refresh_from_db()
-    assert slow.drawn == [None] and slow.reserved[0][1] > 16
+    assert slow.drawn == [None]
+    assert slow.reserved[0][1] > 16
     permits.record(claimed, slow, used(tokens_in=6, tokens_out=10))
     old = RateEntry.objects.get(at=before.at)
     assert old.amount == 16 + Call.objects.get(key="beside").reserved[0][1]
@@ -133,7 +124,8 @@ def test_what_a_dead_workers_call_took_stands_on_that_call_until_somebody_says_w
     permits.record(second, permits.permit(second, asking("c")), used(cost=7))
     lost.refresh_from_db()
     paid = account("cost/day")
-    assert lost.drawn is None and lost.reserved == [[paid.pk, COST]]
+    assert lost.drawn is None
+    assert lost.reserved == [[paid.pk, COST]]
     assert held(paid.pk) == (12, COST)
     assert held(account("concurrency").pk) == (0, 0)
     assert drifts() == []
@@ -223,3 +215,16 @@ def test_what_one_run_holds_of_a_rate_for_the_next_seconds_makes_nobody_forget_w
     past = now() - timedelta(seconds=57)
     RateEntry.objects.create(account=entry.account, at=past, amount=999, team="Others")
     assert isinstance(tried(second, asking("b")), Blocked)
+
+
+def test_what_a_call_used_beyond_what_it_took_stands_on_the_account_at_once() -> None:
+    limit("cost/day", COST * 600)
+    claimed = at_work()
+    call = permits.permit(claimed, asking())
+    row = account("cost/day")
+    assert row.reserved < COST * 4
+    permits.record(claimed, call, used(cost=COST * 50))
+    row.refresh_from_db()
+    assert row.spent + row.reserved >= COST * 50
+    assert held(row.pk) == (COST * 50, 0)
+    assert drifts() == []
