@@ -40,7 +40,7 @@ try:
     RUNS_SILENT_SECONDS = number("OPSCONSOLE_RUNS_SILENT_SECONDS", 20, least=3, most=3600)
     RUNS_INTAKE_LIMIT = number("OPSCONSOLE_RUNS_INTAKE_LIMIT", 500, least=0, most=1_000_000)
     RUNS_BUDGET_WARN_PERCENT = number("OPSCONSOLE_BUDGET_WARN_PERCENT", 80, least=1, most=100)
-    RUNS_BUDGET_CHUNK = number("OPSCONSOLE_BUDGET_CHUNK", 16, least=0, most=1000)
+    RUNS_BUDGET_CHUNK = number("OPSCONSOLE_BUDGET_CHUNK", 64, least=0, most=1000)
     RUNS_TOKENS_OUT = number("OPSCONSOLE_TOKENS_OUT", 2048, least=1, most=1_000_000)
     # What a call of which nobody knows what it used is taken for after so long: all that was reserved for it.
     RUNS_UNCERTAIN_HOURS = number("OPSCONSOLE_UNCERTAIN_HOURS", 24, least=1, most=24 * 365)

@@ -241,8 +241,14 @@ BEGIN
                 PERFORM runs_refuse('OG002', jsonb_build_object('kind', p_kinds[i], 'window', p_windows[i],
                     'scope_kind', p_scope_kinds[i], 'scope', p_scopes[i]));
             END IF;
-            made := runs_own(p_kinds[i], p_scope_kinds[i], p_scopes[i], p_run);
-            SELECT a.* INTO STRICT account FROM runs_account a WHERE a.id = made;
+            IF purse.tallied = 0 THEN  -- its first call: nothing is to be added up
+                INSERT INTO runs_account AS a (kind, "window", scope_kind, scope, run_id, begins)
+                    VALUES (p_kinds[i], 'run', p_scope_kinds[i], p_scopes[i], p_run, 'epoch')
+                    RETURNING a.* INTO account;
+            ELSE
+                made := runs_own(p_kinds[i], p_scope_kinds[i], p_scopes[i], p_run);
+                SELECT a.* INTO STRICT account FROM runs_account a WHERE a.id = made;
+            END IF;
         END IF;
         key := p_kinds[i] || '|' || p_windows[i] || '|' || p_scope_kinds[i] || '|' || p_scopes[i];
         place := array_position(purse.keys, key);
