@@ -5,7 +5,7 @@ often it was made: polling that advances, pages and batches are no loops. Looks 
 
 Occurrences are counted since the last new thing, and what was new counts as the first. So a circle of any length is
 found in its third round, a short one (MOST_PERIOD) as soon as its first member comes the third time, and what was seen
-long ago and is merely looked up again is no loop. Where a call is put to a peer, what the peer says next is its answer.
+a while ago and is merely looked up again is no loop. Where a call is put to a peer, what it says next is the answer.
 """
 
 from __future__ import annotations
@@ -39,30 +39,29 @@ class _Circles:
     """Calls that come again in exactly the order in which they came before, by the length of the circle."""
 
     _last: deque[int] = field(default_factory=lambda: deque(maxlen=MOST_PERIOD))
-    _alike: list[int] = field(default_factory=lambda: [0] * MOST_PERIOD)  # in a row, by period
+    _alike: tuple[int, ...] = (0,) * MOST_PERIOD  # calls in a row that were made a period before, by period
 
     def add(self, seen: int) -> None:
         self._alike = self._with(seen)
         self._last.append(seen)
 
-    def clear(self) -> None:
-        self._last.clear()
-        self._alike = [0] * MOST_PERIOD
+    def begin(self) -> None:
+        """Somebody told something: what comes again is counted anew. What came before may be its first round."""
+        self._alike = (0,) * MOST_PERIOD
 
-    def rounds(self, seen: int | None = None) -> tuple[int, int]:
-        """How often the last call has come in a circle, and the circle's length. `seen`: as if this came now."""
-        alike = self._alike if seen is None else self._with(seen)
-        return max(
-            (2 + (count - 1) // period if count else 0, -period)
-            for period, count in enumerate(alike, start=1)
-        )
+    def rounds(self, seen: int) -> tuple[int, int]:
+        """How often this comes in a circle when it comes now, and the length of the circle; 0 when in none."""
+        alike = enumerate(self._with(seen), start=1)
+        found = [(2 + (count - 1) // period, -period) for period, count in alike if count]
+        count, period = max(found, default=(0, 0))
+        return count, -period
 
-    def _with(self, seen: int) -> list[int]:
+    def _with(self, seen: int) -> tuple[int, ...]:
         last = self._last
-        return [
+        return tuple(
             count + 1 if len(last) >= period and last[-period] == seen else 0
             for period, count in enumerate(self._alike, start=1)
-        ]
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,25 +117,24 @@ class Loops:
         asked = likeness.arguments(args)
         seen = hash((tool, asked, likeness.result(answer)))
         self._last[hash((tool, asked))] = seen
-        self._circles.add(seen)
         put = self._put = None if answer.strip() else _put(seen, agent, tool, args)
-        if seen not in self._seen:
-            self._seen.add(seen)
-            self._new()
-            self._again[seen] = 1
-        else:
+        found = None
+        if seen in self._seen:
             self._again[seen] += 1
             self._stale += 1
             found = self._round(step, tool, seen)
-            if found is not None:
-                return found
-        return self._asked_again(step, tool, put)
+        else:
+            self._seen.add(seen)
+            self._new()
+            self._again[seen] = 1
+        self._circles.add(seen)
+        return found or self._asked_again(step, tool, put)
 
     def _round(self, step: int, tool: str, seen: int) -> Finding | None:
-        rounds, period = self._circles.rounds()
+        rounds, period = self._circles.rounds(seen)
         count = max(self._again[seen], rounds)
         if count >= self.limits.repeats:
-            how = "" if rounds < count else " in a row," if period == -1 else f" every {-period} calls,"
+            how = "" if rounds < count else " in a row," if period == 1 else f" every {period} calls,"
             return self._found(
                 step,
                 f"tool {tool}",
@@ -191,7 +189,6 @@ class Loops:
         if new:
             self._learnt()
             self._again[put.seen] = 1
-            self._circles.add(put.seen)
 
     def heard(self, agent: str, text: str) -> None:
         """A message from a person, a peer or the surroundings: what it tells is new, unless it only says go on."""
@@ -203,9 +200,8 @@ class Loops:
             self._learnt()
 
     def _learnt(self) -> None:
-        """Somebody told something new: no call before it is part of a circle with what follows."""
         self._new()
-        self._circles.clear()
+        self._circles.begin()
 
     def _new(self) -> None:
         self._again.clear()

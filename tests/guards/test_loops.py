@@ -166,9 +166,23 @@ def test_notes_of_one_agent_to_itself_are_no_instructions_to_a_peer() -> None:
 
 def test_what_was_seen_long_ago_and_is_looked_up_twice_is_no_loop() -> None:
     look = called("look", {"at": "gate"}, "closed")
-    news = [called("look", {"at": place}, f"seen {place}") for place in range(3)]
+    news = [called("look", {"at": place}, f"seen {place}") for place in range(4)]
     assert not found([look, *news, look, look], Guard.LOOP)
-    assert steps_of(found([look, *news, look, look, look], Guard.LOOP)) == [6]
+    assert steps_of(found([look, *news, look, look, look], Guard.LOOP)) == [7]
+
+
+def test_a_circle_counts_from_its_first_round_though_a_message_came_into_it() -> None:
+    look, walk = called("look", {"at": "gate"}, "closed"), called("walk", {"to": "gate"}, "there")
+    steps = [look, message("And then walk over there, please."), walk, look, walk, look, walk]
+    finding = found(steps, Guard.LOOP)[0]
+    assert (finding.step, finding.figure) == (5, "3 times")
+
+
+def test_the_finding_says_at_which_distance_the_same_came_again() -> None:
+    calls = [called("look", {"at": place}, "closed") for place in range(3)]
+    assert "3 times, every 3 calls, and" in found([*calls, *calls, *calls], Guard.LOOP)[0].says
+    mixed = [calls[place] for place in (0, 1, 2, 1, 0, 0, 1, 1)]
+    assert "3 times, and" in found(mixed, Guard.LOOP)[0].says
 
 
 def test_what_was_said_long_ago_and_is_said_twice_is_no_loop() -> None:
