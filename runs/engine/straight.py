@@ -15,12 +15,14 @@ from typing import Any
 from django.db import DatabaseError
 
 from runs import bodies, registry, routing
+from runs.canonical import canonical, text_digest
 from runs.definitions import Agent, Node, Orchestrated, Pipeline, Workflow
 from runs.engine import bounds, failpoints, holds, lanes
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
 from runs.engine.record import tell_run
+from runs.engine.rows import Rows
 from runs.engine.runtime import current
 from runs.engine.taken_up import ATTEMPT, NOT_PLAIN, RUN, STEP
 from runs.models import Body, Run, RunState
@@ -33,6 +35,8 @@ _FIRST = f"""
 """
 _BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
 _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+BODY = Rows(Body, "digest", "content", "size")
+_PASSED_ON = object()  # a pipeline looks at no output: what it passes on is this
 KEPT_BYTES = 4096  # an output larger than this is fetched again when a later rule looks at it
 
 
@@ -70,14 +74,16 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
     """
     if not isinstance(outcome, Output) or claimed.past is None or current().leaving or bounds.walled():
         return None
-    output = bodies.of_text(outcome.text) if outcome.text else bodies.of(outcome.value)
-    visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=json.loads(output.content))
+    output = _body(outcome.text or canonical(outcome.value))
+    looked_at = not isinstance(claimed.workflow.pattern, Pipeline)
+    given_on = json.loads(output.content) if looked_at else _PASSED_ON
+    visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=given_on)
     route = _route(claimed, visited)
     visit = _only(route)
     if visit is not None:
         return _next(claimed, output, visit, visited)
     if isinstance(route, routing.Finish):
-        return _end(claimed, output, route)
+        return _end(claimed, output, output if route.output is visited.output else _of(route.output))
     return None
 
 
@@ -101,7 +107,7 @@ def _only(route: routing.Route | None) -> routing.Visit | None:
 def _next(claimed: Claimed, output: Body, visit: routing.Visit, visited: routing.Visited) -> Next | None:
     run, workflow = claimed.run, claimed.workflow
     node, seq = workflow.node(visit.node), claimed.step.seq + 1
-    given = output if visit.input is visited.output else bodies.of(visit.input)
+    given = output if visit.input is visited.output else _of(visit.input)
     row = _recorded(claimed, output, given, seq, node.name, _agent(node))
     if row is None:
         return None
@@ -122,8 +128,8 @@ def _past(claimed: Claimed, visited: routing.Visited, output: Body) -> tuple[rou
     return (*(claimed.past or ()), visited)
 
 
-def _end(claimed: Claimed, output: Body, route: routing.Finish) -> Next | None:
-    row = _recorded(claimed, output, bodies.of(route.output), 0, None, "")
+def _end(claimed: Claimed, output: Body, given: Body) -> Next | None:
+    row = _recorded(claimed, output, given, 0, None, "")
     if row is None:
         return None
     claimed.run.state, claimed.run.event_seq = RunState.DONE, row[2]
@@ -160,6 +166,15 @@ def _recorded(
         return None
     failpoints.hit("after_commit_before_wake")
     return row
+
+
+def _of(value: Any) -> Body:
+    return _body(canonical(value))
+
+
+def _body(text: str) -> Body:
+    """The row of a value's canonical JSON, as the functions keep it: not to be saved."""
+    return BODY.made([text_digest(text), text, len(text.encode())])
 
 
 def _agent(node: Node) -> str:
