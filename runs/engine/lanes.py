@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
@@ -24,6 +24,10 @@ from psycopg.pq.abc import PGresult
 from psycopg_pool import ConnectionPool
 
 from runs.engine import failpoints
+
+if TYPE_CHECKING:
+    from psycopg.abc import Buffer
+    from psycopg.abc import Transformer as Reader
 
 MOST = 4  # connections a process: a statement takes a millisecond, more would only queue in PostgreSQL
 ASK_AFTER_SECONDS = 1.0  # unused for so long, a connection is asked whether it lives
@@ -53,7 +57,7 @@ class Lane(psycopg.Connection[tuple[Any, ...]]):
 
     used = 0.0  # when, by this process's clock
     _cursor: psycopg.Cursor[tuple[Any, ...]] | None = None
-    _reads: Transformer | None = None
+    _reads: Reader | None = None
     _names: dict[str, bytes] | None = None  # of prepared statements
 
     def first(self, sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -69,7 +73,8 @@ class Lane(psycopg.Connection[tuple[Any, ...]]):
 
     def _first(self, sql: str, bound: list[bytes | None]) -> tuple[Any, ...] | None:
         name = None if self._names is None else self._names.get(sql)
-        result = self.pgconn.exec_prepared(name or self._made_ready(sql), bound)
+        values = cast("list[Buffer]", bound)  # None, NULL, is allowed as well
+        result = self.pgconn.exec_prepared(name or self._made_ready(sql), values)
         if result.status != ExecStatus.TUPLES_OK:
             raise self._said(result)
         if not result.ntuples:
@@ -77,7 +82,8 @@ class Lane(psycopg.Connection[tuple[Any, ...]]):
         if self._reads is None:
             self._reads = Transformer(self)
         self._reads.set_pgresult(result)
-        return self._reads.load_row(0, tuple)
+        found: tuple[Any, ...] | None = self._reads.load_row(0, tuple)
+        return found
 
     def _made_ready(self, sql: str) -> bytes:
         """Of a statement that this connection has not seen; its places are written %s."""

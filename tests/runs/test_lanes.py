@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 
 from runs.engine import lanes
 from runs.engine.taken_up import STEP
@@ -101,3 +102,18 @@ def test_an_instance_made_of_values_is_what_the_model_would_give() -> None:
     made.save(update_fields=["node"])
     assert Step.objects.get(pk=saved.pk).node == "second"
     assert Run.objects.get(pk=run.pk).steps.count() == 1
+
+
+def test_values_arrive_as_they_were_given() -> None:
+    given = [-(2**40), "ä €\n'%", timedelta(days=1, seconds=2.5), None]
+    assert lanes.row("SELECT %s::bigint, %s::text, %s::interval, %s::int", given) == tuple(given)
+
+
+def test_a_text_with_nul_is_refused_and_never_cut_short() -> None:
+    with pytest.raises(DataError, match="NUL"):
+        lanes.row("SELECT %s::text", ["before\x00after"])
+    assert lanes.row("SELECT %s::text", ["whole"]) == ("whole",)
+
+
+def test_values_of_other_types_arrive_too() -> None:
+    assert lanes.row("SELECT %s::text[], %s::float8", [["a", "b"], 0.5]) == (["a", "b"], 0.5)
