@@ -1,5 +1,8 @@
 """A stopped cluster with all tables, made once for a session and copied wherever a test wants servers of its own.
 
+The tables are in template1: every database that is created there has them, the tests' own as well, and no migration
+is applied again.
+
     python -m tests.cluster FOLDER
 
 Who tests a start from nothing, or a migration, takes LIKE out of the environment.
@@ -12,13 +15,16 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
 
 from opsconsole.embedded import lease
 from opsconsole.embedded.places import places_for
 from opsconsole.embedded.postgres import LIKE, NAME
 from opsconsole.environment import REPOSITORY
 
-__all__ = ["LIKE", "NAME", "made"]
+__all__ = ["LIKE", "made"]
 
 
 def made() -> Path:
@@ -37,14 +43,24 @@ def made() -> Path:
 
 def _make(folder: Path) -> None:
     held = lease.hold(folder, fast=True)
+    parts = urlsplit(held.database_url)
+    model, beside = (urlunsplit(parts._replace(path=f"/{name}")) for name in ("template1", "postgres"))
+    os.environ["DATABASE_URL"] = model
 
     import django
     from django.core.management import call_command
     from django.db import connections
 
     django.setup()
+    from runs.engine import lanes
+
     call_command("migrate", interactive=False, verbosity=0)
+    lanes.close()
     connections.close_all()
+    connections["default"].close_pool()  # a database with somebody connected to it is not copied
+    with psycopg.connect(beside, autocommit=True) as conn:
+        conn.execute(f"DROP DATABASE {NAME}".encode())
+        conn.execute(f"CREATE DATABASE {NAME}".encode())
     held.close()
     cluster = places_for(folder).cluster
     if (cluster / "postmaster.pid").exists():

@@ -132,15 +132,6 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
-    """Where the servers came with all tables, the tests' database is a copy, and no migration is applied again."""
-    from django.db import connections
-
-    if cluster.LIKE in os.environ:
-        connections["default"].settings_dict["TEST"]["TEMPLATE"] = cluster.NAME
-
-
-@pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> Iterator[None]:
     """A database with somebody connected to it cannot be dropped."""
     from runs.engine import lanes
