@@ -95,6 +95,11 @@ class Queue:
     next: int | None
     oldest: datetime | None
 
+    @property
+    def ever(self) -> bool:
+        """Whether anybody was ever asked. One query; asked where nothing waits."""
+        return Escalation.objects.exists()
+
 
 def queue(actor: User, wanted: Wanted) -> Queue:
     """By risk, then time left. Two queries."""

@@ -21,6 +21,7 @@ from runs.limits.kinds import TABLE
 from runs.limits.rows import moment_words
 from runs.limits.units import MOST, WrongValue, read
 from runs.models import Account, Question, TopUp
+from runs.moments import told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +112,20 @@ def place_of(account_id: int) -> Place:
     if standing.row is None:
         raise IllegalMove("No limit is enforced there: there is nothing to top up.")
     return Place(account=account, standing=standing)
+
+
+def must_be_as_seen(account_id: int, seen: str) -> None:
+    """Whoever sends a form of before somebody's top-up, or the same one twice, is told. The account is locked. Raises
+    IllegalMove."""
+    newest = TopUp.objects.filter(account=account_id).order_by("-pk").first()
+    if not seen or seen == str(newest.pk if newest else 0):
+        return
+    if newest is None:
+        raise IllegalMove("This was not topped up as you saw it. Read it again. Nothing was done.")
+    raise IllegalMove(
+        f"{newest.made_by} topped this up at {told(newest.made_at)} UTC, after your page was loaded. "
+        "Read what it has now before you add more. Nothing was done."
+    )
 
 
 def place_asked(question: Question) -> Place:

@@ -86,14 +86,19 @@ def top_up(
 @recorded(_on_account)
 @transaction.atomic(durable=True)
 def top_up_budget(
-    *, actor: Actor, account_id: int, amount: str, until: str = "", reason: str
+    *, actor: Actor, account_id: int, amount: str, until: str = "", reason: str, seen: str = ""
 ) -> Added | Proposed:
     """Allow more on an account before anybody asks. Cards about it that have room then are taken back by themselves.
+    `seen` is the number of the newest top-up that the form showed, so that a form sent twice adds once; without it
+    nothing is compared.
 
-    Raises NotAllowed, NotThere, IllegalMove (nothing is enforced there, or its period is over), Invalid.
+    Raises NotAllowed, NotThere, IllegalMove (nothing is enforced there, its period is over, or it was topped up since),
+    Invalid.
     """
     require(actor, Act.TOP_UP_BUDGET)
-    plan = top_up_plans.written(top_up_plans.place_of(account_id), amount, until, reason)
+    place = top_up_plans.place_of(account_id)
+    top_up_plans.must_be_as_seen(account_id, seen)
+    plan = top_up_plans.written(place, amount, until, reason)
     if plan.needs_another:
         return _propose(actor, plan, None, about(account_id))
     plan.perform(made_by=name_of(actor))

@@ -65,7 +65,8 @@ def top_up(request: HttpRequest, account_id: int) -> HttpResponse:
     given = {name: request.POST.get(name, "") for name in _FIELDS}
 
     def act() -> str:
-        done = topups.top_up_budget(actor=actor_of(request), account_id=account_id, **given)
+        seen = request.POST.get("seen", "")[:20]
+        done = topups.top_up_budget(actor=actor_of(request), account_id=account_id, seen=seen, **given)
         if isinstance(done, Proposed):
             return "Proposed: another admin must agree. Until then nothing more is allowed."
         return "Topped up. Runs that waited for it and have room now go on by themselves."
@@ -146,7 +147,8 @@ def _page(
         "now": at,
     }
     if found is not None:
-        context |= {"chosen": found, "top_ups": accounts.top_ups(found)}
+        top_ups = accounts.top_ups(found)
+        context |= {"chosen": found, "top_ups": top_ups, "seen": max((one.pk for one, _ in top_ups), default=0)}
     else:
         found = _first(context["table"], context["per"], at)
     context |= {"drawn": found, "plot": course(found, at)}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from playwright.sync_api import BrowserContext, ConsoleMessage, Request, Response, WebError
 
-_STATUS = re.compile(r"status of (\d{3})")
+_STATUS = re.compile(r"(?:status of|Status Error Code) (\d{3})")
+_UNSENT = re.compile(r"htmx:(sendError|afterRequest)\b")  # what htmx says of a request that never left
 
 
 @dataclass(kw_only=True)
@@ -53,4 +54,4 @@ class Watch:
             self.findings.append(f"{response.status}: {response.request.method} {response.url}")
 
     def _cut(self, text: str) -> bool:
-        return self.offline and "ERR_INTERNET_DISCONNECTED" in text
+        return self.offline and ("ERR_INTERNET_DISCONNECTED" in text or _UNSENT.match(text) is not None)
