@@ -1,4 +1,4 @@
-"""Recorded runs made up by the tests: honest ones, with loops spliced in, and with what only looks like a loop.
+"""Recorded runs made up by the tests: honest ones, and with loops spliced in. What only looks like one: `alikes`.
 
 Everything is drawn from a seed. Nothing is copied from anywhere.
 """
@@ -13,7 +13,7 @@ from typing import Any
 Json = dict[str, Any]
 Steps = list[Json]
 
-_THINGS = (
+THINGS = (
     "crane",
     "pallet",
     "ledger",
@@ -83,7 +83,7 @@ def honest(draw: random.Random, turns: int | None = None) -> Steps:
     """A conversation in which every turn asks something else; now and then a call is made a second time."""
     steps: Steps = []
     for turn in range(turns or draw.randint(1, 5)):
-        thing, verb = draw.choice(_THINGS), draw.choice(_VERBS)
+        thing, verb = draw.choice(THINGS), draw.choice(_VERBS)
         steps.append(
             message(
                 f"Could you {verb} the {thing} in hall {draw.randint(1, 999)} for me and say what you see?"
@@ -175,7 +175,7 @@ def _stamped(draw: random.Random, base: Json) -> Callable[[int], Steps]:
 def _cycle(period: int) -> Callable[[random.Random, Json], Callable[[int], Steps]]:
     def make(draw: random.Random, base: Json) -> Callable[[int], Steps]:
         calls = [
-            called(f"tool_{place}", {"of": draw.choice(_THINGS), "at": place}, draw.choice(_STATES))
+            called(f"tool_{place}", {"of": draw.choice(THINGS), "at": place}, draw.choice(_STATES))
             for place in range(period)
         ]
         return lambda _: [step for one in calls for step in (thought(""), dict(one))]
@@ -190,9 +190,26 @@ def _reworded(draw: random.Random, base: Json) -> Callable[[int], Steps]:
             "Done.",
             "Please confirm that I may close the ledger for hall twelve before the ferry leaves the harbour today.",
             "I have found the valve.",
+            "{} look for the key of hall twelve.",
+            "First, {} open the gate. Then, {} count the pallets and write it down.",
         )
     )
-    return lambda n: [thought(_OPENINGS[n % 8] + said), message(_NUDGES[n % 6])]
+    forms = ("I will", "I'll", "I am going to")
+    return lambda n: [
+        thought(_OPENINGS[n % 8] + said.format(*[draw.choice(forms)] * 2)),
+        message(_NUDGES[n % 6]),
+    ]
+
+
+def _delegated_in_vain(draw: random.Random, base: Json) -> Callable[[int], Steps]:
+    order = draw.choice(
+        ("Turn the page.", "Please turn the page and tell me what the next page says, in short.")
+    )
+    answer = f"The page shows a {draw.choice(THINGS)} and a {draw.choice(THINGS)}, as it did before."
+    return lambda n: [
+        called("ask_finder", {"instruction": order}, None),
+        thought(_OPENINGS[n % 8] + answer, "finder"),
+    ]
 
 
 def _ping_pong(draw: random.Random, base: Json) -> Callable[[int], Steps]:
@@ -215,6 +232,7 @@ LOOPS: dict[str, tuple[Callable[[random.Random, Json], Callable[[int], Steps]], 
     "cycle4": (_cycle(4), 4),
     "reworded": (_reworded, 1),
     "ping_pong_of_agents": (_ping_pong, 2),
+    "delegated_in_vain": (_delegated_in_vain, 1),
 }
 
 
@@ -234,134 +252,3 @@ def looping(kind: str, seed: int) -> Made:
     if draw.random() < 0.3:
         steps += honest(draw, turns=1)
     return Made(kind=kind, steps=steps, onset=onset, third=third)
-
-
-# ---- what only looks like a loop
-
-
-def _pages(draw: random.Random) -> Steps:
-    style = draw.choice(("page", "cursor", "offset"))
-    steps: Steps = []
-    for page in range(1, REPEATS):
-        where = {"page": page, "cursor": f"c{draw.getrandbits(24):x}", "offset": page * 20}[style]
-        rows = "; ".join(f"item {draw.randint(1, 9999)}" for _ in range(6))
-        steps += [thought(""), called("list_things", {"hall": 4, style: where}, f"page {page}: {rows}")]
-    return steps
-
-
-def _batch(draw: random.Random) -> Steps:
-    answer = draw.choice(
-        ("ok", "None", "", '{"done": true}', "Your message has been received, we will answer soon.")
-    )
-    names = draw.sample(range(1, 999), REPEATS)
-    tool, key = draw.choice((("label_thing", "id"), ("write_to", "recipient"), ("open_card", "path")))
-    text = (
-        "The hall will be closed tomorrow from nine until noon, please take your things out before that time."
-    )
-    more = {"body": text} if draw.random() < 0.5 else {}
-    return [
-        step
-        for one in names
-        for step in (
-            thought(""),
-            called(tool, {key: f"{key}-{one}" if draw.random() < 0.5 else one} | more, answer),
-        )
-    ]
-
-
-def _polling(draw: random.Random) -> Steps:
-    style = draw.choice(("progress", "rows", "left", "log"))
-    steps: Steps = []
-    for turn in range(1, REPEATS):
-        output = {
-            "progress": f'{{"status": "running", "progress": {turn * 13}}}',
-            "rows": f'{{"at": "2026-03-01T10:0{turn}:00Z", "rows": {turn * 100_003}}}',
-            "left": f"still waiting, {90 - turn * 10} seconds left",
-            "log": "copying" + "." * turn,
-        }[style]
-        steps += [thought(""), called("job_status", {"job": 17}, output)]
-    return [*steps, thought(""), called("job_status", {"job": 17}, '{"status": "done"}')]
-
-
-def _slow_polling(draw: random.Random) -> Steps:
-    """The same answer twice, then another."""
-    states = [
-        state
-        for state in ("queued", "starting", "running", "closing", "done")
-        for _ in range(draw.randint(1, 2))
-    ]
-    return [
-        step for one in states for step in (thought("I will wait."), called("job_status", {"job": 17}, one))
-    ]
-
-
-def _retries(draw: random.Random) -> Steps:
-    failing = called("open_gate", {"gate": 3}, "", error="TimeoutError: no answer", error_kind="tool")
-    return [
-        thought(""),
-        failing,
-        thought(""),
-        dict(failing),
-        thought(""),
-        called("open_gate", {"gate": 3}, "open"),
-    ]
-
-
-def _listed_after_each(draw: random.Random) -> Steps:
-    """The same list is read after every change."""
-    steps: Steps = []
-    listed: list[str] = []
-    for thing in draw.sample(_THINGS, 6):
-        listed.append(thing)
-        steps += [
-            thought(""),
-            called("add_thing", {"name": thing}, "ok"),
-            called("list_things", {}, ", ".join(listed)),
-        ]
-    return steps
-
-
-def _asked_by_people(draw: random.Random) -> Steps:
-    """People come back with something new, and the same thing is looked up."""
-    steps: Steps = []
-    for thing in draw.sample(_THINGS, 5):
-        steps += [
-            message(f"And what about the {thing}, could that be moved over to the other hall as well?"),
-            thought(""),
-            called("opening_hours", {"hall": 2}, "nine to five"),
-            thought(
-                "The hall is open from nine to five, so that is possible, I only need your consent for it."
-            ),
-        ]
-    return steps
-
-
-def _alike_but_for_figures(draw: random.Random) -> Steps:
-    return [
-        step
-        for turn in range(1, REPEATS)
-        for step in (
-            thought(
-                f"Hall {turn} has {turn * 37} pallets, which is fewer than the plan says it should have."
-            ),
-            message("OK."),
-        )
-    ]
-
-
-LOOK_ALIKES: dict[str, Callable[[random.Random], Steps]] = {
-    "pages": _pages,
-    "batch": _batch,
-    "polling": _polling,
-    "slow_polling": _slow_polling,
-    "retries": _retries,
-    "listed_after_each": _listed_after_each,
-    "asked_by_people": _asked_by_people,
-    "alike_but_for_figures": _alike_but_for_figures,
-}
-
-
-def looking_alike(kind: str, seed: int) -> Made:
-    draw = random.Random(f"{kind} {seed}")
-    steps = [*honest(draw), *LOOK_ALIKES[kind](draw), *honest(draw, turns=1)]
-    return Made(kind=kind, steps=steps)

@@ -13,14 +13,13 @@ from runs.guards.findings import Guard, Limits
 from runs.guards.likeness import worded
 from runs.guards.loops import Loops
 from tests.faults import counts
+from tests.guards.alikes import LOOK_ALIKES, looking_alike
 from tests.guards.made import (
-    LOOK_ALIKES,
     LOOPS,
     Made,
     Steps,
     called,
     honest,
-    looking_alike,
     looping,
     message,
     thought,
