@@ -52,9 +52,17 @@ class Step(models.Model):
     seq = models.PositiveIntegerField()
     node = models.CharField(max_length=80)
     state = models.CharField(max_length=10, choices=StepState, default=StepState.RUNNING)
-    input = models.ForeignKey("runs.Body", db_index=False, on_delete=models.PROTECT, related_name="+")
+    # Stored by whoever writes the step, and a trigger keeps it there.
+    input = models.ForeignKey(
+        "runs.Body", db_index=False, db_constraint=False, on_delete=models.PROTECT, related_name="+"
+    )
     output = models.ForeignKey(
-        "runs.Body", null=True, db_index=False, on_delete=models.PROTECT, related_name="+"
+        "runs.Body",
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        on_delete=models.PROTECT,
+        related_name="+",
     )
     answered_by = models.CharField(
         max_length=150, blank=True, help_text="the person whose value this output is"

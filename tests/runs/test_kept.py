@@ -9,7 +9,7 @@ from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 from psycopg import errors
 
-from runs.models import Attempt, Call, Run, Step
+from runs.models import Attempt, Body, Call, Run, Step
 from tests import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -48,6 +48,20 @@ def test_attempts_and_calls_have_known_states() -> None:
     run = factories.approval().run
     assert _broken_by(Attempt.objects.filter(step__run=run), state="elsewhere") == "attempt_state_known"
     assert _broken_by(Call.objects.filter(run=run), state="elsewhere") == "call_state_known"
+
+
+def test_nobody_takes_a_body_away_that_steps_may_refer_to() -> None:
+    step = factories.advanced(factories.started("plain")).steps.get(seq=1)
+    for body in (step.input, step.output):
+        one = Body.objects.filter(pk=body.pk)
+        for change in (
+            lambda one=one: one._raw_delete(using=one.db),
+            lambda one=one: one.update(digest="0" * 64),
+        ):
+            with pytest.raises(IntegrityError) as refused, transaction.atomic():
+                change()
+            assert isinstance(refused.value.__cause__, errors.RestrictViolation)
+        assert one.exists()
 
 
 @pytest.mark.parametrize("model", [Run, Step, Attempt, Call])
