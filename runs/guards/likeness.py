@@ -135,10 +135,9 @@ def leaves(value: Any, path: str = "", depth: int = 0) -> list[tuple[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text as it is compared with others: its words in order and in numbers, and the figures among them."""
+    """A text as it is compared with others: its words in order, and the figures among them."""
 
     order: tuple[str, ...]
-    counts: Counter[str]
     figures: frozenset[str]
 
     def __len__(self) -> int:
@@ -151,9 +150,8 @@ class Words:
 
     def share(self, other: Words) -> float:
         """The share of words that two texts have in common, counted with repetitions; 1 is all."""
-        both = sum(
-            min(count, other.counts[word]) for word, count in self.counts.items() if word in other.counts
-        )
+        one, two = _counts(self.order), _counts(other.order)
+        both = sum(min(count, two[word]) for word, count in one.items() if word in two)
         return 2 * both / max(1, len(self) + len(other))
 
     def near(self, other: Words, share: float = 0.85) -> bool:
@@ -221,7 +219,12 @@ def worded(text: str) -> Words:
     """A text to compare with others."""
     found = words(text)
     figures = frozenset(word for word in found if not word.isalpha() and _FIGURE.search(word))
-    return Words(found, Counter(found), figures)
+    return Words(found, figures)
+
+
+@lru_cache(maxsize=256)
+def _counts(order: tuple[str, ...]) -> Counter[str]:
+    return Counter(order)
 
 
 @lru_cache(maxsize=256)
