@@ -18,7 +18,7 @@ from runs.agents.simulated import has_rule
 from runs.canonical import canonical, told
 from runs.checks.names import name_problems
 from runs.checks.patterns import Problem, is_contract, pattern_problems, policy_problems
-from runs.checks.shapes import shape_problems
+from runs.checks.shapes import registered_problems, shape_problems
 from runs.checks.verifying import unverified_text, verifying_problems
 from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
 from runs.errors import DataError, wrong_values
@@ -33,15 +33,17 @@ def check_workflows(app_configs: Any, **_: Any) -> list[CheckMessage]:
         found.append(_twice(workflow, first, second))
     for given, place in registry.unfindable():
         found.append(_unfindable(given, place))
+    wrong: set[int] = set()
     for workflow, place in registry.versions():
-        found += [
-            Error(f"{place}: {workflow.name} v{workflow.version}: {text}", hint=hint, id=code)
-            for code, text, hint in problems(workflow)
-        ]
+        for code, text, hint in registered_problems(workflow) or _inner_problems(workflow):
+            wrong.add(id(workflow))
+            found.append(Error(f"{place}: {workflow.name} v{workflow.version}: {text}", hint=hint, id=code))
     for workflow in registry.all_newest():
+        if id(workflow) in wrong:
+            continue
         found += [
             Warning(f"{workflow.name} v{workflow.version}: {text}", hint=hint, id=code)
-            for code, text, hint in doubts(workflow)
+            for code, text, hint in _doubts(workflow)
         ]
     if not question_asked.has_listeners():
         found.append(
@@ -74,9 +76,11 @@ def _unfindable(given: object, place: str) -> CheckMessage:
 
 def problems(workflow: Workflow) -> list[Problem]:
     """Everything that keeps a definition from working; what cannot even be looked at is said, never raised."""
-    found = list(shape_problems(workflow))
-    if found:
-        return found  # nothing else may be looked at before this is right
+    return list(shape_problems(workflow)) or _inner_problems(workflow)
+
+
+def _inner_problems(workflow: Workflow) -> list[Problem]:
+    """Of a definition whose fields are right: before, nothing else may be looked at."""
     try:
         return list(_problems(workflow))
     except Exception as error:  # an author's property, a contract with hooks of its own
@@ -85,11 +89,11 @@ def problems(workflow: Workflow) -> list[Problem]:
 
 def doubts(workflow: Workflow) -> list[Problem]:
     """What lets runs start and would still surprise their author; nothing of a definition that cannot work."""
-    return (
-        []
-        if problems(workflow)
-        else [*_without_rules(workflow), *_odd_samples(workflow), *unverified_text(workflow)]
-    )
+    return [] if problems(workflow) else _doubts(workflow)
+
+
+def _doubts(workflow: Workflow) -> list[Problem]:
+    return [*_without_rules(workflow), *_odd_samples(workflow), *unverified_text(workflow)]
 
 
 def _without_rules(workflow: Workflow) -> Iterator[Problem]:

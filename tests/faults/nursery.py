@@ -40,6 +40,7 @@ def _load() -> None:
         importlib.import_module(module)
     importlib.import_module("opsconsole.celery").app.loader.import_default_modules()  # every task, too
     importlib.import_module("runs.registry").contents()
+    importlib.import_module("django.core.checks").run_checks(tags=["workflows"])  # each worker does it again
     gc.freeze()
 
 
