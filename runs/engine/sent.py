@@ -1,41 +1,69 @@
-"""Which calls of a step were sent before, by key: looked up once an attempt. Says nothing of how they ended."""
+"""What an attempt has to know at its beginning, asked once: which calls of its step were sent before, by key, and which
+limits hold now. Says nothing of how calls ended.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 from django.db import connection
 
-_KEYS = "SELECT key, replayable FROM runs_call WHERE step_id = %s"
+_BEGUN = """
+    SELECT NULL, NULL, coalesce((SELECT number FROM runs_limitedition WHERE id = 1), 0), clock_timestamp()
+    UNION ALL SELECT key, replayable, NULL, NULL FROM runs_call WHERE step_id = %s
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Begun:
+    edition: int
+    moment: datetime
+    keys: set[str]
+    replayable: set[str]
 
 
 class Sent:
     """Only the attempt that holds the lease may send for its step, so a key that was not there at its beginning and
     that it has not used is not there: of such a call nobody need ask the database."""
 
-    __slots__ = ("_keys", "_replayable")
+    __slots__ = ("_begun",)
 
     def __init__(self) -> None:
-        self._keys: set[str] | None = None
-        self._replayable: set[str] = set()
+        self._begun: _Begun | None = None
 
     def may_have(self, step_id: int, key: str) -> bool:
         """Whether there may be a record that can be replayed."""
-        self._known(step_id)
-        return key in self._replayable
+        return key in self._known(step_id).replayable
 
     def was_sent(self, step_id: int, key: str) -> bool:
         """Whether such a call was permitted before, whatever came of it."""
-        return key in self._known(step_id)
+        return key in self._known(step_id).keys
 
-    def _known(self, step_id: int) -> set[str]:
-        if self._keys is None:
-            with connection.cursor() as cursor:
-                cursor.execute(_KEYS, [step_id])
-                found = cursor.fetchall()
-            self._keys = {key for key, _ in found}
-            self._replayable |= {key for key, replayable in found if replayable}
-        return self._keys
+    def edition(self, step_id: int) -> int:
+        """The number of the last change of any limit, when the attempt began."""
+        return self._known(step_id).edition
+
+    def moment(self, step_id: int) -> datetime:
+        """When the attempt began to ask, by PostgreSQL's clock."""
+        return self._known(step_id).moment
 
     def uses(self, key: str) -> None:
-        if self._keys is not None:
-            self._keys.add(key)
-            self._replayable.add(key)
+        if self._begun is not None:
+            self._begun.keys.add(key)
+            self._begun.replayable.add(key)
+
+    def _known(self, step_id: int) -> _Begun:
+        if self._begun is None:
+            with connection.cursor() as cursor:
+                cursor.execute(_BEGUN, [step_id])
+                found = cursor.fetchall()
+            sent = [row for row in found if row[0] is not None]
+            edition, moment = next(row[2:] for row in found if row[0] is None)
+            self._begun = _Begun(
+                edition=edition,
+                moment=moment,
+                keys={row[0] for row in sent},
+                replayable={row[0] for row in sent if row[1]},
+            )
+        return self._begun

@@ -31,15 +31,13 @@ NEVER = 10**9  # for a limit that nothing reaches
 
 
 # Everything at once: four queries of the ORM cost a step with an effect a seventh of its processor time.
-_BEFORE = """
-    (SELECT 'input', 0, '', '', '', content, NULL FROM runs_body WHERE digest = %(input)s)
-    UNION ALL
+_SINCE = """
     (SELECT 'people', 0, '', '', '', action::text, answer::text FROM runs_question
         WHERE run_id = %(run)s AND state = 'answered' AND verb = 'approve' AND answer IS NOT NULL ORDER BY id)
     UNION ALL
     (SELECT 'step', s.seq, s.node, s.answered_by, s.input_id, given.content, output.content FROM runs_step s
         JOIN runs_body given ON given.digest = s.input_id LEFT JOIN runs_body output ON output.digest = s.output_id
-        WHERE s.run_id = %(run)s AND s.seq < %(seq)s AND s.state = 'done'
+        WHERE s.run_id = %(run)s AND s.seq < %(seq)s AND s.seq >= %(since_seq)s AND s.state = 'done'
             AND (%(parent)s::bigint IS NULL OR s.parent_id IS DISTINCT FROM %(parent)s)
         ORDER BY s.seq DESC LIMIT %(most)s)
     UNION ALL
@@ -47,7 +45,11 @@ _BEFORE = """
         JOIN runs_step s ON s.id = c.step_id JOIN runs_body request ON request.digest = c.request_id
         LEFT JOIN runs_body answer ON answer.digest = c.response_id
         WHERE c.run_id = %(run)s AND c.kind = 'tool' AND c.state IN ('done', 'refused', 'failed')
-            AND c.step_id < %(step)s ORDER BY c.id)
+            AND c.step_id < %(step)s AND c.step_id >= %(since_step)s ORDER BY c.id)
+"""
+_BEFORE = f"""
+    (SELECT 'input', 0, '', '', '', content, NULL FROM runs_body WHERE digest = %(input)s)
+    UNION ALL {_SINCE}
 """
 
 
@@ -64,12 +66,34 @@ class _Was:
     output: str | None
 
 
-def tell(claimed: Claimed, taint: Taint) -> None:
-    """Tell a guard what was there before this step. One query."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upto:
+    """How far a guard was told: everything before that step, and so many texts that people wrote."""
+
+    seq: int
+    step: int
+    people: int
+
+
+def tell(claimed: Claimed, taint: Taint, since: Upto | None = None) -> Upto | None:
+    """Tell a guard what was there before this step, or of that what it was not told. One query.
+
+    None, and nothing told, when people have written something since then: it bears on what was read before.
+    """
     was: dict[str, list[_Was]] = {"input": [], "people": [], "step": [], "call": []}
-    for row in _before(claimed):
+    for row in _before(claimed, since):
         was[row.part].append(row)
-    given = list(told(claimed.workflow.takes, json.loads(was["input"][0].given)))
+    if since is not None and len(was["people"]) != since.people:
+        return None
+    if since is None:
+        _tell_input(claimed, taint, was["input"][0])
+        _tell_people(was["people"], taint)
+    _tell_steps(claimed, taint, was["step"][::-1], was["call"])
+    return Upto(seq=claimed.step.seq, step=claimed.step.pk, people=len(was["people"]))
+
+
+def _tell_input(claimed: Claimed, taint: Taint, was: _Was) -> None:
+    given = list(told(claimed.workflow.takes, json.loads(was.given)))
     if not any(one.untrusted for one in given):
         taint.told(claimed.run.goal)
     for one in given:
@@ -77,22 +101,22 @@ def tell(claimed: Claimed, taint: Taint) -> None:
             _foreign(taint, 0, "the run's input", one)
         else:
             taint.told(str(one.value))
-    _tell_people(was["people"], taint)
-    _tell_steps(claimed, taint, was["step"][::-1], was["call"])
 
 
-def _before(claimed: Claimed) -> Iterator[_Was]:
+def _before(claimed: Claimed, since: Upto | None) -> Iterator[_Was]:
     parent = getattr(claimed.step, "parent_id", None) if claimed.workflow.width > 1 else None
     values = {
         "run": claimed.run.pk,
         "input": claimed.run.input_id,
         "step": claimed.step.pk,
         "seq": claimed.step.seq,
+        "since_seq": since.seq if since else 0,
+        "since_step": since.step if since else 0,
         "parent": parent,  # other tasks of the plan: nothing of them comes here
         "most": MOST_STEPS,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_BEFORE, values)
+        cursor.execute(_SINCE if since else _BEFORE, values)
         rows = cursor.fetchall()
     return (_Was(*row) for row in rows)
 

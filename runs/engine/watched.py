@@ -7,9 +7,8 @@ argument a question. Permits, money and rates are not here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +16,9 @@ from pydantic import BaseModel
 
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Approval, Check, Delegate, Effect, Tool
-from runs.engine import bounds, found, limits, sources
+from runs.engine import bounds, found, limits, remembered, sources
 from runs.engine.claimed import Claimed
 from runs.engine.found import Found, because
-from runs.engine.record import now
 from runs.errors import ContractBroken, DataError, ReasoningError, StepError
 from runs.guards.arguments import Contracts
 from runs.guards.findings import Finding, Guard, Limits
@@ -53,15 +51,17 @@ class Watched:
 
     claimed: Claimed
     agent: Agent
-    book: Book = field(default_factory=limits.current)
+    book: Book = field(init=False)
     at: datetime = field(init=False)
     _detectors: list[_Detector] = field(default_factory=list, init=False)
     _taint: Taint | None = field(default=None, init=False)
+    _rows: dict[tuple[str, str], list[dict[str, Row]]] = field(default_factory=dict, init=False)
     _read: list[tuple[str, Any, str]] = field(default_factory=list, init=False)  # not told to `_taint` yet
 
     def __post_init__(self) -> None:
-        # What is built in holds at any moment.
-        self.at = now() if self.book.rows else datetime.now(UTC)
+        sent, step = self.claimed.sent, self.claimed.step.pk
+        self.book = limits.current(sent.edition(step))
+        self.at = sent.moment(step)
 
     # loops
 
@@ -98,13 +98,20 @@ class Watched:
             if any(row.kind in _COUNTED.values() and row.mode is not Mode.ENFORCE for row in self.book.rows):
                 self._detectors.append(_Detector(enforcing=False))
             sources.again(self.claimed, [one.loops for one in self._detectors])
-        for one in self._detectors:
-            one.rows = {
-                name: row for name, kind in _COUNTED.items() if (row := self._row(kind, agent, tool, one))
-            }
+        for one, rows in zip(self._detectors, self._limiting(agent, tool), strict=True):
+            one.rows = rows
             amounts = {name: one.rows[name].value if name in one.rows else sources.NEVER for name in _COUNTED}
             one.loops.limits = Limits(**amounts)
         return self._detectors
+
+    def _limiting(self, agent: str, tool: str) -> list[dict[str, Row]]:
+        """By detector, the limits of what it counts."""
+        if (agent, tool) not in self._rows:
+            self._rows[agent, tool] = [
+                {name: row for name, kind in _COUNTED.items() if (row := self._row(kind, agent, tool, one))}
+                for one in self._detectors
+            ]
+        return self._rows[agent, tool]
 
     def _row(self, kind: LimitKind, agent: str, tool: str, detector: _Detector) -> Row | None:
         rows = self._strictest(kind, Window.NONE, agent, tool)
@@ -194,10 +201,8 @@ class Watched:
 
     def _provenance(self) -> Taint:
         if self._taint is None:
-            self._taint = Taint()
-            for agent in self.agent.with_delegates:
-                self._taint.told(agent.prompt)
-            sources.tell(self.claimed, self._taint)
+            prompts = tuple(agent.prompt for agent in self.agent.with_delegates)
+            self._taint = remembered.provenance(self.claimed, prompts)
         for name, arguments, answer in self._read:
             self._taint.read(self.claimed.step.seq, name, arguments, answer)
         self._read.clear()
@@ -260,11 +265,10 @@ def both(rule: Approval | None, taint: Approval | None) -> Approval | None:
 def declared(one: Tool | Delegate) -> Declared:
     """A tool as its author declares it, for the guards that also judge recorded runs."""
     if isinstance(one, Delegate):
-        return Declared(name=one.name, effect=Effect.NONE, egress=False, schema=_schema(one.takes))
-    return Declared(name=one.name, effect=one.effect_class, egress=one.egress, schema=_schema(one.arguments))
+        return _declared(one.name, Effect.NONE, False, one.takes)
+    return _declared(one.name, one.effect_class, one.egress, one.arguments)
 
 
 @lru_cache(maxsize=512)
-def _schema(contract: type[BaseModel]) -> Mapping[str, Any]:
-    schema = contract.model_json_schema()
-    return closed(schema)
+def _declared(name: str, effect: Effect, egress: bool, contract: type[BaseModel]) -> Declared:
+    return Declared(name=name, effect=effect, egress=egress, schema=closed(contract.model_json_schema()))

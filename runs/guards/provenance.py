@@ -10,7 +10,7 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -69,6 +69,18 @@ class Origins:
     cut: bool = False
     _leaves: list[Leaf] = field(default_factory=list)
     _size: int = 0
+
+    @property
+    def values(self) -> int:
+        return len(self._leaves)
+
+    @property
+    def characters(self) -> int:
+        return self._size
+
+    def copy(self) -> Origins:
+        """Another that has read the same; values are shared, since they never change."""
+        return replace(self, _leaves=list(self._leaves))
 
     def read(
         self,

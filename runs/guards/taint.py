@@ -108,6 +108,10 @@ class Taint:
     _said: frozenset[str] | None = None
     _calls: dict[tuple[str, bool], Call] = field(default_factory=dict)
 
+    def copy(self) -> Taint:
+        """Another that knows the same, and does not learn what this one is told from now on."""
+        return replace(self, sure=set(self.sure), origins=self.origins.copy(), _calls=dict(self._calls))
+
     def told(self, text: str) -> None:
         """The goal, or a message of the person who set it."""
         self.known += "\n" + comparable(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class WrongToolsets(Exception):
     """A file of toolsets that cannot be used; the message is the sentence a person reads."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Declared:
     """One tool as its owner declares it. `schema` is None when it declares no usable one."""
 
@@ -32,14 +33,17 @@ class Declared:
     egress: bool
     schema: Mapping[str, Any] | None
 
+    @cached_property
+    def _validator(self) -> Any:
+        """With an empty registry: a reference to somewhere else is an error, and never a request."""
+        return Draft202012Validator(self.schema or {}, registry=Registry())
+
     def broken(self, arguments: Any) -> tuple[str, str] | None:
         """Where and how arguments break the declared contract; None when they meet it, or there is none."""
         if self.schema is None:
             return None
-        # An empty registry: a reference to somewhere else is an error, and never a request.
-        validator = Draft202012Validator(self.schema, registry=Registry())
         try:
-            wrong = best_match(validator.iter_errors(arguments))
+            wrong = best_match(self._validator.iter_errors(arguments))
         except Exception as error:  # a reference that leads nowhere, a pattern that is none, endless nesting
             return "", f"the contract cannot be applied: {told(error)[:200]}"
         if wrong is None:

@@ -1,0 +1,64 @@
+"""What this process remembers of what its runs have read, so that a step asks only for what is new. Decides nothing.
+
+What was before a step does not change any more: what is remembered here is what would be read again. A run whose steps
+go side by side is not remembered, since there a step that began before may be done later.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+from runs.engine import sources
+from runs.engine.claimed import Claimed
+from runs.engine.sources import Upto
+from runs.guards.taint import Taint
+
+MOST_RUNS = 64  # remembered at once; a process performs fewer
+MOST_VALUES = 5_000  # of one run; what has read more is read again
+MOST_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Memory:
+    upto: Upto
+    taint: Taint
+
+
+_lock = Lock()
+_memories: OrderedDict[tuple[object, ...], _Memory] = OrderedDict()
+
+
+def provenance(claimed: Claimed, prompts: tuple[str, ...]) -> Taint:
+    """The guard over where values come from, told of everything before this step. One query, seldom two."""
+    if claimed.workflow.width > 1:
+        return _read(claimed, prompts)[0]
+    key = (claimed.run.pk, claimed.workflow.name, claimed.workflow.version, prompts)
+    with _lock:
+        memory = _memories.pop(key, None)
+    taint, upto = _gone_on(claimed, memory) or _read(claimed, prompts)
+    if taint.origins.values <= MOST_VALUES and taint.origins.characters <= MOST_CHARACTERS:
+        with _lock:
+            _memories[key] = _Memory(upto=upto, taint=taint)
+            while len(_memories) > MOST_RUNS:
+                _memories.popitem(last=False)
+        return taint.copy()
+    return taint
+
+
+def _gone_on(claimed: Claimed, memory: _Memory | None) -> tuple[Taint, Upto] | None:
+    """What is remembered, told of what came since. None when it is of no use."""
+    if memory is None or memory.upto.seq > claimed.step.seq or memory.upto.step > claimed.step.pk:
+        return None
+    upto = sources.tell(claimed, memory.taint, memory.upto)
+    return (memory.taint, upto) if upto else None
+
+
+def _read(claimed: Claimed, prompts: tuple[str, ...]) -> tuple[Taint, Upto]:
+    taint = Taint()
+    for prompt in prompts:
+        taint.told(prompt)
+    upto = sources.tell(claimed, taint)
+    assert upto is not None
+    return taint, upto
