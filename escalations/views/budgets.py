@@ -148,7 +148,11 @@ def _page(
     }
     if found is not None:
         top_ups = accounts.top_ups(found)
-        context |= {"chosen": found, "top_ups": top_ups, "seen": max((one.pk for one, _ in top_ups), default=0)}
+        context |= {
+            "chosen": found,
+            "top_ups": top_ups,
+            "seen": max((one.pk for one, _ in top_ups), default=0),
+        }
     else:
         found = _first(context["table"], context["per"], at)
     context |= {"drawn": found, "plot": course(found, at)}

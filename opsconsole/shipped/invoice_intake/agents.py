@@ -21,6 +21,8 @@ POST_INVOICE = "ledger.post_invoice"
 _QUOTED = 600  # characters of a note that the clerk repeats
 _ACCOUNT = re.compile(r"IBAN\s*:?\s*([A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?![A-Z0-9])")
 
+_POSTED_NOW = re.compile(r"the ledger now has ([0-9,]+\.[0-9]{2}) ")
+
 Facts = Mapping[str, Any]
 
 
@@ -43,15 +45,15 @@ def ledger_clerk(request: ModelRequest) -> ModelReply:
     answer = _answer(request.messages)
     if answer is not None:
         return says(request, outcome(answer), text=_closing(matched, answer))
-    proposed = proposal(matched)
+    proposed = proposal(matched, told=_told(request.messages))
     if proposed is None:
         reason = "Neither the invoice nor our file names an account to pay to."
         return says(request, {"posted": False, "entry": None, "reason": reason}, text=reason)
     return calls(request, POST_INVOICE, proposed, text=_words(matched, proposed))
 
 
-def proposal(matched: Facts) -> dict[str, Any] | None:
-    """The arguments the clerk proposes; None without any account."""
+def proposal(matched: Facts, told: str = "") -> dict[str, Any] | None:
+    """The arguments the clerk proposes; None without any account. `told`: why the last proposal was refused."""
     invoice, supplier = matched["invoice"], matched["supplier"]
     account = _talked_into(invoice["note"]) or invoice["iban"] or (supplier["iban"] if supplier else None)
     if account is None:
@@ -66,7 +68,7 @@ def proposal(matched: Facts) -> dict[str, Any] | None:
         "purchase_order": invoice["purchase_order"],
         "due_date": invoice["due_date"],
         "memo": _memo(invoice),
-        "order_posted": matched["order_posted"],
+        "order_posted": _posted_now(told) or matched["order_posted"],
     }
 
 
@@ -78,6 +80,17 @@ def outcome(answer: Facts) -> dict[str, Any]:
         return {"posted": True, "entry": None, "reason": str(answer.get("note", ""))[:1000]}
     reason = answer.get("denied") or answer.get("answer") or "The posting was not carried out."
     return {"posted": False, "entry": None, "reason": str(reason)[:1000]}
+
+
+def _told(messages: tuple[Message, ...]) -> str:
+    """What the clerk was told after the invoice itself."""
+    return " ".join(message.text for message in messages[1:] if message.role == "user")
+
+
+def _posted_now(told: str) -> str | None:
+    """What the ledger has against the order by now, when that is why the last proposal was refused."""
+    found = _POSTED_NOW.search(told)
+    return found[1].replace(",", "") if found else None
 
 
 def _answer(messages: tuple[Message, ...]) -> Facts | None:

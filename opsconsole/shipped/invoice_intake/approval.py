@@ -36,7 +36,9 @@ def asks_for(proposal: PostInvoice, matched: Matched) -> Approval | None:
 
 def proposal_checks(proposal: PostInvoice, matched: Matched) -> tuple[Check, ...]:
     """Whether what the agent proposes is what the invoice says, paid to whom our file says."""
-    return (_proposed_account(proposal, matched), _proposed_values(proposal, matched))
+    found = (_proposed_account(proposal, matched), _proposed_values(proposal, matched))
+    meanwhile = _order_meanwhile(proposal, matched)
+    return (*found, meanwhile) if meanwhile else found
 
 
 def _proposed_account(proposal: PostInvoice, matched: Matched) -> Check:
@@ -48,6 +50,26 @@ def _proposed_account(proposal: PostInvoice, matched: Matched) -> Check:
     if matched.supplier is None:
         title = "Account the agent proposes is not the one on the invoice"
     return Check(ok=False, name="proposal_account", title=title, details=details)
+
+
+def _order_meanwhile(proposal: PostInvoice, matched: Matched) -> Check | None:
+    """Whether the order covers the invoice with what was posted against it after the checks; None if nothing was."""
+    order, now = matched.order, proposal.order_posted
+    if order is None or now is None or now == matched.order_posted:
+        return None
+    left = order.total - order.invoiced_before - now
+    ok = proposal.amount <= left
+    title = "The order covers it with what was posted meanwhile"
+    details = (
+        ("Order", order.number),
+        ("Posted when checked", _amount(matched.order_posted)),
+        ("Posted now", written(now)),
+        ("Left of the order", written(left)),
+        ("This invoice", written(proposal.amount)),
+    )
+    if not ok:
+        title = "Others were posted meanwhile, and the order does not cover this invoice any more"
+    return Check(ok=ok, name="open_amount", title=title, details=details)
 
 
 def _source(matched: Matched) -> str:

@@ -43,7 +43,8 @@ def _still_covered(invoice: PostInvoice, known: Sequence[ledger.Entry]) -> None:
     if now > invoice.order_posted and invoice.amount > left:
         raise OrderUsedUp(
             f"Since this invoice was checked, {written(now - invoice.order_posted)} {order.currency} were posted "
-            f"against {order.number}; {written(max(left, NOTHING))} are left. Start it again to have it checked anew."
+            f"against {order.number}: the ledger now has {written(now)} {order.currency}, and "
+            f"{written(max(left, NOTHING))} are left. Proposed with what the ledger has now, a person decides."
         )
 
 
