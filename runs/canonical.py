@@ -52,12 +52,14 @@ def _plain(value: Any, depth: int) -> Any:
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     kind = type(value)
-    if kind is str or isinstance(value, str):  # what is frequent and cheap to see comes first
+    if kind is str:  # what is frequent and cheap to see comes first
         return _text(value)
     if kind is int or kind is bool or value is None:
         return value
     if kind is dict:
         return {_text(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, str):
+        return _text(value)
     if isinstance(value, BaseModel):
         return _plain(value.model_dump(mode="json"), depth)
     if isinstance(value, Mapping):
