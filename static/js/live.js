@@ -99,6 +99,18 @@
     if (head > last) ask();
   }
 
+  // A component that throttles hears the first hint of a burst and none of those after it within its pause: the last
+  // thing that happened is told once more when that is over.
+  let again = 0;
+  function runsChanged() {
+    send("live:runs");
+    const slow = document.querySelectorAll("[hx-trigger*='live:runs from:body throttle:']");
+    const pauses = [...slow].map((one) => Number(/throttle:(\d+)s/.exec(one.getAttribute("hx-trigger"))?.[1] ?? 0));
+    if (!pauses.length) return;
+    clearTimeout(again);
+    again = setTimeout(() => send("live:runs"), Math.max(...pauses) * 1000 + 200);
+  }
+
   function hear(message) {
     heardAt = Date.now();
     if (message.now) serverAt = Date.parse(message.now);
@@ -126,7 +138,7 @@
         send("live:controls");
         break;
       case "runs":
-        send("live:runs");
+        runsChanged();
         break;
       case "run":
         if (String(message.run) === body.dataset.run) send("live:run");
