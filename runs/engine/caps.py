@@ -6,9 +6,10 @@ says when it is old (OG002). Accounts are asked in one order, the widest scope f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -66,15 +67,26 @@ class Asks:
     def values(self) -> tuple[Any, ...]:
         """As the SQL functions take them, from the accounts on."""
         share, chunk = int(settings.RUNS_BUDGET_WARN_PERCENT), int(settings.RUNS_BUDGET_CHUNK)
-        behind = (share, chunk, list(self.breakers), PROBE_SECONDS)
+        behind = (share, chunk, _names(self.breakers), PROBE_SECONDS)
         if self.drawn is not None:
-            return (None,) * 8 + (*behind, self.drawn.edition, self.drawn.amounts)
+            return (None,) * 8 + (*behind, self.drawn.edition, _numbers(self.drawn.amounts))
         if self.place is None:
             return (None,) * 8 + (*behind, None, None)
         one = self.place
         notes = Jsonb(one.notes) if one.notes else None
         accounts = (one.kinds, one.windows, one.scope_kinds, one.scopes, self.amounts, one.caps, one.limits)
         return (*accounts, notes, *behind, None, None)
+
+
+@lru_cache(maxsize=1024)
+def _names(names: tuple[str, ...]) -> str:
+    """A list of texts as PostgreSQL reads it; psycopg looks at each list anew, at every call."""
+    escaped = (name.replace("\\", "\\\\").replace('"', '\\"') for name in names)
+    return "{" + ",".join(f'"{name}"' for name in escaped) + "}"
+
+
+def _numbers(numbers: Sequence[int | None]) -> str:
+    return "{" + ",".join("NULL" if one is None else str(one) for one in numbers) + "}"
 
 
 # How the lists and the rest stand in a statement: an empty list, or one of nulls, has no type of its own.
@@ -127,7 +139,8 @@ def breakers_of(to: Where) -> tuple[str, ...]:
 def amounts(place: Place, wanted: Wanted) -> list[int]:
     """What the call may use of each account."""
     estimate = Estimate(wanted)
-    return [estimate.of(kind) for kind in place.kinds]
+    known = {kind: estimate.of(kind) for kind in set(place.kinds)}
+    return [known[kind] for kind in place.kinds]
 
 
 class _Found:

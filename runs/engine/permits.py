@@ -142,7 +142,12 @@ def _unwritten(claimed: Claimed, wanted: Wanted) -> Call:
 
 def record(claimed: Claimed, call: Call, result: Result) -> Call:
     """Record how a call ended. What it used is always booked; when the fence has moved on, it is not replayed."""
-    said = calls.record(claimed, call, result) or _record(claimed, call, result)
+    said = calls.record(claimed, call, result)
+    if said is None:
+        claimed.sent.unsure()
+        said = _record(claimed, call, result)
+    elif said.kind == CallKind.TOOL:
+        claimed.sent.ended(said, call.request.content)
     if not claimed.workflow.recorded:
         breakers.ended(said)
     return said
@@ -218,6 +223,7 @@ def _book(run: Run, call: Call, result: Result, *, overran: bool) -> None:
 def refuse(claimed: Claimed, wanted: Wanted, *, response: Any, why: str) -> Call:
     """Record that a call was denied by a person: never sent, and replayed as denied."""
     claimed.sent.uses(wanted.key)
+    claimed.sent.unsure()
     with transaction.atomic():
         run = lock_run(claimed.run.pk)
         if run is None or run.fence != claimed.fence:

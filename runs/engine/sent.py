@@ -9,10 +9,21 @@ from datetime import datetime
 
 from django.db import connection
 
+from runs.models import Call, CallState
+
 _BEGUN = """
     SELECT NULL, NULL, coalesce((SELECT number FROM runs_limitedition WHERE id = 1), 0), clock_timestamp()
     UNION ALL SELECT key, replayable, NULL, NULL FROM runs_call WHERE step_id = %s
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A tool call with its outcome: what was asked and answered, as JSON; no answer: empty."""
+
+    name: str
+    request: str
+    answer: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,10 +38,12 @@ class Sent:
     """Only the attempt that holds the lease may send for its step, so a key that was not there at its beginning and
     that it has not used is not there: of such a call nobody need ask the database."""
 
-    __slots__ = ("_begun",)
+    __slots__ = ("_begun", "_tools", "_whole")
 
     def __init__(self) -> None:
         self._begun: _Begun | None = None
+        self._whole = True
+        self._tools: dict[int, Answered] = {}
 
     def may_have(self, step_id: int, key: str) -> bool:
         """Whether there may be a record that can be replayed."""
@@ -48,6 +61,23 @@ class Sent:
         """When the attempt began to ask, by PostgreSQL's clock."""
         return self._known(step_id).moment
 
+    @property
+    def tools(self) -> list[Answered] | None:
+        """The step's tool calls that have an outcome, as they were permitted; None when there may be others."""
+        if not self._whole:
+            return None
+        return [self._tools[number] for number in sorted(self._tools)]
+
+    def ended(self, call: Call, request: str) -> None:
+        """A tool call was recorded, as this attempt knows it."""
+        if call.state in (CallState.DONE, CallState.FAILED):
+            answer = call.response.content if call.response is not None else ""
+            self._tools[call.pk] = Answered(name=call.name, request=request, answer=answer)
+
+    def unsure(self) -> None:
+        """Somebody else may have said how a call ended."""
+        self._whole = False
+
     def uses(self, key: str) -> None:
         if self._begun is not None:
             self._begun.keys.add(key)
@@ -59,6 +89,7 @@ class Sent:
                 cursor.execute(_BEGUN, [step_id])
                 found = cursor.fetchall()
             sent = [row for row in found if row[0] is not None]
+            self._whole = self._whole and not sent
             edition, moment = next(row[2:] for row in found if row[0] is None)
             self._begun = _Begun(
                 edition=edition,

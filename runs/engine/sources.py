@@ -17,6 +17,7 @@ from runs import bodies
 from runs.canonical import canonical
 from runs.definitions import Agent, Orchestrated
 from runs.engine.claimed import Claimed
+from runs.engine.sent import Answered
 from runs.guards import likeness
 from runs.guards.findings import Limits
 from runs.guards.loops import Loops
@@ -90,6 +91,14 @@ def tell(claimed: Claimed, taint: Taint, since: Upto | None = None) -> Upto | No
         _tell_people(was["people"], taint)
     _tell_steps(claimed, taint, was["step"][::-1], was["call"])
     return Upto(seq=claimed.step.seq, step=claimed.step.pk, people=len(was["people"]))
+
+
+def tell_done(claimed: Claimed, taint: Taint, output: str, answered: Iterable[Answered]) -> None:
+    """Tell a guard that knows everything before this step of the step itself, now that it is done. No query."""
+    step = claimed.step
+    was = _Was("step", step.seq, step.node, "", step.input_id, step.input.content, output)
+    calls = [_Was("call", step.seq, one.name, "", "", one.request, one.answer) for one in answered]
+    _tell_steps(claimed, taint, [was], calls)
 
 
 def _tell_input(claimed: Claimed, taint: Taint, was: _Was) -> None:

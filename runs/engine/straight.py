@@ -17,7 +17,7 @@ from django.db import DatabaseError
 from runs import bodies, registry, routing
 from runs.canonical import canonical, text_digest
 from runs.definitions import Agent, Node, Orchestrated, Pipeline, Workflow
-from runs.engine import bounds, failpoints, holds, lanes
+from runs.engine import bounds, failpoints, holds, lanes, remembered
 from runs.engine.claimed import Claimed, Next
 from runs.engine.endings import Nothing
 from runs.engine.outcomes import Outcome, Output
@@ -114,6 +114,7 @@ def _next(claimed: Claimed, output: Body, visit: routing.Visit, visited: routing
     step_id, attempt_id, run.event_seq, left = row
     tell_run(run)
     past = _past(claimed, visited, output)
+    remembered.handed_on(claimed, output.content, step_id)
     one = _claimed(run, workflow, node, step_id, attempt_id, seq, given, claimed.worker, left, past)
     return (one,)
 
