@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as rules
 
 from opsconsole import environment
 from tests import cluster, shares
@@ -48,6 +50,10 @@ import django  # noqa: E402
 django.setup()
 
 from tests.faults import counts, figures  # noqa: E402
+
+# How quickly examples are made and tried says how busy the machine is, and nothing of what is tested.
+rules.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+rules.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -33,8 +33,8 @@ CLIENTS = counts.of(fast=8, soak=50)
 ENTRIES = counts.of(fast=120, soak=5000)
 AT_ONCE = 4  # entries between two pauses
 PAUSE_SECONDS = 0.02
-CAUGHT_UP_SECONDS = 10.0
-OPEN_SECONDS = 20.0  # browsers wait for minutes
+CAUGHT_UP_SECONDS = counts.of(fast=60, soak=10)
+OPEN_SECONDS = 60.0  # browsers wait for minutes
 LOST = 0.3
 
 aside: Any = database_sync_to_async

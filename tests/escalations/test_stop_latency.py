@@ -105,7 +105,7 @@ def _figures(seconds: list[float]) -> str:
 
 def _until_it_is_hot(number: int) -> None:
     """Several claims since the last round: otherwise the stop would meet nobody."""
-    before, until = _claims(), time.monotonic() + 20
+    before, until = _claims(), time.monotonic() + 120
     while _claims() < before + 16:
         assert time.monotonic() < until, f"round {number}: the runs do not go on"
         time.sleep(0.005)

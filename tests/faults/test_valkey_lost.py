@@ -10,7 +10,7 @@ from tests.faults.acts import start
 from tests.faults.broker import Broker
 from tests.faults.fleet import LONG_LEASE, Fleet, pause, until
 
-RUNS = 24
+RUNS, FEW = 24, 6
 THINKING_SECONDS = 0.1
 WIPES, RESTARTS = 10, 3
 
@@ -21,7 +21,7 @@ def test_valkey_wiped_at_random_moments_loses_no_run(fleet: Fleet, broker: Broke
     moments = random.Random(7)
     for _ in range(WIPES):
         pause(moments.uniform(0.02, 0.4))
-        assert _active() > 0, "there was nothing to lose any more"
+        _something_to_lose(runs, broker)
         broker.wipe()
     _all_ended_right(runs, fleet)
 
@@ -32,7 +32,7 @@ def test_valkey_killed_and_started_again_loses_no_run(fleet: Fleet, broker: Brok
     moments = random.Random(8)
     for _ in range(RESTARTS):
         pause(moments.uniform(0.1, 0.5))
-        assert _active() > 0, "there was nothing to lose any more"
+        _something_to_lose(runs, broker)
         broker.kill()
         pause(moments.uniform(0.0, 0.5))
         broker.start()
@@ -65,12 +65,20 @@ def _whole_fleet(fleet: Fleet) -> None:
 
 
 def _started(broker: Broker) -> list[Run]:
-    """All of them active: each is claimed, none is done."""
+    """All of them hinted, the first of them begun."""
     runs = [start(workflows.CHAIN.name) for _ in range(RUNS)]
     broker.hint(*(run.pk for run in runs))
     until(lambda: Step.objects.count() > 0, "the first step runs")
-    assert _active() >= 20
     return runs
+
+
+def _something_to_lose(runs: list[Run], broker: Broker) -> None:
+    """More runs, where the workers were given so much of the machine that they are nearly done."""
+    if _active() >= FEW:
+        return
+    more = [start(workflows.CHAIN.name) for _ in range(FEW)]
+    broker.hint(*(run.pk for run in more))
+    runs += more
 
 
 def _active() -> int:

@@ -49,7 +49,7 @@ def console(transactional_db: None) -> Iterator[Console]:
         listener.set_inheritable(True)
         fd = listener.fileno()
         _run(stack, "opsconsole.front", str(fd), str(lane), str(lane), pass_fds=(fd,))
-        assert wait_until(lane.exists, 30)
+        assert wait_until(lane.exists, 120)
         yield Console(port=listener.getsockname()[1], lane=lane)
 
 
