@@ -57,7 +57,8 @@ def _make(folder: Path) -> None:
     call_command("migrate", interactive=False, verbosity=0)
     lanes.close()
     connections.close_all()
-    connections["default"].close_pool()  # a database with somebody connected to it is not copied
+    # A database with somebody connected to it is not copied.
+    connections["default"].close_pool()  # type: ignore[attr-defined]  # PostgreSQL's has one
     with psycopg.connect(beside, autocommit=True) as conn:
         conn.execute(f"DROP DATABASE {NAME}".encode())
         conn.execute(f"CREATE DATABASE {NAME}".encode())

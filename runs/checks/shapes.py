@@ -55,7 +55,7 @@ def _wrong(value: Any, path: str, depth: int) -> Iterator[tuple[str, str]]:
     if depth > DEEPEST:
         yield path or "it", f"stands more than {DEEPEST} definitions deep: does something contain itself?"
         return
-    hints = _hints(type(value))
+    hints = _hints(type(value))  # type: ignore[arg-type]  # typeshed: a class is hashable
     for field in dataclasses.fields(value):
         if (type(value).__name__, field.name) in _ELSEWHERE:
             yield from _inside(getattr(value, field.name), f"{path}{field.name}", depth)
