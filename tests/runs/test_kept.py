@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -52,12 +54,13 @@ def test_attempts_and_calls_have_known_states() -> None:
 
 def test_nobody_takes_a_body_away_that_steps_may_refer_to() -> None:
     step = factories.advanced(factories.started("plain")).steps.get(seq=1)
-    for body in (step.input, step.output):
-        one = Body.objects.filter(pk=body.pk)
-        for change in (
-            lambda one=one: one._raw_delete(using=one.db),
-            lambda one=one: one.update(digest="0" * 64),
-        ):
+    for digest in (step.input_id, step.output_id):
+        one = Body.objects.filter(pk=digest)
+        changes: tuple[Callable[[], Any], ...] = (
+            partial(one._raw_delete, using=one.db),
+            partial(one.update, digest="0" * 64),
+        )
+        for change in changes:
             with pytest.raises(IntegrityError) as refused, transaction.atomic():
                 change()
             assert isinstance(refused.value.__cause__, errors.RestrictViolation)
