@@ -39,7 +39,7 @@ from runs.definitions import (
 from runs.starts_by import Folder, Start
 
 CHAIN_STEPS = 6
-HOPS = 1500  # more than the latency test ever gets through: its runs stay hot
+HOPS = 4000  # more than the latency test ever gets through: its runs stay hot
 ANSWER_SECONDS = 10.0
 
 
