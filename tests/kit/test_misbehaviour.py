@@ -1,4 +1,4 @@
-"""Each misbehaviour through the real engine: what catches it today, and what is not caught yet."""
+"""Each misbehaviour through the real engine: what catches it, and what it comes to where nothing stands in its way."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_misbehaviour_has_a_sentence() -> None:
     assert all(kind.sentence.endswith(".") for kind in Misbehaviour)
 
 
-# caught today
+# caught
 
 
 @database
@@ -165,11 +165,11 @@ def test_outside_a_trial_a_call_that_never_returns_is_cut_by_the_engines_own_lim
         registry.forget(workflow)
 
 
-# not caught today: the guards come later, and these tests say so when they do
+# what it comes to without a guard for it
 
 
 @database
-def test_not_caught_yet_a_context_that_grows() -> None:
+def test_without_a_limit_of_context_one_that_grows_is_paid_for_and_goes_on() -> None:
     good = run_workflow(flows.paying(), CLAIM)
     trial = tried("kit_proposer", Misbehaviour.GROWING_CONTEXT)
     trial.expect(state="done", caught_by=())
@@ -177,14 +177,14 @@ def test_not_caught_yet_a_context_that_grows() -> None:
 
 
 @database
-def test_not_caught_yet_a_plausible_wrong_answer_without_an_accept_check() -> None:
+def test_without_an_accept_check_a_plausible_wrong_answer_is_believed() -> None:
     trial = tried("kit_proposer", Misbehaviour.PLAUSIBLE_WRONG)
     trial.expect(state="done", caught_by=())
     assert trial.step("propose").output["amount"] != 10
 
 
 @database
-def test_not_caught_yet_two_agents_that_agree_on_an_invented_fact() -> None:
+def test_without_a_step_that_verifies_two_agents_agree_on_an_invented_fact() -> None:
     both = {"kit_proposer": Misbehaviour.AGREED_INVENTION, "kit_payer": Misbehaviour.AGREED_INVENTION}
     trial = run_workflow(flows.paying(), CLAIM, misbehave=both, seed=4)
     trial.expect(state="done", caught_by=())
@@ -194,7 +194,7 @@ def test_not_caught_yet_two_agents_that_agree_on_an_invented_fact() -> None:
 
 
 @database
-def test_not_caught_yet_a_late_answer() -> None:
+def test_without_a_limit_of_time_a_late_answer_is_taken() -> None:
     tried("kit_proposer", Misbehaviour.SLOW).expect(state="done", caught_by=())
 
 

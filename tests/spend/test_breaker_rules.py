@@ -1,0 +1,143 @@
+"""The share of failures and the share of slow calls, as breakers read them from the calls of their window."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from pytest_django import Settings
+
+from runs.engine import permits
+from runs.engine.claimed import Claimed
+from runs.engine.outcomes import Blocked
+from runs.engine.wanted import Result, Wanted
+from runs.errors import ErrorClass
+from runs.models import Breaker, Call, CallState
+from tests.spend.conftest import MODEL, asking, at_work, tool, tried, used
+from tests.spend.outages import passes
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WINDOW, SLOW_MS = 20, 50
+DOWN = Result(state=CallState.FAILED, error="503", error_class=ErrorClass.RECOVERABLE, latency_ms=3)
+GOOD = used()
+LATE = replace(GOOD, latency_ms=SLOW_MS + 1)
+AT_MOST = replace(GOOD, latency_ms=SLOW_MS)
+OPENED = f"2 of 4 calls failed within {WINDOW} s (limit 50 %)"
+SLOWED = f"2 of 4 calls took longer than 0.05 s within {WINDOW} s (limit 50 %)"
+
+
+@pytest.fixture(autouse=True)
+def _shares_alone(settings: Settings) -> None:
+    """No row of failures is long enough; four calls are enough for a share."""
+    settings.RUNS_BREAKERS = {
+        "consecutive": 100,
+        "ratio": 50,
+        "slow_ratio": 50,
+        "slow_ms": SLOW_MS,
+        "least": 4,
+        "window": WINDOW,
+        "open_seconds": 30,
+    }
+
+
+def came_to(claimed: Claimed, *results: Result, model: str = MODEL) -> None:
+    """Calls of one model, each by another agent, so that only the model's breaker has enough of them."""
+    for result in results:
+        wanted = asking(f"{Call.objects.count()}", name=f"agent {Call.objects.count()}", model=model)
+        _ended(claimed, wanted, result)
+
+
+def _ended(claimed: Claimed, wanted: Wanted, result: Result) -> None:
+    permits.record(claimed, permits.permit(claimed, wanted), result)
+
+
+def why() -> list[tuple[str, str]]:
+    return list(Breaker.objects.filter(state="open").order_by("pk").values_list("name", "why"))
+
+
+def older(seconds: float, first: int) -> None:
+    """The first calls ended so much earlier."""
+    numbers = Call.objects.order_by("pk").values_list("pk", flat=True)[:first]
+    Call.objects.filter(pk__in=list(numbers)).update(
+        finished_at=F("finished_at") - timedelta(seconds=seconds)
+    )
+
+
+def test_half_of_enough_calls_failed_and_fewer_or_not_enough_do_not_open_it() -> None:
+    claimed = at_work()
+    came_to(claimed, DOWN, DOWN, GOOD)  # two of three, and three are not enough
+    assert why() == []
+    came_to(claimed, GOOD, GOOD, DOWN)  # three of six
+    assert why() == [(MODEL, f"3 of 6 calls failed within {WINDOW} s (limit 50 %)")]
+    assert isinstance(tried(claimed, asking("next", name="another")), Blocked)
+
+
+def test_a_smaller_share_leaves_it_closed() -> None:
+    came_to(at_work(), GOOD, GOOD, GOOD, DOWN, GOOD, DOWN)
+    assert why() == []
+
+
+def test_calls_that_ended_before_the_window_count_no_more() -> None:
+    claimed = at_work()
+    came_to(claimed, GOOD, DOWN, GOOD)
+    older(WINDOW + 1, 3)
+    came_to(claimed, DOWN)  # two of four, and three of them are long over
+    assert why() == []
+    came_to(claimed, GOOD, GOOD, DOWN)
+    assert why() == [(MODEL, OPENED)]
+
+
+def test_calls_of_other_models_tools_and_those_that_were_cut_or_wrong_are_not_its() -> None:
+    claimed = at_work()
+    came_to(claimed, GOOD, GOOD, GOOD)
+    came_to(claimed, DOWN, DOWN, DOWN, model=f"{MODEL}er")
+    came_to(claimed, DOWN, DOWN, DOWN, model=MODEL[:-1])
+    for n in range(3):
+        _ended(claimed, tool(f"t{n}", name=MODEL), DOWN)
+    came_to(claimed, *[replace(DOWN, state=CallState.CUT, error_class=None, certain=False)] * 3)
+    came_to(claimed, *[replace(DOWN, error_class=ErrorClass.DATA)] * 3)
+    came_to(claimed, DOWN)  # one of seven: answers that are wrong were answers
+    assert why() == []
+
+
+def test_calls_that_take_too_long_open_it_though_each_was_answered_well() -> None:
+    claimed = at_work()
+    came_to(claimed, LATE, AT_MOST, AT_MOST)
+    assert why() == []
+    came_to(claimed, LATE)
+    assert why() == [(MODEL, SLOWED)]
+
+
+def test_a_tool_that_takes_too_long_has_its_own() -> None:
+    claimed = at_work()
+    for n in range(4):
+        _ended(claimed, tool(f"t{n}"), replace(GOOD, usage=None, cost_micros=None, latency_ms=SLOW_MS + n))
+    assert why() == [("cashbox.pay", f"3 of 4 calls took longer than 0.05 s within {WINDOW} s (limit 50 %)")]
+
+
+def test_a_probe_that_is_answered_well_and_too_late_opens_it_again() -> None:
+    claimed = at_work()
+    came_to(claimed, LATE, LATE, GOOD, LATE)
+    passes(31)
+    came_to(claimed, LATE)
+    breaker = Breaker.objects.get()
+    assert (breaker.state, breaker.why, breaker.opens) == ("open", "its probe failed or was slow", 2)
+    passes(61)
+    came_to(claimed, GOOD)
+    breaker.refresh_from_db()
+    assert (breaker.state, breaker.opens) == ("closed", 0)
+
+
+def test_after_a_good_probe_the_failures_before_it_open_it_again_only_with_a_new_one() -> None:
+    """What the window still holds is not forgotten: a provider that goes on failing is closed off at once."""
+    claimed = at_work()
+    came_to(claimed, GOOD, DOWN, GOOD, DOWN)
+    passes(31)
+    came_to(claimed, GOOD, GOOD)
+    assert why() == []
+    came_to(claimed, DOWN)
+    assert why() == []  # three of seven
+    came_to(claimed, DOWN)
+    assert why() == [(MODEL, f"4 of 8 calls failed within {WINDOW} s (limit 50 %)")]
