@@ -18,7 +18,7 @@ from runs import bodies
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Delegate, Tool
-from runs.engine import bounds, contracts, models_asked
+from runs.engine import bounds, contracts, models_asked, noted
 from runs.engine.again import Again
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
@@ -126,6 +126,7 @@ class _Attempt:
     again: Again = field(init=False)
     full: Fullness = field(init=False)
     slowest: Row | None = field(init=False)  # how long this may take in one go, if people limit it
+    slow: noted.Slow = field(init=False)
 
     def __post_init__(self) -> None:
         claimed, watched = self.claimed, self.watched
@@ -136,10 +137,12 @@ class _Attempt:
         self.slowest = bounds.step_latency(
             watched.book, claimed.run, claimed.workflow, watched.agent.name, watched.at
         )
+        self.slow = noted.Slow.of(claimed, watched.book, watched.agent.name, watched.at)
 
     def left(self) -> float:
         """Seconds that the next call may take. Raises RecoverableError when the step has had its time."""
         left = self.claimed.left()
+        self.slow.look()
         if self.slowest is None:
             return left
         worked = time.monotonic() - self.claimed.began

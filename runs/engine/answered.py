@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runs import bodies
-from runs.engine import askings, contracts
+from runs.engine import askings, contracts, noted
 from runs.engine.endings import ask_at, end_step, settle_step
 from runs.engine.record import move_attempt, now
 from runs.engine.turn import Turn
@@ -58,6 +58,7 @@ def _person_output(turn: Turn, step: Step, question: Question) -> bool:
         ask_at(turn.closing, step, askings.given_again(step, value, error))
         return False
     settle_step(turn.run, step, checked, turn.moment, by=question.answered_by)
+    noted.write(turn.run, noted.plan(turn.run, turn.workflow, step, checked, turn.moment), step=step)
     return True
 
 

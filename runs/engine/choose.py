@@ -9,7 +9,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from runs import bodies, registry, routing
 from runs.canonical import told
 from runs.definitions import Orchestrated, Supervised
-from runs.engine import askings, bounds, holds, loose, questions, versions
+from runs.engine import askings, bounds, holds, loose, noted, questions, versions
 from runs.engine.answered import obey
 from runs.engine.away import away
 from runs.engine.claimed import Next
@@ -56,6 +56,7 @@ def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step
     move_run(run, RunState.RUNNING)
     run.due_at = run.lease_until
     deadline, limit = bounds.deadline(run, workflow, moment)
+    noted.write(run, noted.wall_time(run, workflow, moment))
     if deadline <= moment:
         return end_run(closing, RunState.FAILED, _too_late(run, deadline, limit, moment), moment)
     turn = Turn(closing=closing, workflow=workflow, worker=worker, moment=moment, deadline=deadline)

@@ -51,7 +51,7 @@ def check_bounds(workflow: Workflow, step: Step, output: BaseModel) -> None:
     """Whether a plan keeps to the bounds of its pattern, whoever made it. Raises ContractBroken."""
     if not isinstance(output, Plan) or not isinstance(workflow.pattern, Supervised):
         return
-    depth = _depth(step)
+    depth = depth_of(step)
     routing.check_plan(workflow.pattern, output, depth)
     bound, rows = bounds.of_plans(step.run, workflow, workflow.pattern, now())
     if not rows:
@@ -110,7 +110,7 @@ def _kept(contract: type[BaseModel], value: Any, what: str, spare: int) -> tuple
     return output, text
 
 
-def _depth(step: Step) -> int:
+def depth_of(step: Step) -> int:
     """1 for the supervisor's own plan, 2 for a plan made by one of its tasks."""
     depth, one = 1, step
     while one.parent is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies
 from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
-from runs.engine import agent_turns, bounds, child, contracts, limits, played, verifying
+from runs.engine import agent_turns, bounds, child, contracts, limits, noted, played, verifying
 from runs.engine.away import away
 from runs.engine.claimed import Claimed
 from runs.engine.flights import Flight
@@ -31,9 +32,26 @@ from runs.engine.record import now
 from runs.errors import StepError, broken
 from runs.recorded.items import Item
 
+_log = logging.getLogger("opsconsole.perform")
+
 
 def perform(claimed: Claimed, flight: Flight) -> Outcome:
     """Perform a claimed attempt and say how it ended. Never raises."""
+    outcome = _outcome(claimed, flight)
+    if not isinstance(outcome, Lost):
+        _note_slow(claimed)
+    return outcome
+
+
+def _note_slow(claimed: Claimed) -> None:
+    try:
+        noted.slow(claimed)
+    except Exception:  # what people are only told of must not cost the attempt its outcome
+        _log.exception("how long step %s took is not told", claimed.step.pk)
+        connection.close()
+
+
+def _outcome(claimed: Claimed, flight: Flight) -> Outcome:
     try:
         flight.check()
         return _performed(claimed, flight, _given(claimed))

@@ -16,7 +16,7 @@ from django.db import transaction
 from runs import bodies
 from runs.canonical import plain
 from runs.definitions import Check
-from runs.engine import bounds, breakers, failpoints, fanned, gate, questions, straight, waits
+from runs.engine import bounds, breakers, failpoints, fanned, gate, noted, questions, straight, waits
 from runs.engine.away import away
 from runs.engine.choose import claim_next
 from runs.engine.claimed import Claimed, Next
@@ -160,6 +160,8 @@ class _Settlement:
         attempt.finished_at = self.moment
         attempt.save()
         settle_step(self.run, step, value, self.moment)
+        plans = noted.plan(self.run, self.claimed.workflow, step, value, self.moment)
+        noted.write(self.run, plans, step=step)
         failpoints.hit("mid_settle")
 
     def _asked(self, step: Step, attempt: Attempt, asked: Asked) -> None:
@@ -224,6 +226,7 @@ class _Settlement:
         """Another attempt after a while. Without a new note the next is told what this one was told; somebody
         else begins afresh."""
         self.run.retries += 1
+        noted.write(self.run, noted.retries(self.run, self.claimed.workflow, self.moment), step=step)
         afresh = verdict.by is not None and not verdict.by.startswith("model:")
         step.note = "" if afresh else verdict.note or attempt.note
         step.by = attempt.by if verdict.by is None else verdict.by

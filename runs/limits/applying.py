@@ -85,14 +85,16 @@ def standing(rows: Iterable[Row]) -> list[Row]:
 class Book:
     """Limits found by what they are about: asking costs what covers the place, however many there are.
 
-    Immutable once made; `edition` is the number of the last change that is in it.
+    Immutable once made; `edition` is the number of the last change that is in it, `told` what some limit of it only
+    warns of or observes.
     """
 
-    __slots__ = ("_by_what", "edition", "rows")
+    __slots__ = ("_by_what", "edition", "rows", "told")
 
     def __init__(self, rows: Iterable[Row], *, edition: int = 0) -> None:
         self.rows = tuple(rows)
         self.edition = edition
+        self.told = frozenset((row.kind, row.window) for row in self.rows if row.mode is not Mode.ENFORCE)
         # By kind and window, then by scope: the widest first, as caps are asked.
         self._by_what: dict[What, dict[LimitScope, dict[str, list[Row]]]] = {}
         for row in sorted(self.rows, key=lambda row: (row.scope_kind.specific, row.value, row.id)):

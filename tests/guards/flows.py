@@ -251,3 +251,20 @@ PLANNED = workflow(
         workers=(Node(name="act", work=lambda task: Done(), takes=Task, gives=Done),),
     ),
 )
+
+
+def plan_plans(task: Task) -> Plan:
+    return Plan(tasks=tuple(PlannedTask(worker="further", input={"ask": f"{n}"}) for n in range(2)))
+
+
+PLANNED_DEEP = workflow(
+    "watched_planned_deep",
+    Supervised(
+        supervisor=Node(name="plan", work=plan_plans, takes=Task, gives=Plan),
+        workers=(
+            Node(name="further", work=plan, takes=Task, gives=Plan),
+            Node(name="act", work=lambda task: Done(), takes=Task, gives=Done),
+        ),
+        depth=2,
+    ),
+)
