@@ -74,7 +74,7 @@ def test_a_limit_that_only_tells_is_told_once_and_the_run_goes_on(
     script()
     run = advanced(start(workflow), runtime, times=60)
     assert run.state == "done"
-    (event,) = told(run)
+    (event,) = told(run, kind.value)
     assert {name: event[name] for name in ("guard", "mode", "scope", "limit", "cap")} == {
         "guard": kind.value,
         "mode": mode,
@@ -98,7 +98,7 @@ def test_a_limit_that_only_tells_is_silent_where_the_run_stays_under_it(
     limit(kind, 3_600_000 if figure is None else 9, mode="warn")
     script()
     run = advanced(start(workflow), runtime, times=60)
-    assert (run.state, told(run)) == ("done", [])
+    assert (run.state, told(run, kind.value)) == ("done", [])
 
 
 def test_a_warning_beside_a_limit_that_enforces_is_told_before_that_one_stops_the_run(
