@@ -20,6 +20,7 @@ from tests.spend.outages import passes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WINDOW, SLOW_MS = 20, 50
+CUT = Result(state=CallState.CUT, error="a person stopped it", certain=False, latency_ms=3)
 DOWN = Result(state=CallState.FAILED, error="503", error_class=ErrorClass.RECOVERABLE, latency_ms=3)
 GOOD = used()
 LATE = replace(GOOD, latency_ms=SLOW_MS + 1)
@@ -96,10 +97,15 @@ def test_calls_of_other_models_tools_and_those_that_were_cut_or_wrong_are_not_it
     came_to(claimed, DOWN, DOWN, DOWN, model=MODEL[:-1])
     for n in range(3):
         _ended(claimed, tool(f"t{n}", name=MODEL), DOWN)
-    came_to(claimed, *[replace(DOWN, state=CallState.CUT, error_class=None, certain=False)] * 3)
+    came_to(claimed, CUT, CUT, CUT)
     came_to(claimed, *[replace(DOWN, error_class=ErrorClass.DATA)] * 3)
     came_to(claimed, DOWN)  # one of seven: answers that are wrong were answers
     assert why() == []
+
+
+def test_calls_that_people_cut_do_not_make_its_share_of_failures_smaller() -> None:
+    came_to(at_work(), GOOD, DOWN, GOOD, CUT, CUT, CUT, CUT, DOWN)
+    assert why() == [(MODEL, OPENED)]
 
 
 def test_calls_that_take_too_long_open_it_though_each_was_answered_well() -> None:
