@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 from django.db import connection
 from django.db.models import F
 
+from escalations import decisions
+from escalations.roles import Act
 from runs.models import Attempt, Call, Control, Event, Question, Run
 
 _WATCH = """
@@ -106,20 +109,28 @@ def _data(kind: str) -> list[dict[str, Any]]:
     return list(Event.objects.filter(kind=kind).values_list("data", flat=True))
 
 
+# Whatever answers a question: what the product knows as an answer, and a top-up that a second person agreed to.
+ANSWERS = tuple(str(act) for act in (*decisions.ACTS.values(), Act.AGREE_TOP_UP))
+# What makes somebody the holder of an escalation, and what makes nobody.
+HOLDS = (*ANSWERS, str(Act.EDIT), str(Act.TAKE), str(Act.TAKE_OVER))
+
 # What a person did through the product's own door; the engine's tests engage and answer without one.
-_HUMAN = """
+_PEOPLE = """
     WITH person AS (
         SELECT username AS name FROM auth_user UNION SELECT first_name || ' ' || last_name FROM auth_user
     ), done AS (
         SELECT *, body::jsonb -> 'details' AS details FROM escalations_journalentry
         WHERE outcome = 'done' AND actor_name IN (SELECT name FROM person)
     )
+"""
+_HUMAN = f"""
+    {_PEOPLE}
     SELECT 'the answer to E-' || it.id, it.made, count(done.seq) FROM (
         SELECT e.id, (SELECT count(*) FROM escalations_decision d WHERE d.escalation_id = e.id) AS made
         FROM escalations_escalation e JOIN runs_question q ON q.id = e.question_id
         WHERE q.state = 'answered' AND q.answered_by IN (SELECT name FROM person)
            OR EXISTS (SELECT FROM escalations_decision d WHERE d.escalation_id = e.id)
-    ) it LEFT JOIN done ON done.escalation_id = it.id AND done.act IN ('approve', 'reject', 'respond', 'look again')
+    ) it LEFT JOIN done ON done.escalation_id = it.id AND done.act = ANY(%s)
     GROUP BY it.id, it.made
     UNION ALL
     SELECT 'the engagement of control ' || c.id, 1, count(done.seq) FROM runs_control c
@@ -135,12 +146,63 @@ _HUMAN = """
     LEFT JOIN done ON done.act = 'start run' AND done.run_id = r.id AND NOT done.details ? 'already_started'
     WHERE r.started_by IN (SELECT name FROM person) GROUP BY r.id
 """
+# Each edit makes one version more.
+_EDITS = f"""
+    {_PEOPLE}
+    SELECT e.id, e.version - 1, count(done.seq) FROM escalations_escalation e
+    LEFT JOIN done ON done.escalation_id = e.id AND done.act = %s
+    GROUP BY e.id HAVING count(done.seq) <> e.version - 1
+"""
+# What a stop had held goes on by a person's act alone. The engine's own tests resume without one what nobody of the
+# product stopped: so many entries may be missing.
+_RESUMPTIONS = f"""
+    {_PEOPLE}
+    SELECT coalesce(went.run_id, told.run_id), coalesce(went.by_people, 0), coalesce(went.times, 0),
+        coalesce(told.entries, 0)
+    FROM (
+        SELECT run_id, count(*) AS times, count(*) FILTER (WHERE by IN (SELECT name FROM person)) AS by_people FROM (
+            SELECT run_id, kind, lag(data ->> 'hold') OVER each AS hold, lag(data ->> 'by') OVER each AS by
+            FROM runs_event WHERE kind IN ('held', 'resumed') WINDOW each AS (PARTITION BY run_id ORDER BY seq)
+        ) e WHERE kind = 'resumed' AND hold = 'stop' GROUP BY run_id
+    ) went FULL JOIN (
+        SELECT resumed::bigint AS run_id, count(*) AS entries
+        FROM done, jsonb_array_elements_text(done.details -> 'runs') resumed WHERE done.act = %s GROUP BY 1
+    ) told ON told.run_id = went.run_id
+"""
+_HOLDERS = """
+    SELECT e.id, holder.username, entry.act, entry.actor_name, entry.body::jsonb -> 'details' ->> 'from',
+        actor.username
+    FROM escalations_escalation e LEFT JOIN auth_user holder ON holder.id = e.taken_by_id
+    LEFT JOIN escalations_journalentry entry ON entry.escalation_id = e.id AND entry.outcome = 'done'
+        AND entry.act = ANY(%s)
+    LEFT JOIN auth_user actor ON actor.id = entry.actor_id
+    ORDER BY e.id, entry.seq
+"""
 
 
 def _human_acts() -> Iterator[str]:
-    for what, made, entries in _rows(_HUMAN):
+    for what, made, entries in _rows(_HUMAN, list(ANSWERS)):
         if made != 1 or entries != 1:
             yield f"{what}: {made} times on record, with {entries} entries of the journal"
+    for escalation, made, entries in _rows(_EDITS, str(Act.EDIT)):
+        yield f"the edits of E-{escalation}: {made} versions on record, with {entries} entries of the journal"
+    for run_id, least, most, entries in _rows(_RESUMPTIONS, str(Act.RESUME)):
+        if not least <= entries <= most:
+            yield f"the resumptions of run {run_id}: {most} on record, with {entries} entries of the journal"
+    for escalation, rows in groupby(_rows(_HOLDERS, [*HOLDS, str(Act.GIVE_BACK)]), key=itemgetter(0)):
+        yield from _held(escalation, list(rows))
+
+
+def _held(escalation: int, rows: list[tuple[Any, ...]]) -> Iterator[str]:
+    """Each entry about who holds it says who held it before: one that is missing or doubled breaks the row."""
+    holder = name = None
+    for _, _, act, by, before, username in rows:
+        if act in (Act.TAKE, Act.TAKE_OVER, Act.GIVE_BACK) and before != name:
+            yield f"E-{escalation}: {act!r} is said to be of what {before} held, and by the entries {name} did"
+        if act is not None:
+            holder, name = (None, None) if act == Act.GIVE_BACK else (username, by)
+    if (now_ := rows[0][1]) != holder:
+        yield f"E-{escalation}: held by {now_}, and by the entries of the journal by {holder}"
 
 
 def _events(run: Run) -> Iterator[str]:
@@ -283,9 +345,9 @@ def _within(control: Control, column: str) -> dict[str, Any]:
     return since if control.released_at is None else {**since, f"{column}__lt": control.released_at}
 
 
-def _rows(sql: str) -> list[tuple[Any, ...]]:
+def _rows(sql: str, *values: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, values or None)
         return list(cursor.fetchall())
 
 

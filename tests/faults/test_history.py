@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test import override_settings
 from pytest_django import Settings
 
-from escalations import controls, starts
+from escalations import claims, controls, decisions, starts, topups
+from escalations.models import Escalation, JournalEntry
+from escalations.roles import Act
 from runs.engine.advance import advance
 from runs.engine.runtime import Runtime
+from runs.limits.kinds import LimitKind, Window
 from runs.models import Control, Run
 from tests import factories
+from tests.budgets import parked
+from tests.deploys import flows as deploys
+from tests.factories import shown
 from tests.faults import healed, history, workflows
 from tests.faults.acts import answer, start
 from tests.faults.broker import Broker
 from tests.faults.fleet import Fleet, SinkProcess
+from tests.verify import flows as verifying
 
 PLANTED = {
     "an event is missing": ("DELETE FROM runs_event WHERE seq = 3", "events are"),
@@ -185,6 +194,102 @@ def test_nothing_is_wrong_with_what_people_did(acted_on: Run) -> None:
 @pytest.mark.parametrize("planted", BY_PEOPLE)
 def test_a_planted_fault_in_what_people_did_is_found(planted: str, acted_on: Run) -> None:
     _plant(*BY_PEOPLE[planted])
+
+
+def _migrate(marta: User) -> None:
+    gone = deploys.without_its_version()
+    with deploys.installed(deploys.TWO):
+        decisions.migrate(actor=marta, place=deploys.suggested(gone.run), **shown(gone))
+
+
+def _top_up(marta: User) -> None:
+    parked.limited(factories.person("ines", "admin"))
+    parked.top_up(marta, parked.parked())
+
+
+def _agree(marta: User) -> None:
+    ines, aisha = factories.person("ines", "admin"), factories.person("aisha", "admin")
+    parked.limited(ines)
+    with override_settings(LIMITS_ALONE={(LimitKind.MODEL_CALLS, Window.RUN): 2}):
+        proposed = parked.top_up(ines, parked.parked(), "2")
+    topups.agree(actor=aisha, proposal_id=proposed.proposal.pk, digest=proposed.proposal.digest)
+
+
+def _give_back(marta: User) -> None:
+    claims.release(actor=marta, escalation_id=_taken(marta).pk)
+
+
+def _taken(marta: User) -> Escalation:
+    return claims.take(actor=marta, escalation_id=factories.approval().pk)
+
+
+def _take_over(marta: User) -> None:
+    claims.take(actor=factories.person("ines", "admin"), escalation_id=_taken(marta).pk)
+
+
+def _resume(marta: User) -> None:
+    run = factories.started("plain")
+    control = controls.engage(actor=marta, kind="stop", scope_kind="run", scope=str(run.pk))
+    controls.release(actor=marta, control_id=control.pk, reason="seen")
+    controls.resume(actor=marta, run_id=run.pk)
+
+
+# Each act and the words of the fault that its missing or doubled entry is.
+ACTS: dict[Act, tuple[Callable[[User], object], str]] = {
+    Act.APPROVE: (
+        lambda marta: decisions.approve(actor=marta, **shown(factories.approval())),
+        "the answer to",
+    ),
+    Act.REJECT: (
+        lambda marta: decisions.reject(actor=marta, reason="no", **shown(factories.approval())),
+        "the answer to",
+    ),
+    Act.RESPOND: (
+        lambda marta: decisions.respond(actor=marta, text="less", **shown(factories.approval())),
+        "the answer to",
+    ),
+    Act.LOOK: (lambda marta: decisions.look(actor=marta, **shown(factories.doubted())), "the answer to"),
+    Act.MIGRATE: (_migrate, "the answer to"),
+    Act.CONFIRM: (
+        lambda marta: decisions.confirm(
+            actor=marta, numbers=[2], reason="seen", **shown(verifying.doubted())
+        ),
+        "the answer to",
+    ),
+    Act.DROP: (lambda marta: decisions.drop(actor=marta, **shown(verifying.doubted())), "the answer to"),
+    Act.TOP_UP: (_top_up, "the answer to"),
+    Act.AGREE_TOP_UP: (_agree, "the answer to"),
+    Act.EDIT: (
+        lambda marta: decisions.edit(actor=marta, value={"amount": "7"}, **shown(factories.approval())),
+        "the edits of",
+    ),
+    Act.TAKE: (_taken, "by the entries"),
+    Act.TAKE_OVER: (_take_over, "by the entries"),
+    Act.GIVE_BACK: (_give_back, "by the entries"),
+    Act.RESUME: (_resume, "the resumptions of"),
+}
+
+
+@pytest.fixture
+def watched(transactional_db: None, settings: Settings) -> Iterator[None]:
+    settings.SIMULATED_SECONDS = 0.0
+    history.watch()
+    yield
+    history.unwatch()
+
+
+def test_every_answer_and_every_change_of_who_holds_it_has_its_fault() -> None:
+    assert {*history.ANSWERS, *history.HOLDS} <= set(map(str, ACTS))
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_an_act_of_a_person_has_exactly_one_entry(act: Act, watched: None) -> None:
+    do, sentence = ACTS[act]
+    do(factories.person("marta", "operator", full_name="Marta Oliveira"))
+    assert JournalEntry.objects.filter(act=act, outcome="done").count() == 1
+    assert list(history.faults()) == []
+    _plant(f"{_AGAIN} '{act}'", sentence)
+    _plant(f"DELETE FROM escalations_journalentry WHERE act = '{act}'", sentence)
 
 
 def test_an_effect_that_arrived_under_a_stop_is_found_by_the_worlds_clock(
