@@ -94,8 +94,8 @@ def fleet(_nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: P
 
 
 @pytest.fixture(scope="package")
-def whole_console() -> Iterator[Console]:
-    """A console to be hurt, for all tests of this folder: each leaves it as it was. In a soak with default settings."""
+def _console() -> Iterator[Console]:
+    """One for all tests of this folder, with default settings in a soak."""
     fast = {"RUNS_LEASE_SECONDS": 5, "RUNS_SWEEP_SECONDS": 1, "RUNS_SILENT_SECONDS": 12}
     console = Console(**({} if counts.soaking() else fast), RUNS_INTAKE_LIMIT=20_000)
     try:
@@ -103,6 +103,13 @@ def whole_console() -> Iterator[Console]:
         yield console
     finally:
         console.end()
+
+
+@pytest.fixture
+def whole_console(_console: Console) -> Iterator[Console]:
+    """A console to be hurt: each test leaves it as it was. Then its whole record is checked."""
+    yield _console
+    _console.check()
 
 
 def _arrivals(fleet: Fleet) -> list[dict[str, Any]]:
