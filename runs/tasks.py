@@ -52,20 +52,25 @@ def advance_run(run_id: int, passed: int = 0) -> None:
 def sweep_runs() -> None:
     """Every 5 s by beat: expire, mark, lift, and hint at due runs."""
     heart.register("beat", WorkerKind.BEAT, 0)
-    for part in (
-        _note_the_dead,
-        sweep.mark_controls,
-        sweep.lift_pauses,
-        shortened.hurry_questions,
-        sweep.expire_questions,
-        *budgets.PARTS,
-    ):
+    for part in sweep_parts():
         _try(part)
     # Hints that piled up while no worker listened are worth nothing: the next sweep gives them again.
     expires = float(settings.RUNS_SWEEP_SECONDS * 2)
     for run_id in sweep.due(overlooked_seconds=OVERLOOKED_SECONDS):
         with contextlib.suppress(Exception):
             advance_run.apply_async(args=(run_id,), queue="agents", retry=False, expires=expires)
+
+
+def sweep_parts() -> tuple[Callable[[], int], ...]:
+    """What each sweep does, in this order, before it looks for due runs; each returns a count."""
+    return (
+        _note_the_dead,
+        sweep.mark_controls,
+        sweep.lift_pauses,
+        shortened.hurry_questions,
+        sweep.expire_questions,
+        *budgets.PARTS,
+    )
 
 
 def _note_the_dead() -> int:

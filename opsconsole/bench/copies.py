@@ -39,6 +39,7 @@ _SHIFTED: dict[str, dict[str, str]] = {
         "escalation_id": _ESCALATION,
     },
 }
+_NAMES_ITS_RUN = {("runs_call", "key"), (_QUESTION, "call_key")}  # else a copy's answer is none to its call
 _BY_STEP = "step_id IN (SELECT id FROM runs_step WHERE run_id = {run})"
 Conn = psycopg.Connection[tuple[Any, ...]]
 _CHUNK = 50_000  # copies a statement
@@ -172,6 +173,9 @@ def _value(table: str, name: str, keys: dict[str, Key]) -> sql.Composable:
         key = keys[owner]
         past = key.last - key.first + 1
         return sql.SQL("{} + {} + (copy - 1) * {}").format(column, sql.Literal(past), sql.Literal(key.many))
+    if (table, name) in _NAMES_ITS_RUN:
+        run = _value(table, "run_id", keys)
+        return sql.SQL("regexp_replace({}, '^run-[0-9]+-', 'run-' || ({}) || '-')").format(column, run)
     if name == "start_key":
         return sql.SQL("{} || '-' || ({})").format(column, _value(table, "id", keys))
     return column

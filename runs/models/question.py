@@ -104,6 +104,8 @@ class Question(models.Model):
             models.Index(
                 fields=["id"], condition=Q(state="open", effect="irreversible"), name="question_irreversible"
             ),
+            # Every sweep asks for these; all that are open may be very many.
+            models.Index(fields=["id"], condition=Q(state="open", kind="limit"), name="question_limits"),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,114 @@
+"""Waiting is free: thousands of runs that wait for people hold nothing, cost a sweep nothing, and each can go on.
+
+Counts blocks, rows, threads and connections; measures no time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from escalations import decisions
+from escalations.models import Escalation
+from runs import tasks
+from runs.engine import sweep
+from runs.models import Call, Purse, Run, Step
+from tests import factories
+from tests.budgets import parked
+from tests.factories import shown
+from tests.size import grown
+
+FEW, MANY = 10, 2_000
+MORE_BLOCKS = 8  # an index may have grown by a level, and a page of it may be read in two halves
+_BLOCKS = """
+    SELECT coalesce(sum(pg_stat_get_xact_blocks_fetched(oid)), 0) FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'i', 't')
+"""
+_CONNECTIONS = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'
+"""
+
+
+def _due() -> int:
+    return len(sweep.due(overlooked_seconds=tasks.OVERLOOKED_SECONDS))
+
+
+def blocks_of_a_sweep() -> dict[str, int]:
+    """Blocks of the console's tables and indexes that each part touches, inside of functions, too."""
+    return {part.__name__: _touched(part) for part in (*tasks.sweep_parts(), _due)}
+
+
+def _touched(part: Callable[[], int]) -> int:
+    part()  # what is done once only
+    with transaction.atomic():
+        before = _value(_BLOCKS)
+        assert part() == 0, part.__name__
+        return _value(_BLOCKS) - before
+
+
+def _value(sql: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return int(cursor.fetchone()[0])
+
+
+def _waiting() -> int:
+    return Run.objects.filter(state="waiting").count()
+
+
+def test_runs_that_wait_cost_a_sweep_nothing(transactional_db: None) -> None:
+    runs = [factories.approval().run for _ in range(FEW)]
+    grown.copied(runs[0], 0)
+    few = blocks_of_a_sweep()
+    grown.copied(runs[0], MANY - FEW)
+    assert _waiting() == MANY
+    many = blocks_of_a_sweep()
+    assert set(few) == set(many)
+    grew = {name: (few[name], many[name]) for name in few if many[name] > few[name] + MORE_BLOCKS}
+    assert not grew, grew
+
+
+def test_a_part_that_reads_all_that_wait_is_seen(transactional_db: None) -> None:
+    """What the test above looks for is there when it is there."""
+    run = factories.approval().run
+    grown.copied(run, FEW)
+
+    def reads_all() -> int:
+        return sum(one.hold != "" for one in Run.objects.filter(state="waiting"))
+
+    few = _touched(reads_all)
+    grown.copied(run, MANY)
+    assert _touched(reads_all) > few + MORE_BLOCKS
+
+
+def test_runs_that_wait_hold_nothing(transactional_db: None) -> None:
+    parked.limited(factories.person("ines", "admin"), "cost/day", "1000")
+    factories.approval()
+    threads, connections = threading.active_count(), _value(_CONNECTIONS)
+    for _ in range(FEW):
+        factories.approval()
+    assert threading.active_count() <= threads
+    assert _value(_CONNECTIONS) <= connections
+    assert factories.runtime().in_flight() == []
+    assert _waiting() == FEW + 1
+    assert Purse.objects.exists()  # until the next sweep
+    for part in tasks.sweep_parts():
+        part()
+    assert not Run.objects.exclude(lease_owner="", lease_until=None).exists()
+    assert not Step.objects.filter(state="running").exists()
+    assert not Purse.objects.exists()
+    assert not Call.objects.exclude(reserved=None).exists()
+
+
+def test_a_decision_on_any_of_them_lets_it_go_on(marta: User) -> None:
+    """The oldest, which the engine made, and copies of it."""
+    grown.copied(factories.approval().run, MANY - 1)
+    escalations = list(Escalation.objects.filter(state="open").order_by("pk"))
+    for number, place in enumerate((0, MANY // 2, MANY - 1), start=1):
+        escalation = escalations[place]
+        decisions.approve(actor=marta, **shown(escalation))
+        assert factories.advanced(Run.objects.get(pk=escalation.run_id)).state == "done"
+        assert _waiting() == MANY - number
