@@ -13,6 +13,7 @@ from opsconsole.bench import copies, drive, resume
 from opsconsole.bench.drive import Stamps
 from opsconsole.bench.figures import of_rounds, percentile
 from opsconsole.bench.order import Order
+from runs import tasks
 from runs.engine import sweep
 from runs.models import Run, RunState
 
@@ -74,24 +75,24 @@ def _waiting(stamps: Stamps, mark: str) -> int:
 
 
 def _decided(stamps: Stamps, count: int) -> list[float]:
-    """Decisions on runs of their own, milliseconds each. They ask again afterwards and stay."""
+    """Decisions on runs of their own, milliseconds each, when nothing goes on of the one before, as the resume
+    benchmark has them. They ask again afterwards and stay."""
     marks = [drive.mark() for _ in range(count)]
     ids = [_waiting(stamps, mark) for mark in marks]
     found = {one.run_id: one for one in Escalation.objects.filter(run_id__in=ids)}
     took = []
     for run_id, mark in zip(ids, marks, strict=True):
         took.append(resume.decided(stamps, found[run_id], mark, resume.respond).ms)
-    drive.until_quiet()
+        drive.until_quiet()
     return took
 
 
 def _sweep_ms() -> float:
-    """One sweep as beat has it done."""
+    """One sweep as beat has it done, without its sign of life and without a hint: nothing is due."""
     began = time.monotonic()
-    sweep.mark_controls()
-    sweep.lift_pauses()
-    sweep.expire_questions()
-    sweep.due(overlooked_seconds=2.0)
+    for part in tasks.sweep_parts():
+        part()
+    sweep.due(overlooked_seconds=tasks.OVERLOOKED_SECONDS)
     return (time.monotonic() - began) * 1000
 
 
