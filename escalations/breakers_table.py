@@ -19,11 +19,12 @@ MOST = 300  # breakers on the page; beyond, it must be narrowed
 MOST_HISTORY = 60
 MOST_WAITING = 20
 LAST = 100  # calls that the figures are about
-_FAULT = "c.state = 'unknown' OR c.state = 'failed' AND c.error_class IN ('recoverable', 'unforeseen', '')"
+_PASSING = "c.error_class IN ('recoverable', 'unforeseen', '')"
+_FAULT = f"c.state = 'unknown' OR c.state = 'failed' AND {_PASSING}"
 _OF = {
     "model": ("model", "c.kind = 'model'", _FAULT),
     "tool": ("name", "c.kind = 'tool'", _FAULT),
-    "agent": ("name", "c.kind = 'model'", "NOT c.replayable OR c.state = 'failed'"),
+    "agent": ("name", "c.kind = 'model'", f"NOT c.replayable OR c.state = 'failed' AND NOT {_PASSING}"),
 }
 # The last calls of each, along the indexes by name and by model: what it costs does not grow with the table. Asked for
 # as a range and in the index's own order: by "=" the newest of all calls would be read until enough are found.

@@ -37,7 +37,7 @@ def ended(call: Call) -> None:
     probing = _probing(call.pk)
     for kind, name in _of(call):
         if probing and (kind, name) in probing:
-            if call.state == CallState.CUT:
+            if call.state == CallState.CUT or (kind == "agent" and _providers(call)):
                 _unprobed(kind, name, call)
                 continue
             _probed(kind, name, call, good=not slow and not _counts(kind, call))
@@ -65,11 +65,16 @@ def _of(call: Call) -> Iterable[tuple[str, str]]:
 
 def _counts(kind: str, call: Call) -> bool:
     """Whether a failure is the fault of what the breaker stands before."""
+    if kind == "agent":
+        return call.state == CallState.FAILED and not _providers(call)
+    return _providers(call)
+
+
+def _providers(call: Call) -> bool:
+    """Whether a failure is that of a model or tool. Of a model it is none of its agents'."""
     if call.state == CallState.UNKNOWN:
         return True
-    if call.state != CallState.FAILED:
-        return False
-    return kind == "agent" or call.error_class in _ITS_FAULT
+    return call.state == CallState.FAILED and call.error_class in _ITS_FAULT
 
 
 def _probing(call_id: int) -> set[tuple[str, str]]:
@@ -86,12 +91,11 @@ def _look(kind: str, name: str, call: Call | None) -> None:
 
 def _last(kind: str, name: str) -> list[Ended]:
     """What the last calls of the window came to, newest first."""
+    its = "c.error_class IN ('recoverable', 'unforeseen', '')"
     what = (
-        "NOT c.replayable OR c.state = 'failed'"
+        f"NOT c.replayable OR c.state = 'failed' AND NOT {its}"
         if kind == "agent"
-        else (
-            "c.state = 'unknown' OR c.state = 'failed' AND c.error_class IN ('recoverable', 'unforeseen', '')"
-        )
+        else f"c.state = 'unknown' OR c.state = 'failed' AND {its}"
     )
     by, of = _LAST[kind]
     # A range in the index's own order, and the window afterwards: by "=" with the window beside it every call that

@@ -103,6 +103,27 @@ def test_calls_of_other_models_tools_and_those_that_were_cut_or_wrong_are_not_it
     assert why() == []
 
 
+def test_what_a_models_provider_fails_at_is_none_of_its_agents() -> None:
+    claimed = at_work()
+    for n in range(4):
+        _ended(claimed, asking(f"k{n}", model=f"simulated/{n}"), DOWN)
+    assert why() == []
+
+
+def test_a_probe_of_an_agent_that_its_provider_failed_at_says_nothing_about_it() -> None:
+    claimed = at_work()
+    for n in range(4):
+        _ended(claimed, asking(f"k{n}"), replace(DOWN, error_class=ErrorClass.DATA))
+    assert why() == [("writer", f"4 of 4 calls failed within {WINDOW} s (limit 50 %)")]
+    passes(31)
+    _ended(claimed, asking("probe"), DOWN)
+    breaker = Breaker.objects.get()
+    assert (breaker.state, breaker.opens, breaker.probe) == ("half_open", 1, None)
+    _ended(claimed, asking("again"), GOOD)
+    breaker.refresh_from_db()
+    assert (breaker.state, breaker.opens) == ("closed", 0)
+
+
 def test_calls_that_people_cut_do_not_make_its_share_of_failures_smaller() -> None:
     came_to(at_work(), GOOD, DOWN, GOOD, CUT, CUT, CUT, CUT, DOWN)
     assert why() == [(MODEL, OPENED)]

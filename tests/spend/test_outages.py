@@ -131,8 +131,21 @@ def test_a_model_whose_breaker_opened_by_itself_is_gone_round_by_a_fallback_for_
 
 def _onward(run: Run, runtime: Runtime) -> Run:
     """The run after two looks: at the first it is found out that the model is closed to it."""
-    advanced(run, runtime, times=1)
+    woken(run, runtime)
     return woken(run, runtime)
+
+
+def test_many_that_fail_at_once_go_on_by_the_fallback_and_their_agent_is_not_blamed_for_the_provider(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runs.engine.settle.random.random", lambda: 1.0)
+    policy = Retry(times=1, base_seconds=20.0, cap_seconds=20.0, then=Fallback(models=SPARES, then=Ask()))
+    with writing(policy) as name, misbehaving({FIRST: Misbehaviour.UNAVAILABLE}):
+        runs = [start(name, text=f"order {n}") for n in range(RUNS)]
+        _looked_at(runs, runtime)
+        assert list(Breaker.objects.values_list("kind", "state")) == [("model", "open")]
+        assert {_onward(run, runtime).state for run in runs} == {"done"}
+    assert asked(*runs) == [FIRST] * THRESHOLD + [SPARES[0]] * RUNS
 
 
 def test_a_fallback_whose_breaker_is_open_too_is_passed_over(runtime: Runtime, falling_back: str) -> None:
