@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -45,6 +46,27 @@ class Told:
     @property
     def vouched(self) -> bool:
         return self.mark is Vouched
+
+
+@lru_cache(maxsize=1024)
+def marks(contract: type[BaseModel]) -> bool:
+    """Whether anything in a contract is marked, however deep."""
+    return _marks(contract, set())
+
+
+def _marks(kind: Any, seen: set[type[BaseModel]]) -> bool:
+    kind, noted = _bare(kind)
+    if noted is not None:
+        return True
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        if kind in seen:
+            return False
+        seen.add(kind)
+        fields = kind.model_fields.values()
+        return any(
+            any(_mark(note) for note in field.metadata) or _marks(field.annotation, seen) for field in fields
+        )
+    return any(_marks(arg, seen) for arg in get_args(kind))
 
 
 def told(contract: Any, value: Any) -> Iterator[Told]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from runs.limits.kinds import TABLE, LimitKind, LimitScope, Window, says
 from runs.limits.rows import Row
 from runs.limits.units import about, shown
+from runs.shown.binding import near
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ class Budget:
     @property
     def low(self) -> int:
         """From where on the bar says care."""
-        return (self.cap or 0) * 8 // 10
+        return (self.cap or 0) * near() // 100
 
     @property
     def top(self) -> int:

@@ -295,6 +295,7 @@ class _Turns:
             given = contracts.as_contract(
                 delegate.takes, asked.arguments, what=f"arguments of {delegate.name}"
             )
+            watched.strictly(delegate, plain(asked.arguments))
         except ContractBroken as error:
             watched.breaks(delegate.name, error)
             raise

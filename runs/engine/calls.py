@@ -28,6 +28,9 @@ _PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 21)}, {PLACES})"
 _RECORD = f"SELECT * FROM runs_record({', '.join(['%s'] * 17)})"
 
 
+_SPENDS = frozenset({"cost", "tokens"})
+
+
 def unsent(claimed: Claimed, wanted: Wanted) -> Call:
     """The row of a call as it would be permitted; neither it nor its request is stored yet."""
     return Call(
@@ -77,6 +80,7 @@ def permit(claimed: Claimed, wanted: Wanted, asks: Asks) -> tuple[Call, list[Any
 
 def drew(claimed: Claimed, call: Call, asks: Asks, said: Any) -> Drawn | None:
     """What a permitted call took of its run's purse; remembers what the permit `said` of the purse."""
+    call.metered = asks.place is not None and not _SPENDS.isdisjoint(asks.place.kinds)
     if said and asks.place is not None:
         lent.keep(claimed.run.pk, claimed.fence, said, asks.place.keys, epoch=asks.place.epoch)
         return Drawn(edition=said["edition"], kinds=said["kinds"], amounts=call.drawn) if call.drawn else None

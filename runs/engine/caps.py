@@ -100,19 +100,38 @@ def asks(claimed: Claimed, wanted: Wanted, *, first: bool) -> Asks:
     if claimed.workflow.recorded or wanted.kind == CallKind.LOOK:
         return Asks()
     book = limits.known()
-    to = where(claimed, wanted)
-    place = covering(book, to, at=datetime.now(UTC)) if book.rows else None
+    place, breakers = _way(book, claimed, wanted)
     needs = amounts(place, wanted) if place else None
     return Asks(
         edition=book.edition,
         team=claimed.workflow.team,
         place=place,
         amounts=needs,
-        breakers=breakers_of(to),
+        breakers=breakers,
         drawn=lent.draw(claimed.run.pk, claimed.fence, place.keys, needs, epoch=place.epoch, first=first)
         if place and needs is not None
         else None,
     )
+
+
+def _way(book: Book, claimed: Claimed, wanted: Wanted) -> tuple[Place | None, tuple[str, ...]]:
+    """The accounts and the breakers of a call, found once for all calls of its kind."""
+    known = _now(book, datetime.now(UTC))
+    run = claimed.run.pk if known.by_run else 0
+    key = (
+        wanted.kind,
+        wanted.name,
+        wanted.model,
+        claimed.attempt.agent,
+        claimed.workflow.team,
+        claimed.run.workflow,
+        run,
+    )
+    way = known.ways.get(key)
+    if way is None:
+        to = where(claimed, wanted)
+        known.ways[key] = way = (known.place(book, to), breakers_of(to))
+    return way
 
 
 def where(claimed: Claimed, wanted: Wanted) -> Where:
@@ -152,26 +171,31 @@ class _Found:
         moments = [moment for row in book.rows for moment in (row.since, row.until) if moment and moment > at]
         self.until = min(moments, default=None)
         self.by_run = any(row.scope_kind is LimitScope.RUN for row in book.rows)
-        self.places: dict[Where, Place | None] = {}
+        self.at = at
+        self.ways: dict[tuple[object, ...], tuple[Place | None, tuple[str, ...]]] = {}
+        self._places: dict[Where, Place | None] = {}
 
     def holds(self, book: Book, at: datetime) -> bool:
         return self.edition == book.edition and (self.until is None or at < self.until)
+
+    def place(self, book: Book, to: Where) -> Place | None:
+        """Every account that covers the place; None when none does."""
+        near = to if self.by_run else replace(to, run=None)
+        if near not in self._places:
+            self._places[near] = _covering(book, to, self.at, self.epoch)
+        return self._places[near]
 
 
 _found: _Found | None = None
 _epochs = count(1)
 
 
-def covering(book: Book, to: Where, *, at: datetime) -> Place | None:
-    """Every account that covers the place; None when none does."""
+def _now(book: Book, at: datetime) -> _Found:
     global _found
     known = _found
-    if known is None or not known.holds(book, at) or len(known.places) > MOST_PLACES:
+    if known is None or not known.holds(book, at) or len(known.ways) > MOST_PLACES:
         _found = known = _Found(book, at, next(_epochs))
-    place = to if known.by_run else replace(to, run=None)
-    if place not in known.places:
-        known.places[place] = _covering(book, to, at, known.epoch)
-    return known.places[place]
+    return known
 
 
 def _covering(book: Book, to: Where, at: datetime, epoch: int) -> Place | None:

@@ -8,7 +8,7 @@ perform one run side by side share what it was lent.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -64,7 +64,9 @@ def draw(
         if lent is None or lent.fence != fence:
             return None
         found = []
-        for key, amount in _asked(keys, amounts, first):
+        for key, amount in zip(keys, amounts, strict=True):
+            if not first and key.startswith("turns|"):
+                continue
             part = lent.parts.get(key)
             if part is None or part.epoch != epoch or part.left < amount:
                 return None
@@ -74,12 +76,6 @@ def draw(
             part.left -= amount
             taken[part.at] = amount
         return Drawn(edition=lent.edition, kinds=lent.kinds, amounts=taken)
-
-
-def _asked(keys: Sequence[str], amounts: Sequence[int], first: bool) -> Iterator[tuple[str, int]]:
-    for key, amount in zip(keys, amounts, strict=True):
-        if first or not key.startswith("turns|"):
-            yield key, amount
 
 
 def keep(run_id: int, fence: int, said: Mapping[str, Any], keys: Sequence[str], *, epoch: int) -> None:

@@ -20,7 +20,6 @@ from runs.engine.outcomes import CutInFlight, Refused
 from runs.engine.tools.gateway import in_time
 from runs.engine.wanted import Result, Wanted
 from runs.errors import DataError, classify
-from runs.guards.breaking import LONGEST_OPEN
 from runs.models import Body, Call, CallKind, CallState
 
 CALL_SECONDS = 120.0  # the longest a single model call may take, whatever the run's deadline leaves
@@ -100,13 +99,15 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
         _record_failure(claimed, call, error, began, used=door.usage_of(reply))
         raise
     reply = _reply(response)  # as a replay will see it
+    used = _counted(call, reply.usage)
     result = Result(
         state=CallState.DONE,
         response=response,
-        usage=reply.usage,
-        cost_micros=prices.cost_micros(request.model, reply.usage),
+        usage=used,
+        cost_micros=prices.cost_micros(request.model, used) if used else None,
         model_returned=reply.model,
         latency_ms=_since(began),
+        certain=used is not None,
     )
     return reply, permits.record(claimed, call, result)
 
@@ -115,6 +116,7 @@ def _record_failure(
     claimed: Claimed, call: Call, error: BaseException, began: float, *, used: Usage | None = None
 ) -> None:
     """A useless reply was used all the same: what it cost is booked."""
+    used = _counted(call, used) if used else None
     result = Result(
         state=CallState.FAILED,
         error=told(error),
@@ -127,7 +129,15 @@ def _record_failure(
     said = permits.record(claimed, call, result)
     asked = getattr(error, "retry_after", None)
     if isinstance(asked, (int, float)) and not claimed.workflow.recorded:
-        breakers.asked_to_wait(call.model, min(float(asked), LONGEST_OPEN), said)
+        breakers.asked_to_wait(call.model, float(asked), said)
+
+
+def _counted(call: Call, usage: Usage) -> Usage | None:
+    """What a reply used; None where its provider counted nothing and an account has reserved for it: that stays
+    reserved until somebody says what it was. Without such an account our estimate is all there will ever be.
+    """
+    silent = usage.estimated or not (usage.tokens_in or usage.tokens_out)
+    return None if silent and call.metered else usage
 
 
 def _since(began: float) -> int:

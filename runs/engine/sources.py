@@ -24,7 +24,7 @@ from runs.guards.loops import Loops
 from runs.guards.provenance import comparable
 from runs.guards.taint import Taint
 from runs.models import Call, CallKind, CallState, Step, StepState
-from runs.trust import Told, told
+from runs.trust import Told, marks, told
 
 MOST_STEPS = 400  # that are looked back at; the newest
 MOST_ROUNDS = 80
@@ -160,13 +160,16 @@ def _tell_output(claimed: Claimed, taint: Taint, step: _Was) -> None:
     if step.output is None:
         return
     node = claimed.workflow.node(step.name)
+    of_agent = isinstance(node.work, Agent) or bool(step.answered_by)
+    if of_agent and not marks(node.gives):
+        return  # nobody vouches for it, and nothing of it is said to be others' words
     given, output = json.loads(step.given), json.loads(step.output)
     values = list(told(node.gives, output))
     source = f"given by {step.name}"
     for one in values:
         if one.untrusted:
             _foreign(taint, step.seq, source, one)
-    if isinstance(node.work, Agent) or step.answered_by:
+    if of_agent:
         return
     for one in values:
         if one.vouched:

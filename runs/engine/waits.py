@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from runs.definitions import Fallback
-from runs.engine import refusals
+from runs.engine import bounds, refusals
 from runs.engine.claimed import Claimed
 from runs.engine.endings import Closing, ask_at, let_step_go, sleep
 from runs.engine.questions import Asking
@@ -31,10 +31,10 @@ def wait(
     the breaker of the first is open; ask a person when the run's deadline would pass meanwhile."""
     until = max(refusal.until or moment, moment + LEAST)
     by = _fallback(step, attempt, refusal, claimed) if refusal.breaker is not None else None
-    if by is not None and claimed.workflow.retry_budget > closing.run.retries:
+    if by is not None and bounds.retries_left(closing.run, claimed.workflow, moment)[0] > 0:
         _go_by(closing.run, step, attempt, by, refusal, moment)
         return
-    if until >= closing.run.deadline_at and closing.run.hold == Hold.NONE:
+    if until >= bounds.deadline(closing.run, claimed.workflow, moment)[0] and closing.run.hold == Hold.NONE:
         Wait.objects.filter(step=step).delete()
         _fail(attempt, refusal, moment)
         event(closing.run, "guard", step=step, **refusal.data)

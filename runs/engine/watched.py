@@ -36,6 +36,9 @@ LOOP = "loop"
 _COUNTED = {"repeats": LimitKind.REPEATS, "stale": LimitKind.IDLE_TURNS}
 
 
+_Limiting = tuple[dict[str, Row], Limits]
+
+
 @dataclass(slots=True, kw_only=True)
 class _Detector:
     """One loop detector: for what is enforced, or for what people are only told of."""
@@ -55,7 +58,7 @@ class Watched:
     at: datetime = field(init=False)
     _detectors: list[_Detector] = field(default_factory=list, init=False)
     _taint: Taint | None = field(default=None, init=False)
-    _rows: dict[tuple[str, str], list[dict[str, Row]]] = field(default_factory=dict, init=False)
+    _rows: dict[tuple[str, str], list[_Limiting]] = field(default_factory=dict, init=False)
     _read: list[tuple[str, Any, str]] = field(default_factory=list, init=False)  # not told to `_taint` yet
 
     def __post_init__(self) -> None:
@@ -99,19 +102,19 @@ class Watched:
                 self._detectors.append(_Detector(enforcing=False))
             sources.again(self.claimed, [one.loops for one in self._detectors])
         for one, rows in zip(self._detectors, self._limiting(agent, tool), strict=True):
-            one.rows = rows
-            amounts = {name: one.rows[name].value if name in one.rows else sources.NEVER for name in _COUNTED}
-            one.loops.limits = Limits(**amounts)
+            one.rows, one.loops.limits = rows
         return self._detectors
 
-    def _limiting(self, agent: str, tool: str) -> list[dict[str, Row]]:
+    def _limiting(self, agent: str, tool: str) -> list[_Limiting]:
         """By detector, the limits of what it counts."""
         if (agent, tool) not in self._rows:
-            self._rows[agent, tool] = [
-                {name: row for name, kind in _COUNTED.items() if (row := self._row(kind, agent, tool, one))}
-                for one in self._detectors
-            ]
+            self._rows[agent, tool] = [self._limits(one, agent, tool) for one in self._detectors]
         return self._rows[agent, tool]
+
+    def _limits(self, detector: _Detector, agent: str, tool: str) -> _Limiting:
+        found = {name: self._row(kind, agent, tool, detector) for name, kind in _COUNTED.items()}
+        amounts = {name: row.value if row else sources.NEVER for name, row in found.items()}
+        return {name: row for name, row in found.items() if row}, Limits(**amounts)
 
     def _row(self, kind: LimitKind, agent: str, tool: str, detector: _Detector) -> Row | None:
         rows = self._strictest(kind, Window.NONE, agent, tool)
@@ -142,7 +145,7 @@ class Watched:
         says = f"The arguments of {tool} break its contract: {error.message}"
         found.tell(self.claimed, Found(guard=Guard.SCHEMA, scope=f"tool {tool}", says=says))
 
-    def strictly(self, tool: Tool, raw: Any) -> None:
+    def strictly(self, tool: Tool | Delegate, raw: Any) -> None:
         """Raise ContractBroken for arguments that the declared contract does not take as they are: nothing is turned
         into what it should have been, and nothing is there that it does not name."""
         broken = declared(tool).broken(raw)

@@ -19,13 +19,16 @@ that its own scope covers: there `value` is the smallest cap and `holding` has e
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
 
 from runs.limits.kinds import PLACE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.rows import Row, Where
 
 What = tuple[LimitKind, Window]
+MOST_KNOWN = 2_000  # places that a book remembers
+_LONG_AGO, _FAR_AWAY = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,15 @@ def standing(rows: Iterable[Row]) -> list[Row]:
     return [row for row in found if not row.built_in]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What a book has found of places, while no limit begins or ends: the `fixed` it was asked with, and the rows."""
+
+    since: datetime
+    until: datetime
+    found: dict[Any, tuple[Iterable[Row], tuple[Row, ...]]] = field(default_factory=dict)
+
+
 class Book:
     """Limits found by what they are about: asking costs what covers the place, however many there are.
 
@@ -89,7 +101,7 @@ class Book:
     warns of or observes.
     """
 
-    __slots__ = ("_by_what", "edition", "rows", "told")
+    __slots__ = ("_by_what", "_known", "_of_runs", "edition", "rows", "told")
 
     def __init__(self, rows: Iterable[Row], *, edition: int = 0) -> None:
         self.rows = tuple(rows)
@@ -100,6 +112,17 @@ class Book:
         for row in sorted(self.rows, key=lambda row: (row.scope_kind.specific, row.value, row.id)):
             scopes = self._by_what.setdefault((row.kind, row.window), {})
             scopes.setdefault(row.scope_kind, {}).setdefault(row.scope, []).append(row)
+        self._of_runs = any(row.scope_kind is LimitScope.RUN for row in self.rows)
+        self._known = _Known(since=_LONG_AGO, until=_LONG_AGO)
+
+    def _remembered(self, at: datetime) -> dict[Any, tuple[Iterable[Row], tuple[Row, ...]]]:
+        known = self._known
+        if not known.since <= at < known.until or len(known.found) > MOST_KNOWN:
+            moments = [one for row in self.rows for one in (row.since, row.until) if one is not None]
+            since = max((one for one in moments if one <= at), default=_LONG_AGO)
+            until = min((one for one in moments if one > at), default=_FAR_AWAY)
+            self._known = known = _Known(since=since, until=until)
+        return known.found
 
     def covering(self, to: Where) -> list[Row]:
         """Those that cover the place at any time."""
@@ -138,6 +161,17 @@ class Book:
     ) -> tuple[Row, ...]:
         """The strictest row of each mode there, what enforces first; `fixed` as in `bound`. For guards that tell of
         what is only warned of or observed too."""
+        known = self._remembered(at)
+        where = to if self._of_runs or to.run is None else replace(to, run=None)
+        key = (kind, window, where, id(fixed))
+        found = known.get(key)
+        if found is None or found[0] is not fixed:
+            known[key] = found = (fixed, self._strictest(kind, window, to=to, at=at, fixed=fixed))
+        return found[1]
+
+    def _strictest(
+        self, kind: LimitKind, window: Window, *, to: Where, at: datetime, fixed: Iterable[Row]
+    ) -> tuple[Row, ...]:
         rows = standing(self._holding(kind, window, to, at, fixed))
         found: dict[Mode, Row] = {}
         for row in sorted(rows, key=lambda row: row.strictness):

@@ -272,7 +272,7 @@ BEGIN
                 WHERE t.account_id = account.id AND (t.until IS NULL OR t.until > moment);
             cap := cap + more;
             IF used + need > cap AND NOT own THEN
-                back := runs_recalled(p_run, account.id, moment);
+                back := runs_recalled(p_run, account.id, used + need - cap, moment);
                 IF minute THEN account.spent := used - back; ELSE account.reserved := account.reserved - back; END IF;
                 IF p_kinds[i] = 'concurrency' AND account.spent + account.reserved + need > cap THEN
                     account.reserved := greatest(account.reserved - runs_left(account.id, moment), 0);
@@ -385,9 +385,10 @@ BEGIN
 END $$;
 """
 
-# What other runs have of an account and do not use comes back before anybody is refused.
+# What other runs have of an account and do not use comes back before anybody is refused: from one after the other, as
+# much as is lacking, because who asks holds the gate.
 RECALLED = """
-CREATE FUNCTION runs_recalled(p_run bigint, p_account bigint, p_moment timestamptz) RETURNS bigint
+CREATE FUNCTION runs_recalled(p_run bigint, p_account bigint, p_lacking bigint, p_moment timestamptz) RETURNS bigint
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     other record;
@@ -412,6 +413,7 @@ BEGIN
         END IF;
         UPDATE runs_purse p SET held = purse.held, spent = purse.spent, ends = purse.ends
             WHERE p.run_id = other.run_id;
+        EXIT WHEN back >= p_lacking;
     END LOOP;
     RETURN back;
 END $$;
@@ -451,18 +453,28 @@ BEGIN
     THEN RETURN; END IF;
     INSERT INTO runs_body (digest, content, size) VALUES (p_request, p_content, p_size) ON CONFLICT DO NOTHING;
     send := 1 + coalesce((SELECT max(c.send) FROM runs_call c WHERE c.step_id = p_step AND c.key = p_key), 0);
-    asked := runs_guarded(p_run, p_team, p_step, runs_permit.send = 1, p_edition, p_kinds, p_windows,
-        p_scope_kinds, p_scopes, p_amounts, p_caps, p_limits, p_notes, p_share, p_chunk, p_breakers, p_probe_seconds,
-        p_lent, p_drawn);
-    reserved := nullif(asked -> 'taken', '[]'::jsonb);
-    told := nullif(asked -> 'told', '[]'::jsonb);
-    lent := nullif(asked -> 'lent', 'null'::jsonb);
-    drawn := p_drawn;
-    IF jsonb_typeof(asked -> 'drawn') = 'array' AND p_lent IS NULL THEN
-        SELECT array_agg(value::bigint ORDER BY n) INTO drawn
-            FROM jsonb_array_elements_text(asked -> 'drawn') WITH ORDINALITY AS d(value, n);
+    -- The everyday case by one look: nothing has changed, nothing is open, nobody waits here. Else each guard is asked.
+    IF p_lent IS NOT NULL AND p_edition = coalesce((SELECT e.number FROM runs_limitedition e WHERE e.id = 1), 0)
+        AND EXISTS (SELECT FROM runs_purse p WHERE p.run_id = p_run AND p.edition = p_lent
+            AND (p.until IS NULL OR p.until > clock_timestamp()))
+        AND NOT EXISTS (SELECT FROM runs_breaker b WHERE b.state <> 'closed' OR b.forced <> '')
+        AND NOT EXISTS (SELECT FROM runs_wait w WHERE w.step_id = p_step)
+    THEN
+        drawn := p_drawn;
+    ELSE
+        asked := runs_guarded(p_run, p_team, p_step, runs_permit.send = 1, p_edition, p_kinds, p_windows,
+            p_scope_kinds, p_scopes, p_amounts, p_caps, p_limits, p_notes, p_share, p_chunk, p_breakers,
+            p_probe_seconds, p_lent, p_drawn);
+        reserved := nullif(asked -> 'taken', '[]'::jsonb);
+        told := nullif(asked -> 'told', '[]'::jsonb);
+        lent := nullif(asked -> 'lent', 'null'::jsonb);
+        drawn := p_drawn;
+        IF jsonb_typeof(asked -> 'drawn') = 'array' AND p_lent IS NULL THEN
+            SELECT array_agg(value::bigint ORDER BY n) INTO drawn
+                FROM jsonb_array_elements_text(asked -> 'drawn') WITH ORDINALITY AS d(value, n);
+        END IF;
+        permitted_at := coalesce((asked ->> 'at')::timestamptz, permitted_at);  -- of the period that it counts in
     END IF;
-    permitted_at := coalesce((asked ->> 'at')::timestamptz, permitted_at);  -- of the period that it counts in
     INSERT INTO runs_call (run_id, step_id, attempt_id, kind, name, key, send, state, replayable, fence, request_id,
             error_class, error, effect, egress, digest, question_id, simulated, model, model_returned, prompt_version,
             parameters, permitted_at, reserved, drawn)
@@ -714,7 +726,7 @@ _MADE = (
     ("runs_closed(runs_purse, integer)", CLOSED),
     ("runs_ahead(bigint, bigint, text, timestamptz)", AHEAD),
     ("runs_lending(runs_purse, bigint[], timestamptz)", LENDING),
-    ("runs_recalled(bigint, bigint, timestamptz)", RECALLED),
+    ("runs_recalled(bigint, bigint, bigint, timestamptz)", RECALLED),
     (f"runs_reserve(bigint, text, bigint, boolean, {_ASKED})", RESERVE),
     ("runs_book(bigint, bigint, jsonb, bigint, bigint, boolean)", BOOK),
     ("runs_used(bigint, bigint, bigint, bigint, boolean, boolean)", USED),

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 
+from django.conf import settings
+
 from runs.limits.applying import Book
 from runs.limits.forecast import Breach, Use, forecast, passing
 from runs.limits.kinds import PLACE, TABLE, LimitKind, LimitScope, Mode, Window
@@ -21,9 +23,13 @@ from runs.limits.units import Unit, about, shown
 from runs.models import CallKind
 from runs.shown.used import Account, Spent, Sum, Used
 
-NEAR = 0.8  # of a cap, from where on it shows as a warning
 _RUN_WIDE = (LimitScope.ORGANISATION, LimitScope.TEAM, LimitScope.WORKFLOW, LimitScope.RUN)
 _OF_MODELS = (LimitKind.TURNS, LimitKind.MODEL_CALLS, LimitKind.TOKENS, LimitKind.COST)
+
+
+def near() -> int:
+    """From which share of a cap on, in percent, people are warned: the setting by which permits tell of it."""
+    return int(settings.RUNS_BUDGET_WARN_PERCENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class Bound:
     @property
     def state(self) -> str:
         """reached, near or calm."""
-        return "reached" if self.used >= self.cap else "near" if self.share >= NEAR else "calm"
+        return "reached" if self.used >= self.cap else "near" if self.share * 100 >= near() else "calm"
 
     @property
     def amount(self) -> str:
@@ -94,7 +100,7 @@ class Bound:
     @property
     def warns(self) -> int:
         """From where on its meter warns."""
-        return max(0, ceil(NEAR * self.cap) - 1)
+        return max(0, ceil(near() * self.cap / 100) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,11 @@ from pytest_django import Settings
 
 from runs import bodies
 from runs.agents import door
-from runs.engine import starts
+from runs.engine import budgets, limits, starts
 from runs.engine.advance import advance
 from runs.engine.outcomes import CutInFlight
 from runs.engine.runtime import Runtime
-from runs.models import Attempt, Body, Call, Event, Question, Run
+from runs.models import Account, Attempt, Body, Breaker, Call, Event, Limit, Question, Run
 from tests.agents import flows  # noqa: F401  (registers the workflows)
 from tests.agents.conftest import KEY, request
 from tests.agents.model_server import ModelServer, answer, silence
@@ -150,6 +150,47 @@ def test_estimated_usage_is_on_record_as_estimated(server: ModelServer, runtime:
     assert reply is not None
     assert bodies.load(reply)["usage"]["estimated"] is True
     assert run.cost_micros > 0
+
+
+@pytest.mark.parametrize("usage", [None, (0, 0)])
+def test_what_a_provider_did_not_count_stays_reserved_until_somebody_says_what_it_was(
+    server: ModelServer, runtime: Runtime, usage: tuple[int, int] | None
+) -> None:
+    _limited("cost", 10**9)
+    server.says(answer(body=output({"words": 3}, usage=usage)))
+    run = ran(runtime)
+    call, account = Call.objects.get(run=run), Account.objects.get()
+    assert (run.state, run.cost_micros, call.cost_micros) == ("done", 0, None)
+    assert call.reserved == [[account.pk, call.reserved[0][1]]] and call.reserved[0][1] > 0
+    assert budgets.give_back() == 1
+    account.refresh_from_db()
+    assert (account.spent, account.reserved) == (0, call.reserved[0][1])
+    assert budgets.reconcile(call.pk, run.pk, used={"cost": 77})
+    account.refresh_from_db()
+    assert (account.spent, account.reserved, Run.objects.get(pk=run.pk).cost_micros) == (77, 0, 77)
+
+
+def _limited(kind: str, value: int) -> None:
+    limits._book = None
+    Limit.objects.create(
+        kind=kind,
+        window="day",
+        scope_kind="organisation",
+        value=value,
+        mode="enforce",
+        valid_from="2026-01-01T00:00:00Z",
+        set_by="Ada",
+    )
+
+
+def test_nobody_asks_a_model_sooner_than_its_provider_said_however_late_that_is(
+    server: ModelServer, runtime: Runtime
+) -> None:
+    server.says(answer(429, error("slower"), headers={"Retry-After": "5400"}))
+    run = ran(runtime)
+    (breaker,) = Breaker.objects.filter(kind="model")
+    assert breaker.retry_at is not None
+    assert 5300 < (breaker.retry_at - Attempt.objects.get(step__run=run).started_at).total_seconds() < 5500
 
 
 def test_a_model_without_a_price_is_not_asked(

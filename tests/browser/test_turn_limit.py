@@ -40,7 +40,7 @@ def test_an_admin_sees_what_a_turn_limit_would_have_stopped_then_a_run_parks_at_
         card = (
             page.locator("#run-head").get_by_role("link", name="Limit reached: answer").get_attribute("href")
         )
-        topped_up(sit("operator", card or ""))
+        topped_up(sit("admin", card or ""))
         expect(page.locator("#run-head")).to_contain_text("done")  # by itself, on the page that was open
         expect(page.locator("#run-bounds")).to_contain_text("4 topped up")
         expect(page.locator(".fall").get_by_text("mail.send")).to_have_count(1)

@@ -244,6 +244,7 @@ def surveying(*, need: int | float | None = None, **errors: Any) -> Workflow:
 
 class Question(Closed):
     text: str
+    times: int = 1
 
 
 class Advice(Closed):

@@ -354,6 +354,17 @@ def test_a_delegate_is_scripted_like_any_agent_and_inherits_the_gate() -> None:
     assert flows.SPENT == []
 
 
+def test_what_one_agent_asks_another_is_taken_as_it_is_too() -> None:
+    trial = run_workflow(
+        flows.advised(),
+        {"amount": 5, "reason": "a pen"},
+        agents={"kit_asker": [calls("ask_adviser", {"text": "May I?", "times": "1"})] * 9},
+    )
+    assert trial.state != "done"
+    assert "kit_adviser" not in {one.name for one in trial.calls}
+    assert "times" in str(trial.escalations)
+
+
 def test_tools_can_answer_without_being_performed() -> None:
     trial = run_workflow(flows.paying(), CLAIM, tools={"purse.spend": [{"spent": 3, "by": "a script"}]})
     assert trial.tools[0].answer == {"spent": 3, "by": "a script"}

@@ -17,7 +17,7 @@ from runs.engine.claimed import Claimed
 from runs.engine.estimates import Estimate
 from runs.engine.outcomes import Blocked, Park
 from runs.engine.sent import Sent
-from runs.models import Call, CallState, Purse, RateEntry, Run
+from runs.models import Account, Call, CallState, Purse, RateEntry, Run
 from tests.spend.audit import drifts
 from tests.spend.conftest import account, asking, at_work, held, limit, now, tried, used
 
@@ -228,3 +228,17 @@ def test_what_a_call_used_beyond_what_it_took_stands_on_the_account_at_once() ->
     assert row.spent + row.reserved >= COST * 50
     assert held(row.pk) == (COST * 50, 0)
     assert drifts() == []
+
+
+def test_no_more_purses_are_touched_than_it_takes_to_find_room() -> None:
+    limit("cost/day", COST * 2_000)
+    claims = [at_work() for _ in range(4)]
+    for claimed in claims[:3]:
+        permits.record(claimed, permits.permit(claimed, asking()), used(cost=0))
+    before = {purse.run_id: purse.edition for purse in Purse.objects.all()}
+    Account.objects.update(
+        spent=COST * 2_000 - account("cost/day").reserved
+    )  # what is held is all that is left
+    assert isinstance(tried(claims[3], asking()), Call)
+    touched = [one for one in Purse.objects.filter(run_id__in=before) if one.edition != before[one.run_id]]
+    assert len(touched) == 1
