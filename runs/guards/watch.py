@@ -1,6 +1,8 @@
 """One run, watched step by step: what every guard that acquires nothing says, before a call is made and after.
 
-The engine feeds it as things happen; `judged` feeds a recorded run through the same methods. It refuses nothing.
+`judged` feeds a recorded run through it. The engine uses the same detectors of loops, contracts, drift and provenance
+(`runs.engine.watched`), fed as things happen; amounts and breakers it counts in the database, by rules of its own
+(`runs_reserve`, `runs.guards.breaking`), so those are judged here as they would have counted. It refuses nothing.
 Order of calls for a step: `thinks` / `answered` around a model call, `calls` / `returned` around a tool call, `hears`.
 """
 

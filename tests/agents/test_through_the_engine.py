@@ -161,7 +161,8 @@ def test_what_a_provider_did_not_count_stays_reserved_until_somebody_says_what_i
     run = ran(runtime)
     call, account = Call.objects.get(run=run), Account.objects.get()
     assert (run.state, run.cost_micros, call.cost_micros) == ("done", 0, None)
-    assert call.reserved == [[account.pk, call.reserved[0][1]]] and call.reserved[0][1] > 0
+    assert call.reserved == [[account.pk, call.reserved[0][1]]]
+    assert call.reserved[0][1] > 0
     assert budgets.give_back() == 1
     account.refresh_from_db()
     assert (account.spent, account.reserved) == (0, call.reserved[0][1])
