@@ -19,6 +19,7 @@ from runs.engine.runtime import Runtime
 from runs.models import Breaker, BreakerChange, Call, Question, Run, Wait
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start
+from tests.spend.conftest import limit
 from tests.spend.outages import FIRST, asked, passes, woken, writing
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -177,6 +178,24 @@ def test_a_run_without_retries_waits_for_its_own_model_and_takes_no_fallback(run
         held(FIRST, to="")
         run = advanced(run, runtime)
     assert (run.state, asked(run), run.retries) == ("done", [FIRST], 0)
+
+
+def test_people_who_allow_a_run_no_retries_allow_it_no_fallback_either(
+    runtime: Runtime, falling_back: str
+) -> None:
+    limit("retries/run", 0)
+    held(FIRST)
+    run = _onward(start(falling_back), runtime)
+    assert (run.state, asked(run), run.retries) == ("sleeping", [], 0)
+
+
+def test_a_wait_that_would_outlast_the_time_that_people_give_a_run_is_a_persons(runtime: Runtime) -> None:
+    limit("wall_time/run", 30_000)
+    held(FIRST)
+    with writing(Retry(times=2)) as name:
+        run = advanced(start(name), runtime)
+    assert question_of(run).reason == "write would have to wait for it beyond the run's deadline"
+    assert not Wait.objects.exists()
 
 
 def test_a_wait_that_would_outlast_the_runs_deadline_is_a_persons(runtime: Runtime) -> None:
