@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from runs.definitions import Fallback
+from runs.definitions import Agent, Fallback
 from runs.engine import bounds, refusals
 from runs.engine.claimed import Claimed
 from runs.engine.endings import Closing, ask_at, let_step_go, sleep
@@ -75,8 +75,9 @@ def _write(run: Run, step: Step, refusal: Refusal, claimed: Claimed, until: date
 
 
 def _fallback(step: Step, attempt: Attempt, refusal: Refusal, claimed: Claimed) -> str | None:
-    """Another model of the definition's own chain whose breaker is closed; None: there is none."""
-    if refusal.scope_kind != "model":
+    """Another model of the definition's own chain whose breaker is closed; None: there is none, or it is not the
+    step's own agent that asks the refused one."""
+    if refusal.scope_kind != "model" or refusal.scope != _model(claimed):
         return None
     named = [
         model
@@ -87,6 +88,12 @@ def _fallback(step: Step, attempt: Attempt, refusal: Refusal, claimed: Claimed) 
     tried = set(step.attempts.exclude(by="").values_list("by", flat=True)) | {attempt.by}
     closed = [model for model in named if f"model:{model}" not in tried and _passes(model)]
     return f"model:{closed[0]}" if closed else None
+
+
+def _model(claimed: Claimed) -> str:
+    """Whom the step's own agent asks; empty for a function."""
+    work = claimed.work
+    return claimed.stand_in.model or (work.model if isinstance(work, Agent) else "")
 
 
 def _passes(model: str) -> bool:
