@@ -14,6 +14,7 @@ from runs import bodies
 from runs.agents.door import ModelRequest, request_data
 from runs.definitions import Supervised
 from runs.engine.claimed import Claimed
+from runs.engine.found import Found, tell
 from runs.errors import ErrorClass, ReasoningError
 from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState
 
@@ -33,7 +34,7 @@ class Again:
         """Raise ReasoningError, to a person, when this very call has failed twice."""
         count = self._counts()[(CallKind.TOOL, name, digest)]
         if count >= MOST:
-            raise _refused(f"{name} failed {count} times with the same arguments", count)
+            raise self._refused(f"tool {name}", f"{name} failed {count} times with the same arguments", count)
 
     def model(self, request: ModelRequest) -> None:
         """The same for a request to a model: no reply to it could be used, or the provider refused it as it is."""
@@ -43,7 +44,18 @@ class Again:
         digest = bodies.of(request_data(request)).digest
         count = counts[(CallKind.MODEL, request.agent, digest)]
         if count >= MOST:
-            raise _refused(f"{request.agent} was asked the same {count} times and nothing came of it", count)
+            says = f"{request.agent} was asked the same {count} times and nothing came of it"
+            raise self._refused(f"agent {request.agent}", says, count)
+
+    def _refused(self, scope: str, why: str, count: int) -> ReasoningError:
+        """An event of the run, and what is to be raised."""
+        says = f"{why}: it is not sent for time {count + 1} without a person."
+        attempt = str(self.claimed.attempt.number)  # of another one it is told again
+        tell(
+            self.claimed,
+            Found(guard=WHERE, scope=scope, says=says, cap=MOST, value=count + 1, about=attempt),
+        )
+        return ReasoningError(says, where=WHERE, ask=True)
 
     def _counts(self) -> Counter[tuple[str, str, str]]:
         if self._failed is None:
@@ -57,12 +69,6 @@ class Again:
             or claimed.run.retries > 0
             or isinstance(claimed.workflow.pattern, Supervised)
         )
-
-
-def _refused(says: str, count: int) -> ReasoningError:
-    return ReasoningError(
-        f"{says}: it is not sent for time {count + 1} without a person.", where=WHERE, ask=True
-    )
 
 
 def _failed(claimed: Claimed) -> Counter[tuple[str, str, str]]:

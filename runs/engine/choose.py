@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from runs import bodies, registry, routing
 from runs.canonical import told
-from runs.definitions import Orchestrated, Supervised
+from runs.definitions import Orchestrated, Supervised, Workflow
 from runs.engine import askings, bounds, holds, loose, noted, questions, versions
 from runs.engine.answered import obey
 from runs.engine.away import away
@@ -58,17 +58,17 @@ def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step
     deadline, limit = bounds.deadline(run, workflow, moment)
     noted.write(run, noted.wall_time(run, workflow, moment))
     if deadline <= moment:
-        return end_run(closing, RunState.FAILED, _too_late(run, deadline, limit, moment), moment)
+        return end_run(closing, RunState.FAILED, _too_late(run, workflow, deadline, limit, moment), moment)
     turn = Turn(closing=closing, workflow=workflow, worker=worker, moment=moment, deadline=deadline)
     return _made(turn, settled)
 
 
-def _too_late(run: Run, deadline: datetime, limit: Row | None, moment: datetime) -> str:
-    if limit is None:
-        return "The run's deadline has passed."
-    says = f"The run's time is up: {because(limit)}."
-    value = limit.value + round((moment - deadline).total_seconds() * 1000)
-    found = Found(guard="wall_time", scope=f"workflow {run.workflow}", says=says, row=limit, value=value)
+def _too_late(run: Run, workflow: Workflow, deadline: datetime, limit: Row | None, moment: datetime) -> str:
+    says = f"The run's time is up: {because(limit)}." if limit else "The run's deadline has passed."
+    cap = limit.value if limit else round(workflow.deadline_seconds * 1000)
+    value = cap + round((moment - deadline).total_seconds() * 1000)
+    scope = f"workflow {run.workflow}"
+    found = Found(guard="wall_time", scope=scope, says=says, row=limit, cap=cap, value=value)
     event(run, GUARD, **found.data)
     return says
 

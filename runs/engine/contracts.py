@@ -21,16 +21,12 @@ from runs.models import Step
 
 
 class PlanTooLarge(ContractBroken):
-    """A plan keeps to its definition and not to the limits that people have set beside it; `found` says to which."""
+    """A plan does not keep to the bounds of its definition, or to the limits that people have set beside it; `found`
+    says to which."""
 
-    def __init__(self, error: ContractBroken, rows: tuple[Row, ...], tasks: int, depth: int) -> None:
-        wide = error.where == "tasks"
-        kind = LimitKind.FAN_OUT_WIDTH if wide else LimitKind.FAN_OUT_DEPTH
-        row = next((one for one in rows if one.kind is kind), rows[0])
-        says = f"{error.message}: {because(row)}"
-        super().__init__(says, where=error.where)
-        value = tasks if wide else depth + 1
-        self.found = Found(guard=kind.value, scope=row.scope_words, says=f"{says}.", row=row, value=value)
+    def __init__(self, error: ContractBroken, found: Found) -> None:
+        super().__init__(found.says.removesuffix("."), where=error.where)
+        self.found = found
 
 
 def checked(workflow: Workflow, step: Step, value: Any, *, by_person: bool = False) -> BaseModel:
@@ -52,14 +48,31 @@ def check_bounds(workflow: Workflow, step: Step, output: BaseModel) -> None:
     if not isinstance(output, Plan) or not isinstance(workflow.pattern, Supervised):
         return
     depth = depth_of(step)
-    routing.check_plan(workflow.pattern, output, depth)
+    _hold(workflow, workflow.pattern, output, depth)
     bound, rows = bounds.of_plans(step.run, workflow, workflow.pattern, now())
-    if not rows:
-        return
+    if rows:
+        _hold(workflow, bound, output, depth, rows)
+
+
+def _hold(
+    workflow: Workflow, pattern: Supervised, plan: Plan, depth: int, rows: tuple[Row, ...] = ()
+) -> None:
+    """Raise PlanTooLarge for a plan that is wider or deeper, ContractBroken for one that is otherwise wrong."""
     try:
-        routing.check_plan(bound, output, depth)
-    except ContractBroken as error:
-        raise PlanTooLarge(error, rows, len(output.tasks), depth) from error
+        routing.check_plan(pattern, plan, depth)
+    except (routing.TooWide, routing.TooDeep) as error:
+        wide = isinstance(error, routing.TooWide)
+        kind = LimitKind.FAN_OUT_WIDTH if wide else LimitKind.FAN_OUT_DEPTH
+        row = next((one for one in rows if one.kind is kind), None)
+        found = Found(
+            guard=kind.value,
+            scope=row.scope_words if row else f"workflow {workflow.name}",
+            says=f"{error.message}: {because(row)}." if row else f"{error.message}.",
+            row=row,
+            cap=pattern.most_tasks if wide else pattern.depth,
+            value=len(plan.tasks) if wide else depth + 1,
+        )
+        raise PlanTooLarge(error, found) from error
 
 
 def accepted(claimed: Claimed, value: Any) -> BaseModel:

@@ -199,7 +199,7 @@ class _Settlement:
         left, limit = bounds.retries_left(self.run, self.claimed.workflow, self.moment)
         policy, jitter = self.claimed.node.errors, random.random()
         verdict = judge(policy, failure, tries=tries, budget_left=left, jitter=jitter)
-        if limit is not None and left <= 0:
+        if left <= 0:
             otherwise = judge(policy, failure, tries=tries, budget_left=1, jitter=jitter)
             if isinstance(otherwise, TryAgain):
                 self._out_of_retries(step, limit)
@@ -211,13 +211,16 @@ class _Settlement:
             case Stop(reason=reason):
                 end_step(self.closing, step, StepState.FAILED, reason, self.moment)
 
-    def _out_of_retries(self, step: Step, limit: Row) -> None:
-        says = f"No retry is left: the run has made {self.run.retries} of {because(limit)}."
+    def _out_of_retries(self, step: Step, limit: Row | None) -> None:
+        budget = self.claimed.workflow.retry_budget
+        which = because(limit) if limit else f"the {budget} that its definition allows"
+        says = f"No retry is left: the run has made {self.run.retries} of {which}."
         found = Found(
             guard="retries",
             scope=f"workflow {self.run.workflow}",
             says=says,
             row=limit,
+            cap=budget,
             value=self.run.retries,
         )
         event(self.run, GUARD, step=step, **found.data)

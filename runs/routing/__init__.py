@@ -12,7 +12,7 @@ from runs.definitions import Orchestrated, Pipeline, Recorded, Supervised, Workf
 from runs.routing.chain import along, played
 from runs.routing.history import GOING, Later, Visited
 from runs.routing.joins import Joined, verdict_of
-from runs.routing.plan_bounds import check_plan
+from runs.routing.plan_bounds import TooDeep, TooWide, check_plan
 from runs.routing.plans import supervised
 from runs.routing.routes import Fail, Finish, Go, NoWay, Route, Visit, Wait
 from runs.routing.rules import by_rules
@@ -26,6 +26,8 @@ __all__ = [
     "Later",
     "NoWay",
     "Route",
+    "TooDeep",
+    "TooWide",
     "Visit",
     "Visited",
     "Wait",

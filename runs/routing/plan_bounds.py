@@ -11,13 +11,21 @@ from runs.errors import ContractBroken, broken
 from runs.routing.history import read_as
 
 
+class TooWide(ContractBroken):
+    """A plan has more tasks than its pattern allows."""
+
+
+class TooDeep(ContractBroken):
+    """A task plans where no further plan may stand."""
+
+
 def check_plan(pattern: Supervised, plan: Plan, depth: int) -> None:
     """Whether a plan may be acted on. `depth` is 1 for the supervisor's plan, 2 for a plan of one of its tasks.
 
-    Raises ContractBroken with the path of the first thing that is wrong.
+    Raises ContractBroken, TooWide or TooDeep where it is a bound, with the path of the first thing that is wrong.
     """
     if len(plan.tasks) > pattern.most_tasks:
-        raise ContractBroken(
+        raise TooWide(
             f"tasks of the plan: {len(plan.tasks)} tasks, at most {pattern.most_tasks} are allowed",
             where="tasks",
         )
@@ -35,7 +43,7 @@ def check_plan(pattern: Supervised, plan: Plan, depth: int) -> None:
                 where=f"tasks.{place}.worker",
             )
         if worker.plans and depth >= pattern.depth:
-            raise ContractBroken(
+            raise TooDeep(
                 f"tasks.{place}.worker: {worker.name} plans itself, and plans may stand {pattern.depth} deep",
                 where=f"tasks.{place}.worker",
             )

@@ -37,6 +37,7 @@ WAITS = """
 FROM runs_wait WHERE run_id = runs_run.id ORDER BY until LIMIT 1)
 """
 _WORDS = {
+    "again": "the same failing call",
     "taint": "origin of a value",
     "context": "context",
     "schema": "arguments",

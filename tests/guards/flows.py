@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated, Any, cast
 
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
@@ -268,3 +269,6 @@ PLANNED_DEEP = workflow(
         depth=2,
     ),
 )
+TOO_DEEP = workflow("watched_too_deep", replace(cast(Supervised, PLANNED_DEEP.pattern), depth=1))
+TOO_WIDE = workflow("watched_too_wide", replace(cast(Supervised, PLANNED.pattern), most_tasks=3))
+ONE_RETRY = workflow("watched_one_retry", STUBBORN_ONE.pattern, retry_budget=1)
