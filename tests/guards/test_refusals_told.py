@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def _quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.SIMULATED_SECONDS = 0.0
+    settings.RUNS_BREAKERS = {**settings.RUNS_BREAKERS, "consecutive": 100, "least": 100}  # none opens here
     monkeypatch.setattr("runs.engine.settle.random.random", lambda: 0.0)
     monkeypatch.setattr("runs.engine.bounds._recent", None)
     yield
