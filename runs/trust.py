@@ -127,11 +127,21 @@ def _models(kind: Any) -> list[type[BaseModel]]:
 
 def _of_name(kind: Any, name: str) -> tuple[Any, Mark]:
     """What stands under a name, in the first of several models that have it."""
+    try:
+        return _known_of_name(kind, name)
+    except TypeError:  # a type with something beside it that cannot be a key
+        return _find_of_name(kind, name)
+
+
+def _find_of_name(kind: Any, name: str) -> tuple[Any, Mark]:
     fields = [field for model in _models(kind) if (field := _field(model, name)) is not None]
     if fields:
         return fields[0].annotation, _first(_mark(note) for field in fields for note in field.metadata)
     values = [get_args(one)[1] for one in _holding(kind, Mapping) if len(get_args(one)) == 2]
     return (values[0], None) if values else (Any, None)
+
+
+_known_of_name = lru_cache(maxsize=4096)(_find_of_name)
 
 
 def _field(model: type[BaseModel], name: str) -> Any:
