@@ -26,13 +26,13 @@ def asked_for(actor: Actor, digest: str, at: datetime, *, unrehearsed: bool, rea
     """What an admin saw of a draft before it is enforced, for the journal.
 
     Without a rehearsal of exactly this draft it must be wanted so, with a reason. The machine's own command line is
-    the way for emergencies and needs neither. Raises Invalid.
+    the way for emergencies and needs neither; its entry says whether there was one. Raises Invalid.
     """
-    if isinstance(actor, System):
-        return {}
     found = latest(digest, at)
     if found is not None:
         return {"rehearsal": figures(found)}
+    if isinstance(actor, System):
+        return {"rehearsal": "none"}
     if not unrehearsed:
         sentence = (
             "Rehearse exactly this first, or choose to enforce it without a rehearsal and say why. Observe and warn "

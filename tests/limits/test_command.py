@@ -33,6 +33,12 @@ def test_it_sets_a_limit_and_the_same_again_lowers_it() -> None:
     ]
 
 
+def test_its_entry_says_that_nothing_was_rehearsed() -> None:
+    told("turns/run", "workflow:refund_desk", "20")
+    (entry,) = journal()
+    assert '"rehearsal":"none"' in entry.body.replace(" ", "")
+
+
 def test_it_never_allows_more_and_the_attempt_is_on_record(ines: User) -> None:
     number = made(ines)
     with pytest.raises(CommandError, match="may only lower limits: turns a run: from 12 to 20"):
