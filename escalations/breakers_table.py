@@ -131,10 +131,15 @@ def waiting_for(breaker: Breaker) -> list[Wait]:
 def rule_words(rule: BreakerRule | None = None) -> str:
     """When breakers open, in a sentence, as the settings say."""
     rule = rule or breakers.rule()
+    tries = rule.try_slow_ms / 1000
+    agents = (
+        f"An agent's, when of its tries {rule.slow_ratio} % took longer than {tries:g} s. " if tries else ""
+    )
     return (
         f"A breaker opens after {rule.consecutive} failures in a row, or when of at least {rule.least} calls within "
         f"{rule.window} s {rule.ratio} % failed or {rule.slow_ratio} % took longer than {rule.slow_ms / 1000:g} s. "
-        f"After {rule.open_seconds:g} s one call tries whether it works again; each that fails doubles the wait."
+        f"{agents}After {rule.open_seconds:g} s one call tries whether it works again; each that fails doubles the "
+        "wait."
     )
 
 

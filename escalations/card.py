@@ -37,6 +37,15 @@ PRESETS = (
     "Not enough evidence",
     "Outside policy",
 )
+# Of a run that stands at a cap: nothing about it is wrong, it is only not worth more.
+END_PRESETS = (
+    "Not worth more",
+    "It goes in circles",
+    "Nobody needs it any more",
+    "Started by mistake",
+    "It will be started again later",
+    "Somebody does it by hand",
+)
 _MOST_ROWS = 120
 _SAID = ("error", "error_class", "where")  # stand above the rows in words of their own
 _TOLD_ELSE = (
@@ -193,7 +202,7 @@ def _cannot_look(question: Question) -> str:
     if question.kind != QuestionKind.UNKNOWN or can_look(question):
         return ""
     return (
-        f"{question.tool} cannot look by itself: its definition states no look. Look where the effect would show, "
+        f"{question.tool} cannot look for itself: its definition names no way to. Look where the effect would show, "
         "and say what you found."
     )
 
@@ -268,7 +277,7 @@ def _rows(question: Question, draft: Mapping[str, Any] | None, order: Sequence[s
 
 
 def _doubted(question: Question) -> frozenset[str]:
-    """The values that failed checks name, without their spaces."""
+    """The values that failed checks name, without their spaces and whether small or capital: guards quote plainly."""
     failed = [check for check in question.evidence if not check.get("ok")]
     pairs = [pair for check in failed for pair in check.get("details", ()) if len(pair) == 2]
     named = [
@@ -278,7 +287,7 @@ def _doubted(question: Question) -> frozenset[str]:
 
 
 def _bare(value: Any) -> str:
-    return "".join(str(value).split())
+    return "".join(str(value).split()).casefold()
 
 
 def _fields(question: Question, action: Mapping[str, Any], order: Sequence[str]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def one(control: Control) -> Held:
 
 
 def several(controls: Sequence[Control]) -> tuple[Held, ...]:
-    """How far each of them has taken hold, in their order. Four queries, however many they are, and one more for
+    """How far each of them has taken hold, in their order. Two queries, however many they are, and one more for
     holds over single runs."""
     if not controls:
         return ()

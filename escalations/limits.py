@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from escalations import drafted, limit_changes, proposals, rehearsed
 from escalations.audit.record import Subject, append
@@ -57,11 +58,11 @@ class Proposed:
     more: tuple[Increase, ...]
 
 
-def _on_new(given: Given) -> Named:
+def on_new(given: Given) -> Named:
     return Act.SET_LIMIT, about_new(given["given"])
 
 
-def _on_line(act: Act) -> Callable[[Given], Named]:
+def on_line(act: Act) -> Callable[[Given], Named]:
     return lambda given: (act, about(given["line"]))
 
 
@@ -73,14 +74,20 @@ def _on_proposal(act: Act) -> Callable[[Given], Named]:
     return named
 
 
-@recorded(_on_new)
-@transaction.atomic(durable=True)
+@recorded(on_new)
 def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "", unrehearsed: bool = False) -> Done:
     """Begin a limit, from what somebody wrote (`runs.limits.written.new_limit` names the fields). It can only lower.
 
-    One that is enforced must have been rehearsed, or `unrehearsed` with a reason (`rehearsed.asked_for`).
-    Raises NotAllowed, Invalid with every wrong field, IllegalMove when there is such a limit at that time.
+    One that is enforced must have been rehearsed; where that was in vain, `unrehearsed` with a reason does
+    (`rehearsed.asked_for`). Raises NotAllowed, NotRehearsed, Invalid with every wrong field, IllegalMove when there is
+    such a limit at that time.
     """
+    return set_now(actor=actor, given=given, reason=reason, unrehearsed=unrehearsed)
+
+
+@transaction.atomic(durable=True)
+def set_now(*, actor: Actor, given: Mapping[str, str], reason: str, unrehearsed: bool) -> Done:
+    """The same, without an entry about what was refused: that is the caller's."""
     require(actor, Act.SET_LIMIT)
     reason = given_text("reason", reason)
     in_force.lock()
@@ -91,17 +98,14 @@ def set_limit(*, actor: Actor, given: Mapping[str, str], reason: str = "", unreh
     _must_be_alone(row)
     saw: dict[str, Any] = {}
     if row.mode is Mode.ENFORCE:
-        saw = rehearsed.asked_for(
-            actor, drafted.alone(row).digest, moment, unrehearsed=unrehearsed, reason=reason
-        )
+        saw = rehearsed.asked_for(drafted.alone(row).digest, moment, unrehearsed=unrehearsed, reason=reason)
     made = limit_changes.begin(row, None, by=name_of(actor), reason=reason)
     details = {"limit": made.pk, "changes": changes({}, terms([row]))} | saw
     append(actor=actor, act=Act.SET_LIMIT, subject=about(made.pk), reason=reason, details=details)
     return Done(line=made.pk, more=())
 
 
-@recorded(_on_line(Act.CHANGE_LIMIT))
-@transaction.atomic(durable=True)
+@recorded(on_line(Act.CHANGE_LIMIT))
 def change(
     *,
     actor: Actor,
@@ -115,23 +119,34 @@ def change(
 
     Lowering is done at once. What allows more needs a reason, above the settings' amount another admin too: then it is
     proposed. With an end, what was planned goes on after it unless `then` is NOTHING. What was not enforced and shall
-    be must have been rehearsed, or `unrehearsed` with a reason; a limit that is enforced is lowered without.
-    Raises NotAllowed, NotThere, Moved (somebody was first), Invalid with every wrong field.
+    be must have been rehearsed, as in `set_limit`; a limit that is enforced is lowered without, and if exactly that was
+    rehearsed, the entry says so.
+    Raises NotAllowed, NotThere, Moved (somebody was first), NotRehearsed, Invalid with every wrong field.
     """
+    return change_now(actor=actor, line=line, seen=seen, given=given, reason=reason, unrehearsed=unrehearsed)
+
+
+@transaction.atomic(durable=True)
+def change_now(
+    *, actor: Actor, line: int, seen: str, given: Mapping[str, str], reason: str, unrehearsed: bool
+) -> Done | Proposed:
+    """The same, without an entry about what was refused: that is the caller's."""
     require(actor, Act.CHANGE_LIMIT)
     in_force.lock()
     moment = now()
     found = _current(line, seen, moment)
     wished = wish(found, given, moment)
     new, saw = wished.new, None
-    if new and new.mode is Mode.ENFORCE and found.rows[0].mode is not Mode.ENFORCE:
-        saw = rehearsed.asked_for(
-            actor, drafted.alone(new, found).digest, moment, unrehearsed=unrehearsed, reason=reason
-        )
+    if new and new.mode is Mode.ENFORCE:
+        digest = drafted.alone(new, found).digest
+        if found.rows[0].mode is Mode.ENFORCE:
+            saw = rehearsed.seen(digest, moment)
+        else:
+            saw = rehearsed.asked_for(digest, moment, unrehearsed=unrehearsed, reason=reason)
     return _do(actor, found, wished, reason, moment, saw)
 
 
-@recorded(_on_line(Act.END_LIMIT))
+@recorded(on_line(Act.END_LIMIT))
 @transaction.atomic(durable=True)
 def end(*, actor: Actor, line: int, seen: str, reason: str = "") -> Done | Proposed:
     """End a limit now, with everything that was planned for it. As `change`, it may have to be proposed.
@@ -196,10 +211,22 @@ def decline(*, actor: Actor, proposal_id: int, reason: str = "") -> LimitProposa
 @transaction.atomic(durable=True)
 def expire() -> int:
     """Close proposals that nobody agreed to in time, each with an entry; returns how many. Called by the clock."""
-    late = proposals.open_of(LimitProposal, expires_at__lte=now()).select_related("by").order_by("expires_at")
+    late = _late(now())
     if not late.exists():
         return 0
     in_force.lock()
+    return _expire(late)
+
+
+def _late(at: datetime, **about: Any) -> QuerySet[LimitProposal]:
+    return (
+        proposals.open_of(LimitProposal, expires_at__lte=at, **about)
+        .select_related("by")
+        .order_by("expires_at")
+    )
+
+
+def _expire(late: QuerySet[LimitProposal]) -> int:
     return proposals.expire(late, act=EXPIRED, about=lambda proposal: about(proposal.line_id))
 
 
@@ -225,14 +252,11 @@ def _do(
         reason = given_text("reason", reason, required=f"Say why: it allows more ({plan.more[0].says}).")
     if plan.needs_another:
         return _propose(actor, plan, wished, reason, at, saw or {})
+    overtaken = list(proposals.open_of(LimitProposal, line=found.line).values_list("pk", flat=True))
     limit_changes.perform(plan, at, by=name_of(actor), agreed_by="", reason=reason)
-    append(
-        actor=actor,
-        act=wished.act,
-        subject=about(found.line),
-        reason=reason,
-        details=plan.details | (saw or {}),
-    )
+    ends = {"overtakes": overtaken} if overtaken else {}  # nothing else says how those proposals ended
+    details = plan.details | (saw or {}) | ends
+    append(actor=actor, act=wished.act, subject=about(found.line), reason=reason, details=details)
     return Done(line=found.line, more=plan.more)
 
 
@@ -241,6 +265,7 @@ def _propose(
 ) -> Proposed:
     assert isinstance(actor, User), "the role table lets only signed-in people change limits"
     line = plan.found.line
+    _expire(_late(at, line=line))  # before the clock does: what stood there ends with an entry all the same
     proposal = proposals.opened(
         LimitProposal(
             line_id=line,

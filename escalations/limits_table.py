@@ -192,7 +192,14 @@ def asks(plan: Plan, at: datetime) -> tuple[str, str]:
     if plan.changes_nothing(at):
         return "", "Nothing would change."
     if not plan.more:
-        return "sound", "It allows nothing more: done at once, without a reason."
+        if not any(row.mode is Mode.ENFORCE for row in plan.rows.made):
+            return "sound", "It allows nothing more: done at once, without a reason."
+        if plan.found.rows[0].mode is not Mode.ENFORCE:
+            return "sound", "It allows nothing more: rehearsed first, then done without a reason."
+        return "sound", (
+            "It allows nothing more: done at once, without a reason; what it would have stopped is shown first, where "
+            "a rehearsal knows of any."
+        )
     told = "; ".join(dict.fromkeys(one.says for one in plan.more))
     if not plan.needs_another:
         return "hand", f"It allows more ({told}) and asks for a reason. You may do it alone."
@@ -220,15 +227,18 @@ def choices() -> Choices:
     )
 
 
-def rows_over(open_now: Iterable[Limit], at: datetime) -> list[Limit]:
-    """The last row of every limit that is over, the newest ones of them. One query."""
-    there = {limit.line for limit in open_now}
+def rows_now_and_over(at: datetime) -> tuple[list[Limit], list[Limit]]:
+    """Every row that holds or will hold, and the last row of every limit that is over, the newest ones of them. One
+    query."""
     ended = Limit.objects.filter(valid_until__lte=at).order_by("-valid_until", "-pk")[: MOST * 2]
+    found = list(in_force.opened(at).union(ended, all=True))
+    open_now = in_force.by_line(one for one in found if one.valid_until is None or one.valid_until > at)
+    there = {limit.line for limit in open_now}
     last: dict[int, Limit] = {}
-    for limit in ended:
+    for limit in sorted(found, key=lambda one: (one.valid_until or at, one.pk), reverse=True):
         if limit.line not in there:
             last.setdefault(limit.line, limit)
-    return list(last.values())[:MOST]
+    return open_now, list(last.values())[:MOST]
 
 
 def rows_now() -> list[Limit]:

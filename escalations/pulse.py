@@ -1,8 +1,8 @@
 """The open screens of one process: hears the hints once, reads the journal once, tells every screen. Writes nothing.
 
 What is told is read from the journal by number, in order and without a gap: a hint that was lost is made good by the
-next one, or by the look that is taken anyway. The heartbeat says who is still signed in: two hundred sockets cost
-four queries a beat and not eight hundred.
+next one, or by the look that is taken anyway; so is one about runs. The heartbeat says who is still signed in: two
+hundred sockets cost four queries a beat and not eight hundred.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import logging
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 
-from escalations import live, parts, sessions
+from escalations import live, moved, parts, sessions
 from escalations.parts import Audience
 from escalations.roles import Role
 from escalations.sessions import Seat
 from runs.live import SCREENS
 
 BEAT_SECONDS = 10.0  # below the 15 s after which a screen calls itself stale
-LOOK_SECONDS = 2.0  # without any hint
+LOOK_SECONDS = 2.0  # from one look to the next, whatever hints say
 GAP_SECONDS = 0.05  # from one telling to the next; under load a third of the time is left for pages
 HEARING_SECONDS = 1.0  # that a new screen waits for the channel layer; without it, it is told by looking
 AT_A_TIME = 25  # screens that are written to before what was written may leave
@@ -74,7 +74,7 @@ class _Heard:
     journal: bool = True
     controls: bool = False
     runs: bool = False
-    each: set[int] | None = None
+    each: dict[int, int] = field(default_factory=dict)  # run -> its last event
 
     def note(self, hints: Iterable[Any]) -> None:
         for _, message in hints:
@@ -86,7 +86,7 @@ class _Heard:
                 case "runs":
                     self.runs = True
                 case "run":
-                    self.each = (self.each or set()) | {message["run"]}
+                    self.each[message["run"]] = message["seq"]
 
 
 class Pulse:
@@ -97,9 +97,11 @@ class Pulse:
         self._sockets: set[Socket] = set()  # who is told
         self._told = 0  # the number of the newest entry that was told
         self._heard = _Heard()
+        self._runs = moved.Heard()
         self._news = asyncio.Event()
         self._hearing = asyncio.Event()
         self._telling = asyncio.Lock()
+        self._looking = asyncio.Lock()  # an older look at runs must not be taken for a newer one
         self._tasks: list[asyncio.Task[None]] = []
 
     async def join(self, socket: Socket) -> None:
@@ -110,6 +112,8 @@ class Pulse:
             self._start()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._hearing.wait(), HEARING_SECONDS)
+        if not self._runs.knows(socket.run):
+            await self._look_at_runs()
         await self.look()
         # Nothing is told between these two: neither gives the loop away.
         self._sockets.add(socket)
@@ -146,6 +150,7 @@ class Pulse:
         name = await layer.new_channel()
         await layer.group_add(SCREENS, name)
         self._hearing.set()
+        self._heard.runs = self._heard.controls = True  # whatever was said while nobody heard it
         try:
             while True:
                 event = await layer.receive(name)
@@ -157,14 +162,16 @@ class Pulse:
                 await layer.group_discard(SCREENS, name)
 
     async def _go_on(self) -> None:
+        looked = time.monotonic()
         while True:
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(looked + LOOK_SECONDS - time.monotonic()):
                     await self._news.wait()
-            except TimeoutError:
-                self._heard.journal = True
             self._news.clear()
             began = time.monotonic()
+            if began - looked >= LOOK_SECONDS:
+                looked, self._heard.journal = began, True
+                await self._survived(self._look_at_runs())
             if self._heard.journal:
                 await self._survived(self.look())
             await self._survived(self._pass_on())
@@ -191,17 +198,27 @@ class Pulse:
             sockets, self._told = list(self._sockets), news.head
             await _tell(sockets, lambda socket: news.texts(_audience(socket)))
 
+    async def _look_at_runs(self) -> None:
+        """Make good what no hint has said of runs, one query for all screens."""
+        async with self._looking:
+            watched = frozenset(socket.run for socket in self._members if socket.run is not None)
+            missed = self._runs.compare(await read_moved(self._runs.newest or 0, watched))
+        self._heard.runs |= missed.some
+        for run in missed.runs:
+            self._heard.each.setdefault(run, 0)
+
     async def _pass_on(self) -> None:
         """What has no number: a screen that misses it asks again when it connects again."""
         heard, self._heard = self._heard, _Heard(journal=self._heard.journal)
+        for run, seq in heard.each.items():
+            self._runs.note(run, seq)
         if heard.controls:
             held = await read_held(self._audiences())
             await _tell(list(self._sockets), lambda socket: held[_audience(socket)])
         if heard.runs:
             text = json.dumps({"type": "runs"})
             await _tell([one for one in self._sockets if one.place in _RUN_PLACES], lambda _: (text,))
-        each = heard.each or set()
-        watching = [one for one in self._sockets if one.run in each]
+        watching = [one for one in self._sockets if one.run in heard.each]
         await _tell(watching, lambda socket: (json.dumps({"type": "run", "run": socket.run}),))
 
     async def beat(self) -> None:
@@ -243,6 +260,7 @@ def _read(seats: frozenset[Seat]) -> Reading:
 read = database_sync_to_async(_read, thread_sensitive=False)
 read_news = database_sync_to_async(parts.news, thread_sensitive=False)
 read_held = database_sync_to_async(parts.held, thread_sensitive=False)
+read_moved = database_sync_to_async(moved.look, thread_sensitive=False)
 replay = database_sync_to_async(live.after, thread_sensitive=False)
 
 _pulses: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Pulse] = weakref.WeakKeyDictionary()

@@ -53,6 +53,8 @@ class Act(enum.StrEnum):
     AGREE_LIMIT = "agree to limit"
     DECLINE_LIMIT = "decline limit"
     REHEARSE_LIMIT = "rehearse limit"  # try a draft on runs that are over; changes nothing
+    KEEP_TRACES = "keep traces"  # recorded runs from elsewhere, to rehearse over
+    FORGET_TRACES = "forget traces"
     TOP_UP = "top up"  # allow more than a limit does, once: answers a card, or on an account
     PROPOSE_TOP_UP = "propose top up"  # one that a second person must agree to
     AGREE_TOP_UP = "agree to top up"
@@ -99,7 +101,9 @@ TABLE: dict[Act, frozenset[Role]] = {
     Act.PROPOSE_LIMIT: frozenset({Role.ADMIN}),
     Act.AGREE_LIMIT: frozenset({Role.ADMIN}),
     Act.DECLINE_LIMIT: frozenset({Role.ADMIN}),
-    Act.REHEARSE_LIMIT: frozenset({Role.ADMIN}),
+    Act.REHEARSE_LIMIT: frozenset({Role.ADMIN, Role.SYSTEM}),
+    Act.KEEP_TRACES: frozenset({Role.ADMIN, Role.SYSTEM}),
+    Act.FORGET_TRACES: frozenset({Role.ADMIN, Role.SYSTEM}),
     # What may be topped up alone is `escalations.topups`; whoever proposed more may take it back.
     Act.TOP_UP: _ACTING,
     Act.PROPOSE_TOP_UP: _ACTING,

@@ -13,7 +13,7 @@ from escalations.audit.refused import Given, Named, recorded
 from escalations.expected import IllegalMove, Invalid, NotThere
 from escalations.roles import Act, Actor, require
 from escalations.texts import given_text
-from runs.engine import budgets
+from runs.engine.spend import budgets
 from runs.limits.units import MOST, Unit, WrongValue, read, shown
 from runs.models import Call, Run
 

@@ -14,9 +14,10 @@ from escalations.audit.record import Subject
 from escalations.changes import Change
 from escalations.expected import IllegalMove, Invalid, NotThere
 from escalations.texts import given_text
-from runs.engine import budgets, limits, room
+from runs.engine import limits
 from runs.engine.record import now
-from runs.engine.room import Standing
+from runs.engine.spend import budgets, room
+from runs.engine.spend.room import Standing
 from runs.limits.kinds import TABLE
 from runs.limits.rows import moment_words
 from runs.limits.units import MOST, WrongValue, read

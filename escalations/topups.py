@@ -24,8 +24,9 @@ from escalations.models import Decision, Escalation, ProposalState, TopUpProposa
 from escalations.roles import Act, Actor, Role, name_of, require, roles_of
 from escalations.texts import cut_text, given_text
 from escalations.top_up_plans import Place, TopUpPlan, about
-from runs.engine import answers, budgets
+from runs.engine import answers
 from runs.engine.record import now
+from runs.engine.spend import budgets
 from runs.models import Question, QuestionState, Verb
 
 EXPIRED = "top up proposal expired"
@@ -170,9 +171,13 @@ def expire() -> int:
     """Close proposals that nobody agreed to in time, and those whose card is closed; how many. Called by the clock."""
     waiting = proposals.open_of(TopUpProposal)
     _overtake(waiting, now())
-    late = waiting.filter(expires_at__lte=now()).order_by("pk")
-    locked_rows = late.select_for_update(of=("self",), skip_locked=True)
-    return proposals.expire(locked_rows, act=EXPIRED, about=lambda proposal: about(proposal.account_id))
+    return _expire(waiting, now(), skip_locked=True)
+
+
+def _expire(waiting: QuerySet[TopUpProposal], at: datetime, *, skip_locked: bool = False) -> int:
+    late = waiting.filter(expires_at__lte=at).order_by("pk")
+    rows = late.select_for_update(of=("self",), skip_locked=skip_locked)
+    return proposals.expire(rows, act=EXPIRED, about=lambda proposal: about(proposal.account_id))
 
 
 def _overtake(waiting: QuerySet[TopUpProposal], at: datetime) -> None:
@@ -237,6 +242,7 @@ def _propose(actor: Actor, plan: TopUpPlan, question: Question | None, subject: 
     at, account = now(), plan.place.account
     standing = proposals.open_of(TopUpProposal, account=account)
     _overtake(standing.exclude(expires_at__lte=at), at)
+    _expire(standing, at)  # before the clock does: what stood there ends with an entry all the same
     proposal = proposals.opened(
         TopUpProposal(
             account=account,

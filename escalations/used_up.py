@@ -10,8 +10,9 @@ from datetime import datetime
 
 from escalations import proposals, top_up_plans
 from escalations.models import Escalation, EscalationState, TopUpProposal
-from runs.engine import limits, room
-from runs.engine.room import Standing
+from runs.engine import limits
+from runs.engine.spend import room
+from runs.engine.spend.room import Standing
 from runs.limits.kinds import TABLE, LimitKind, Window
 from runs.limits.kinds import used_up as clause
 from runs.limits.units import EXAMPLES, shown

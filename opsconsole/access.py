@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 
 from escalations.roles import Role, roles_of
@@ -139,6 +139,8 @@ class PageAccess:
         may = PAGES.get(name, frozenset())
         if may == ANYBODY:
             return None
+        if any("\0" in str(part) for part in kwargs.values()):
+            raise Http404("Nothing is called that.")  # PostgreSQL takes no such text, not even to look for it
         if not request.user.is_authenticated:
             return _to_sign_in(request)
         roles = roles_of(request.user)

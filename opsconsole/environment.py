@@ -4,16 +4,57 @@ Addresses are parsed here in a few lines instead of by a library: only two kinds
 is wrong with one has to be said in our words.
 """
 
+import difflib
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+OURS = "OPSCONSOLE_"
+OF_TESTS = ("MARK", "TESTS_SOAK")
+NAMES = frozenset(
+    [
+        "APPS",
+        "BREAKER_CONSECUTIVE",
+        "BREAKER_LEAST_CALLS",
+        "BREAKER_OPEN_SECONDS",
+        "BREAKER_PERCENT",
+        "BREAKER_SLOW_MS",
+        "BREAKER_SLOW_PERCENT",
+        "BREAKER_TRY_SLOW_MS",
+        "BREAKER_WINDOW_SECONDS",
+        "BUDGET_CHUNK",
+        "BUDGET_WARN_PERCENT",
+        "CLUSTER_LIKE",
+        "DATABASE_POOL",
+        "DRAIN_SECONDS",
+        "FREEZE_VERSIONS",
+        "HOST",
+        "LEAST_FREE_MB",
+        "LOG_LEVEL",
+        "PLAIN_STATIC",
+        "PRODUCTION",
+        "RUNS_AGENT_THREADS",
+        "RUNS_GATE_HOLD_MS",
+        "RUNS_HEARTBEAT_SECONDS",
+        "RUNS_INTAKE_LIMIT",
+        "RUNS_LEASE_SECONDS",
+        "RUNS_SILENT_SECONDS",
+        "RUNS_SWEEP_SECONDS",
+        "SECOND_ADMIN_ABOVE",
+        "SECOND_ADMIN_HOURS",
+        "SIMULATED_MISBEHAVIOUR",
+        "SIMULATED_MS",
+        "TOKENS_OUT",
+        "UNCERTAIN_HOURS",
+        "VERSION_GRACE_SECONDS",
+    ]
+)
 
 
 class Refused(Exception):
@@ -30,6 +71,19 @@ class PostgresAddress:
     host: str
     port: str
     options: dict[str, str]
+
+
+def no_others(env: Mapping[str, str] = os.environ) -> None:
+    """Raises Refused for a name that begins as ours do and that nothing reads: a misspelt one would set nothing."""
+    for name in sorted(env):
+        given = name.removeprefix(OURS)
+        if given == name or given in NAMES or given in OF_TESTS:
+            continue
+        near = difflib.get_close_matches(given, NAMES, n=1)
+        meant = f" Did you mean {OURS}{near[0]}?" if near else ""
+        raise Refused(
+            f"{name} is set, and there is no such setting.{meant} Unset it, or spell it as it is meant."
+        )
 
 
 def number(name: str, default: int, *, least: int, most: int, env: Mapping[str, str] = os.environ) -> int:
@@ -50,6 +104,14 @@ def flag(name: str, *, default: bool, env: Mapping[str, str] = os.environ) -> bo
     if given not in ("0", "1", "true", "false", "yes", "no"):
         raise Refused(f"{name} must be 1 or 0, not {given!r}.")
     return given in ("1", "true", "yes")
+
+
+def one_of(name: str, default: str, choices: Collection[str], env: Mapping[str, str] = os.environ) -> str:
+    """One of a few words, in capitals. Raises Refused."""
+    given = env.get(name, "").strip()
+    if given and given.upper() not in choices:
+        raise Refused(f"{name} must be one of {', '.join(choices)}, not {given!r}.")
+    return given.upper() or default
 
 
 def words(name: str, default: list[str], env: Mapping[str, str] = os.environ) -> list[str]:

@@ -23,8 +23,8 @@ from escalations.starts import take_in_recording
 from runs.engine import holds
 from runs.engine.advance import advance
 from runs.engine.record import now
-from runs.engine.runtime import Runtime, install
 from runs.engine.starts import IntakeFull, Started
+from runs.engine.worker.runtime import Runtime, install
 from runs.models import Run, RunState, WorkerKind
 from runs.models.run import FINAL
 from runs.recorded.toolsets import Toolsets

@@ -19,6 +19,7 @@ from runs.agents import misbehaviour
 
 BASE_DIR = environment.REPOSITORY
 try:
+    environment.no_others()
     DATA_DIR = environment.data_dir()
     PORT = number("PORT", 8000, least=1, most=65535)
     PRODUCTION = environment.flag("OPSCONSOLE_PRODUCTION", default=False)
@@ -28,12 +29,17 @@ try:
     _database = environment.postgres_address(os.environ.get("DATABASE_URL") or "postgresql:///opsconsole")
     REDIS_URL = environment.redis_address(os.environ.get("REDIS_URL") or "redis://localhost:6379/0")
 
+    _log_level = environment.one_of(
+        "OPSCONSOLE_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    )
     # How many database connections one process may hold.
     _pool_max = number("OPSCONSOLE_DATABASE_POOL", 20, least=1, most=500)
 
     # What the engine reads (seconds, runs, milliseconds, threads).
     RUNS_LEASE_SECONDS = number("OPSCONSOLE_RUNS_LEASE_SECONDS", 15, least=2, most=3600)
-    RUNS_HEARTBEAT_SECONDS = number("OPSCONSOLE_RUNS_HEARTBEAT_SECONDS", 1, least=1, most=60)
+    # A heart that beats slower than twice a lease lets go of every run that it performs.
+    _slowest = min(60, RUNS_LEASE_SECONDS // 2)
+    RUNS_HEARTBEAT_SECONDS = number("OPSCONSOLE_RUNS_HEARTBEAT_SECONDS", 1, least=1, most=_slowest)
     RUNS_SWEEP_SECONDS = number("OPSCONSOLE_RUNS_SWEEP_SECONDS", 5, least=1, most=3600)
     # A worker that is not heard of for so long hangs: it is killed by the supervisor, or soon ends itself. With less
     # than 12 one that waits for a database which is away would be taken for one that hangs.
@@ -51,6 +57,7 @@ try:
         "least": number("OPSCONSOLE_BREAKER_LEAST_CALLS", 10, least=1, most=100),
         "window": number("OPSCONSOLE_BREAKER_WINDOW_SECONDS", 60, least=1, most=3600),
         "slow_ms": number("OPSCONSOLE_BREAKER_SLOW_MS", 60_000, least=1, most=3_600_000),
+        "try_slow_ms": number("OPSCONSOLE_BREAKER_TRY_SLOW_MS", 0, least=0, most=3_600_000),
         "slow_ratio": number("OPSCONSOLE_BREAKER_SLOW_PERCENT", 80, least=1, most=100),
         "open_seconds": number("OPSCONSOLE_BREAKER_OPEN_SECONDS", 30, least=1, most=3600),
     }
@@ -60,7 +67,7 @@ try:
     # How long a version's last worker may be away before people are asked about its runs.
     RUNS_VERSION_GRACE_SECONDS = number("OPSCONSOLE_VERSION_GRACE_SECONDS", 30, least=0, most=3600)
     # How long calls under way may go on in a worker that is asked to end; it is gone five seconds later at most.
-    RUNS_DRAIN_SECONDS = number("OPSCONSOLE_DRAIN_SECONDS", 15, least=0, most=3600)
+    RUNS_DRAIN_SECONDS = number("OPSCONSOLE_DRAIN_SECONDS", 14, least=0, most=3600)
     RUNS_AGENT_THREADS = number("OPSCONSOLE_RUNS_AGENT_THREADS", 16, least=1, most=256)
     # How long a simulated agent thinks, on average.
     SIMULATED_SECONDS = number("OPSCONSOLE_SIMULATED_MS", 600, least=0, most=60_000) / 1000
@@ -273,7 +280,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": os.environ.get("OPSCONSOLE_LOG_LEVEL", "INFO").upper()},
+    "root": {"handlers": ["stderr"], "level": _log_level},
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         # These say every request at INFO, and whole prompts at DEBUG.

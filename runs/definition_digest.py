@@ -135,7 +135,14 @@ class _Definition:
     def _tool(self, tool: Tool) -> list[Any]:
         declared = [tool.effect_class, tool.egress, tool.repeatable, tool.description]
         approval = self._code(tool.approval, far=True) if tool.approval else None
-        return [*declared, self._contract(tool.arguments, told=True), approval, name_of(tool.perform)]
+        answers = [self._contract(tool.answers)] if tool.answers else []
+        return [
+            *declared,
+            self._contract(tool.arguments, told=True),
+            approval,
+            name_of(tool.perform),
+            *answers,
+        ]
 
     def _delegate(self, delegate: Delegate) -> list[Any]:
         contracts = [self._contract(one, told=True) for one in (delegate.takes, delegate.gives)]

@@ -169,7 +169,8 @@ class Tool:
     sure. It only reads. It is asked before a person is, and again when a person says so. `find(key)` is the same for
     those who always know and need no arguments. `repeatable` says that sending twice with the same key is safe.
     `sentence` renders the action for people from its arguments alone. `rehearse(arguments)` gives the answer that
-    `perform` would, doing nothing: trials of the workflow take it instead of acting.
+    `perform` would, doing nothing: trials of the workflow take it instead of acting. `answers` is a model of its answer
+    that marks what others have written there (Untrusted); nothing is refused by it.
     """
 
     name: str
@@ -183,6 +184,7 @@ class Tool:
     find: Callable[[str], Mapping[str, Any] | None] | None = None
     look: Callable[[Any, str], Mapping[str, Any] | NotKnown | None] | None = None
     rehearse: Callable[[Any], Mapping[str, Any]] | None = None
+    answers: type[BaseModel] | None = None
     description: str = ""
 
     @property
@@ -359,7 +361,7 @@ class Workflow:
 
     def has(self, name: str) -> bool:
         """Whether this version has a node of that name."""
-        return self.recorded or any(node.name == name for node in self.nodes)
+        return self.recorded or name in [node.name for node in self.nodes]
 
     def node(self, name: str) -> Node:
         """The node of that name. Raises LookupError when this version has none."""

@@ -25,6 +25,7 @@ class StepError(Exception):
 
     error_class = ErrorClass.UNFORESEEN
     usage: object = None  # what a useless reply used all the same, if it said so (runs.agents.door.Usage)
+    person = False  # whether only a person can mend it: one comes whatever the error policy says
     unbilled = False  # whether it is certain that nothing was used: it never left, or was refused as a whole
 
     def __init__(
@@ -51,6 +52,12 @@ class DataError(StepError):
 
 class ContractBroken(DataError):
     """An agent's output or a tool's arguments do not meet their contract."""
+
+
+class Unpriced(DataError):
+    """A model has no price: nothing is sent, and a person is asked, who reads how to state one."""
+
+    person = True
 
 
 class ReasoningError(StepError):

@@ -1,5 +1,5 @@
 """Hints: "look at run X", "this changed". They may be lost, late or doubled. Workers hear of controls, and of
-what people answer, with the commit itself as well (`runs.engine.heart.listen`).
+what people answer, with the commit itself as well (`runs.engine.worker.heart.listen`).
 
 Two threads a process send them, one to screens and one to workers, so that nobody who commits ever waits for
 Valkey or fails because of it, and a worker's hint never stands behind a screen's. A hint to screens leaves at once

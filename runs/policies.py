@@ -97,10 +97,11 @@ def links(policy: Policy) -> Iterator[Policy]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorPolicy:
-    """What follows an error, by class. What nobody foresaw always goes to a person."""
+    """What follows an error, by class. What nobody foresaw always goes to a person. Without a word no agent is given
+    its own broken output again."""
 
     recoverable: Policy = field(default_factory=Retry)
-    data: Policy = field(default_factory=Repair)
+    data: Policy = field(default_factory=Ask)
     reasoning: Policy = field(default_factory=Ask)
 
     @property

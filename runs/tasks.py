@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from celery import shared_task
@@ -17,13 +19,15 @@ from django.conf import settings
 from django.db import OperationalError, connection
 
 from runs.agents import providers
-from runs.engine import budgets, failpoints, heart, shortened, sweep, versions
+from runs.engine import failpoints, overdue, shortened, sweep, versions
 from runs.engine.advance import advance
 from runs.engine.away import away
-from runs.engine.leaving import Leaving
-from runs.engine.runtime import Runtime, current, install
-from runs.engine.standstill import Watch
+from runs.engine.spend import budgets
 from runs.engine.triggers import folders, schedules
+from runs.engine.worker import heart
+from runs.engine.worker.leaving import Leaving
+from runs.engine.worker.runtime import Runtime, current, install
+from runs.engine.worker.standstill import Watch
 from runs.models import WorkerKind
 
 _log = logging.getLogger("opsconsole.tasks")
@@ -34,6 +38,7 @@ WATCH_SHARE = 1.25  # of the time after which others call it silent: a worker th
 NEW_SECONDS = 60.0  # for so long a worker looks for questions about versions that it has brought back
 MOST_PASSED = 8  # workers that pass a hint on; then whoever has the run's definition finds it by polling
 JUST_AFTER_SECONDS = 0.05  # a lease has ended
+PART_SECONDS = 0.5  # of a poller's look, for one of its parts
 AGAIN_SECONDS = 0.5  # between two looks of a poller while there is more than it can take at once
 
 
@@ -68,6 +73,7 @@ def sweep_parts() -> tuple[Callable[[], int], ...]:
         sweep.mark_controls,
         sweep.lift_pauses,
         shortened.hurry_questions,
+        overdue.tell,
         sweep.expire_questions,
         *budgets.PARTS,
     )
@@ -105,6 +111,8 @@ class Poller:
         self._pool = ThreadPoolExecutor(POLL_THREADS, thread_name_prefix="poll")
         self._looking: set[int] = set()
         self._reached = True  # the database, at the last look
+        self._to_lift = 0  # runs of released pauses, at the last look
+        self._parts_due = 0.0  # by this process's clock
         self._new_until = time.monotonic() + NEW_SECONDS
         threading.Thread(target=self._run, name="poller", daemon=True).start()
 
@@ -144,9 +152,7 @@ class Poller:
         return pause if ends is None else ends + JUST_AFTER_SECONDS
 
     def _look(self) -> bool:
-        # Folders wait for beat: they lie where the ordinary workers are.
-        parts = (_note_the_dead, lambda: sweep.expire_questions(limit=50), schedules.look)
-        if not all(_try(part) for part in parts):
+        if not all(_try(part) for part in self._parts()):
             raise OperationalError("each part would wait for a connection in vain")
         busy = {flight.run_id for flight in self._runtime.in_flight()}
         others = versions.left_to_others()
@@ -154,7 +160,32 @@ class Poller:
         beside = sweep.due_beside(self._runtime.name, limit=POLL_AT_ONCE)
         for run_id in [*(one for one in overlooked if one not in busy), *beside]:
             self._take(run_id)
-        return len(overlooked) >= POLL_AT_ONCE
+        return self._to_lift > 0 or len(overlooked) >= POLL_AT_ONCE
+
+    def _parts(self) -> tuple[Callable[[], int], ...]:
+        """What the sweep does, in shorter turns: without Valkey there is no sweep, and a release or a raised limit is
+        still to be obeyed. What takes longer is done no more often than a sweep: in a backlog a look is for the runs.
+        Accounts, and time that limits only tell of, are looked after by one worker, and only while nobody sweeps: each
+        that looks gives room to a card. Folders wait for beat: they lie where the ordinary workers are."""
+        light = (
+            _note_the_dead,
+            self._lift,
+            partial(sweep.expire_questions, limit=50, seconds=PART_SECONDS),
+            schedules.look,
+        )
+        if time.monotonic() < self._parts_due:
+            return light
+        self._parts_due = time.monotonic() + float(settings.RUNS_SWEEP_SECONDS)
+        marked = partial(sweep.mark_controls, seconds=PART_SECONDS)
+        parts = (marked, *light, partial(shortened.hurry_questions, seconds=PART_SECONDS))
+        if heart.beats() or not heart.eldest(self._runtime.name):
+            return parts
+        return (*parts, partial(overdue.tell, seconds=PART_SECONDS), *budgets.PARTS)
+
+    def _lift(self) -> int:
+        self._to_lift = 0
+        self._to_lift = sweep.lift_pauses(seconds=PART_SECONDS)
+        return self._to_lift
 
     def look_at(self, run_id: int) -> None:
         """Advance a run that a person let go on, if a thread is free; its hint is on the way too."""
@@ -196,9 +227,8 @@ _leaving: Leaving | None = None
 def _begin(sender: Any = None, **_: Any) -> None:
     """Before the worker connects to Valkey: one that starts while Valkey is down works all the same, by polling."""
     global _poller, _watch
-    host = str(sender or "")
-    kind = WorkerKind.AGENTS if host.startswith("agents") else WorkerKind.ORDINARY
-    runtime = Runtime(f"{kind}-{host.partition('@')[2] or 'local'}-{os.getpid()}", kind)
+    runtime = runtime_of(str(sender or ""))
+    kind = runtime.kind
     install(runtime)
     runtime.start()
     parts = ("heart", "poller") if kind == WorkerKind.AGENTS else ("heart",)
@@ -208,6 +238,14 @@ def _begin(sender: Any = None, **_: Any) -> None:
         providers.load_beside()
         _poller = Poller(runtime, watch)
         runtime.look_at = _poller.look_at
+
+
+def runtime_of(host: str) -> Runtime:
+    """Of the Celery worker `agents@somewhere` or `ordinary@somewhere`. Its name is used once: a container that starts
+    again may have host and pid of the one that died, and not its leases."""
+    kind = WorkerKind.AGENTS if host.startswith("agents") else WorkerKind.ORDINARY
+    place = host.partition("@")[2] or "local"
+    return Runtime(f"{kind}-{place}-{os.getpid()}.{secrets.token_hex(4)}", kind)
 
 
 @worker_shutting_down.connect

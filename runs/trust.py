@@ -7,7 +7,7 @@ run; in the output of a function it is good unless the function was given it. Th
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -72,6 +72,22 @@ def _marks(kind: Any, seen: set[type[BaseModel]]) -> bool:
 def told(contract: Any, value: Any) -> Iterator[Told]:
     """Every value of JSON-able data that meets a contract, and how the contract marks it."""
     return _told(contract, value, "", None, 0)
+
+
+def apart(contract: type[BaseModel], value: Any) -> tuple[Any, Any]:
+    """JSON-able data without what a contract marks as untrusted, and that alone; None where nothing is left."""
+    untrusted = {one.place for one in told(contract, value) if one.untrusted}
+    return _kept(value, "", untrusted, False), _kept(value, "", untrusted, True)
+
+
+def _kept(value: Any, place: str, marked: Collection[str], wanted: bool) -> Any:
+    if isinstance(value, Mapping):
+        kept = {name: _kept(one, _at(place, name), marked, wanted) for name, one in value.items()}
+        return {name: one for name, one in kept.items() if one is not None} or None
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        all_ = (_kept(one, _at(place, number), marked, wanted) for number, one in enumerate(value))
+        return [one for one in all_ if one is not None] or None
+    return value if (place in marked) is wanted else None
 
 
 def _told(kind: Any, value: Any, place: str, mark: Mark, depth: int) -> Iterator[Told]:

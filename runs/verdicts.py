@@ -38,6 +38,7 @@ class Failure:
     where: str = ""
     retry_after: float | None = None  # seconds
     ask: bool = False  # nothing more is tried: a person comes, or the end where the policy ends with it
+    person: bool = False  # only a person can mend it: nothing is tried, and the policy cannot end it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +85,10 @@ def judge(policy: ErrorPolicy, failure: Failure, *, tries: int, budget_left: int
     run may still spend, `jitter` is a number in [0, 1).
     """
     rule, spent = _link(_rule(policy, failure.error_class), tries)
-    if failure.ask or budget_left <= 0:
+    if failure.ask or failure.person or budget_left <= 0:
         rule = _end_of(rule)
+    if failure.person and isinstance(rule, End):
+        rule = Ask(priority=60)
     match rule:
         case Retry():
             return TryAgain(after_seconds=_wait(rule, spent, jitter, failure.retry_after))

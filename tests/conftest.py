@@ -163,6 +163,20 @@ def _quick_passwords() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _busy_cores() -> None:
+    """What is given up after a moment where nobody else is at work, and then done otherwise, takes longer here: other
+    tests share the cores, and coverage follows every line. Tests of these moments say which they mean. Not in child
+    processes."""
+    from django.conf import settings
+
+    from escalations import controls, rehearsals
+
+    settings.RUNS_GATE_HOLD_MS = 2_000
+    controls.AT_ONCE_SECONDS = 60.0
+    rehearsals.WAIT_SECONDS = 60.0
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _flush_past_the_journal() -> None:
     """The journal's TRUNCATE trigger stays on in tests; only Django's flush between tests goes past it.
 

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from escalations.models import Escalation, JournalEntry
 from runs.engine import starts
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Question, Run
 from tests.runs import flows
 

@@ -1,7 +1,7 @@
 """Which tests are run by one process, one after the other, when several processes share them (`make test`).
 
-What starts processes, hurts them or is timed stands in one share, so that no two of these are ever timed against each
-other and expensive fixtures are made once; every other file is a share of its own. Runs nothing itself.
+What hurts processes stands in one share and what looks at a whole console in another, so that expensive fixtures are
+made once and no fault strikes beside another; every other file is a share of its own. Runs nothing itself.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-TIMED = "timed"
+from tests.faults import counts
+
 # By the beginnings of their paths; the longest shares come first, short ones fill what is left at the end.
 _LONG = (
-    (TIMED, ("tests/faults/", "tests/deploys/", "tests/setup/", "tests/browser/")),
+    ("faults", ("tests/faults/", "tests/deploys/")),
+    ("console", ("tests/setup/", "tests/browser/")),
     ("bench", ("tests/bench/",)),  # it starts worlds of its own, and asserts no time
     ("model", ("tests/model/",)),
 )
+_IN_A_SOAK = {"console": "faults"}  # which holds exact figures: no two of these are timed against each other
 _EACH_ALONE = ("tests/model/test_model.py",)  # its shards are shares of their own
+_WAITS = (
+    "tests/faults/test_backlog.py",
+)  # in a soak ten minutes in which nobody works: others need not wait for it
 
 
 def share_of(test: str) -> str:
@@ -26,9 +32,11 @@ def share_of(test: str) -> str:
     file = test.split("::", 1)[0]
     if file in _EACH_ALONE:
         return test
+    if file in _WAITS and counts.soaking():
+        return file
     for name, beginnings in _LONG:
         if file.startswith(beginnings):
-            return name
+            return _IN_A_SOAK.get(name, name) if counts.soaking() else name
     return file
 
 

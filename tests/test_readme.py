@@ -15,7 +15,7 @@ from runs import bodies, registry
 from runs.checks import problems
 from runs.engine import starts
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Run
 
 ROOT = Path(__file__).resolve().parent.parent

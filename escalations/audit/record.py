@@ -17,6 +17,7 @@ from escalations import live
 from escalations.models import Escalation, Outcome
 from escalations.roles import Actor, account_of, name_of
 from runs.canonical import canonical, plain
+from runs.engine import failpoints
 from runs.models import Run
 
 
@@ -91,6 +92,7 @@ def append(
     message = live.message(seq=appended.seq, **columns)
 
     def tell() -> None:
+        failpoints.hit("after_ack")
         live.tell(message)
 
     transaction.on_commit(tell, robust=True)

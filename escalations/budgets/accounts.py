@@ -21,6 +21,7 @@ from runs.limits.kinds import PLACE, LimitKind, LimitScope, Mode, Window
 from runs.limits.rows import Row
 from runs.models import TopUp
 
+Place = tuple[LimitKind, Window, LimitScope, str]
 MOST = 300  # accounts on the page; beyond, it must be narrowed
 _CLOSED = ("answered", "expired", "withdrawn")
 _PRESENT = """
@@ -46,12 +47,15 @@ _OF_NOW = f"a.run_id = 0 AND ({_NOW} OR a.\"window\" IN ('minute', ''))"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """The sums, the rates and calls at once, how many of the sums there are, and all of them by account."""
+    """The sums, the rates and calls at once, how many of the sums there are, all of them by account and by what they
+    count, and what was used lately."""
 
     budgets: tuple[Budget, ...]
     paces: tuple[Budget, ...]
     total: int
     known: Mapping[int, Budget]
+    by_place: Mapping[Place, Budget]
+    lately: Sequence[Pace]
 
 
 def present(text: str, per: str, uncertain: Mapping[int, int], at: datetime) -> Budgets:
@@ -68,6 +72,8 @@ def present(text: str, per: str, uncertain: Mapping[int, int], at: datetime) -> 
         paces=tuple(rates[:MOST]),
         total=len(sums),
         known={one.account: one for one in sums if one.account},
+        by_place={(one.kind, one.window, one.scope_kind, one.scope): one for one in sums},
+        lately=paces,
     )
 
 
@@ -162,7 +168,8 @@ def _with_limits(found: Sequence[Budget], book: Book, at: datetime) -> list[Budg
 def _told(budget: Budget, uncertain: Mapping[int, int], paces: Sequence[Pace], at: datetime) -> Budget:
     """With what is uncertain of it, and when it will be used up."""
     unknown = min(budget.reserved, uncertain.get(budget.account or 0, 0))
-    return replace(budget, uncertain=unknown, breach=pace.used_up_at(budget, paces, at))
+    breach = None if budget.account is None else pace.used_up_at(budget, paces, at)
+    return replace(budget, uncertain=unknown, breach=breach)
 
 
 def _takes(budget: Budget, text: str, per: str) -> bool:

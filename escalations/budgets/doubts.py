@@ -10,7 +10,7 @@ from datetime import datetime
 from django.db import connection
 
 MOST = 50
-# Nobody knows what they used, and nobody is at it any more: as `runs.engine.budgets.reconcile` has it.
+# Nobody knows what they used, and nobody is at it any more: as `runs.engine.spend.budgets.reconcile` has it.
 _DOUBTED = """
     WITH doubted AS (
         SELECT c.id, c.run_id, r.workflow, c.name, c.model, c.state, c.permitted_at, a.id AS account, a.kind,

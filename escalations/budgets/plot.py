@@ -32,7 +32,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Everything in user units of WIDE by HIGH. `line` and `fore` are the points of polylines, empty for none."""
+    """Everything in user units of `wide` by `high`. `line` and `fore` are the points of polylines, empty for none."""
 
     line: str
     fore: str
@@ -56,14 +56,16 @@ def plot(
     cap: int | None,
     breach: datetime | None,
     words: Callable[[int], str],
+    expected: int | None = None,
+    wide: int = WIDE,
+    high: int = HIGH,
 ) -> Plot:
     """`used`: what each span used, by its beginning, in order. `total` is what is used by now, which may be more than
-    their sum: what was booked since they were added up."""
+    their sum: what was booked since they were added up. `expected`: what it will be at the end, unless the cap comes
+    first; None draws no forecast without a breach."""
     until = min(now, ends)
-    top = max(cap or 0, total, 1) * 1.06
-    if breach is not None and breach < ends and cap is not None:
-        top = max(top, cap * 1.06)
-    x, y = _across(begins, ends), _up(top)
+    top = max(cap or 0, total, 1, expected or 0 if breach is None else 0) * 1.06
+    x, y = _across(begins, ends, wide), _up(top, high)
     steps, sums, at = [(x(begins), y(0))], 0, []
     for moment, amount in used:
         steps.append((x(moment), y(min(sums, total))))
@@ -78,14 +80,18 @@ def plot(
         last = min(breach, ends)
         share = (last - until) / (breach - until)
         fore = _line([here, (x(last), y(total + (cap - total) * share))])
+    elif breach is None and expected is not None and expected > total and until < ends:
+        fore = _line([here, (x(ends), y(expected))])
     return Plot(
         line=_line(steps),
         fore=fore,
         cap=None if cap is None else y(cap),
         now=here,
         base=y(0),
-        marks=_marks(begins, ends, x, cap, y, words),
+        marks=_marks(begins, ends, x, high, None if cap is None else (y(cap), words(cap))),
         points=tuple(at),
+        wide=wide,
+        high=high,
     )
 
 
@@ -93,35 +99,35 @@ def _marks(
     begins: datetime,
     ends: datetime,
     x: Callable[[datetime], float],
-    cap: int | None,
-    y: Callable[[float], float],
-    words: Callable[[int], str],
+    high: int,
+    cap: tuple[float, str] | None,
 ) -> tuple[Mark, ...]:
     middle = begins + (ends - begins) / 2
     form = "%-d %b" if ends - begins > MONTH else "%H:%M"
     found = [
-        Mark(x=x(begins), y=HIGH - 6, words=begins.astimezone(UTC).strftime(form)),
-        Mark(x=x(middle), y=HIGH - 6, words=middle.astimezone(UTC).strftime(form), anchor="middle"),
-        Mark(x=x(ends), y=HIGH - 6, words=ends.astimezone(UTC).strftime(form), anchor="end"),
+        Mark(x=x(begins), y=high - 6, words=begins.astimezone(UTC).strftime(form)),
+        Mark(x=x(middle), y=high - 6, words=middle.astimezone(UTC).strftime(form), anchor="middle"),
+        Mark(x=x(ends), y=high - 6, words=ends.astimezone(UTC).strftime(form), anchor="end"),
     ]
     if cap is not None:
-        found.append(Mark(x=LEFT, y=max(y(cap) - 5, 10), words=f"cap {words(cap)}"))
+        height, words = cap
+        found.append(Mark(x=LEFT, y=max(height - 5, 10), words=f"cap {words}"))
     return tuple(found)
 
 
-def _across(begins: datetime, ends: datetime) -> Callable[[datetime], float]:
+def _across(begins: datetime, ends: datetime, wide: int) -> Callable[[datetime], float]:
     whole = max((ends - begins).total_seconds(), 1.0)
 
     def x(moment: datetime) -> float:
         share = min(max((moment - begins).total_seconds() / whole, 0.0), 1.0)
-        return round(LEFT + share * (WIDE - LEFT - RIGHT), 1)
+        return round(LEFT + share * (wide - LEFT - RIGHT), 1)
 
     return x
 
 
-def _up(top: float) -> Callable[[float], float]:
+def _up(top: float, high: int) -> Callable[[float], float]:
     def y(amount: float) -> float:
-        return round(HIGH - BOTTOM - amount / top * (HIGH - TOP - BOTTOM), 1)
+        return round(high - BOTTOM - amount / top * (high - TOP - BOTTOM), 1)
 
     return y
 

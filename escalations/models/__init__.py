@@ -2,6 +2,7 @@
 
 from escalations.models.escalation import Decision, Escalation, EscalationState
 from escalations.models.flood import Flood
+from escalations.models.imported import Imported, ImportedRun
 from escalations.models.journal import JournalEntry, Outcome
 from escalations.models.proposal import LimitProposal, ProposalState, TopUpProposal
 from escalations.models.rehearsal import Rehearsal, RehearsalState, RehearsedRun
@@ -11,6 +12,8 @@ __all__ = [
     "Escalation",
     "EscalationState",
     "Flood",
+    "Imported",
+    "ImportedRun",
     "JournalEntry",
     "LimitProposal",
     "Outcome",

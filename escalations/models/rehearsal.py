@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils import timezone
+
+PATIENCE = timedelta(minutes=1)  # a rehearsal that is not over by then has been tried
 
 
 class RehearsalState(models.TextChoices):
@@ -30,7 +34,8 @@ class Rehearsal(models.Model):
     since = models.DateTimeField()
     until = models.DateTimeField()
     state = models.CharField(max_length=10, choices=RehearsalState, default=RehearsalState.ASKED)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    # None: the command line; its entry of the journal says whose
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+")
     asked_at = models.DateTimeField(db_default=Now())
     due_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
@@ -58,8 +63,20 @@ class Rehearsal(models.Model):
         return f"rehearsal {self.pk} {self.state}"
 
     @property
+    def differ(self) -> int:
+        """Runs that would have gone otherwise, imported ones among them."""
+        totals = self.totals or {}
+        return sum(one["differ"] for one in (totals, *totals.get("imported", ())) if one)
+
+    @property
     def under_way(self) -> bool:
         return self.state in (RehearsalState.ASKED, RehearsalState.RUNNING)
+
+    @property
+    def in_vain(self) -> bool:
+        """Whether it was tried and says nothing: it failed, or goes on for longer than anybody need wait."""
+        late: bool = self.asked_at <= timezone.now() - PATIENCE
+        return self.state == RehearsalState.FAILED or (self.under_way and late)
 
 
 class RehearsedRun(models.Model):

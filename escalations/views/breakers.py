@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 from escalations import breakers, breakers_table
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.views.actors import actor_of
+from runs.canonical import plain
 
 
 @require_safe
@@ -30,7 +31,8 @@ def listed(request: HttpRequest) -> HttpResponse:
 @require_POST
 def force(request: HttpRequest) -> HttpResponse:
     given = request.POST
-    kind, name, to = given.get("kind", "")[:10], given.get("name", "")[:120], given.get("to", "-")
+    kind, name = plain(given.get("kind", "")[:10]), plain(given.get("name", "")[:120])
+    to = given.get("to", "-")
     try:
         breakers.force(actor=actor_of(request), kind=kind, name=name, to=to, reason=given.get("reason", ""))
     except NotThere as why:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from escalations import spends, topups
-from escalations.budgets import accounts
+from escalations.budgets import accounts, part
 from escalations.budgets.budget import Budget
 from escalations.budgets.course import course
 from escalations.budgets.doubts import in_doubt
@@ -24,7 +24,9 @@ from escalations.topups import Proposed
 from escalations.views.actors import actor_of
 from runs.limits.kinds import Window
 from runs.models import Account
+from runs.shown.listing import number
 
+_FARTHEST = 1_000_000  # names before those that are shown
 _FIELDS = ("amount", "until", "reason")
 
 
@@ -57,7 +59,7 @@ def uncertain(request: HttpRequest) -> HttpResponse:
 @require_safe
 def spend(request: HttpRequest) -> HttpResponse:
     """What was spent where, alone."""
-    return render(request, "escalations/_budget_spend.html", _spend_context(request))
+    return render(request, "escalations/_budget_spend.html", _spend_context(request, None, timezone.now()))
 
 
 @require_POST
@@ -136,7 +138,7 @@ def _page(
         found = accounts.past(account_id, doubts.sums, at)
         if found is None:
             raise Http404(f"There is no budget {account_id}.")
-    context |= _spend_context(request) | {
+    context |= _spend_context(request, context["table"], at) | {
         "place": "budgets",
         "proposals": accounts.open_proposals(at),
         "doubts": doubts,
@@ -178,10 +180,21 @@ def _table_context(request: HttpRequest, uncertain: Mapping[int, int], at: datet
     return {"table": table, "text": text, "only": only, "narrowed": narrowed}
 
 
-def _spend_context(request: HttpRequest) -> dict[str, Any]:
+def _spend_context(request: HttpRequest, table: accounts.Budgets | None, at: datetime) -> dict[str, Any]:
+    """All four parts side by side, or one of them as plots. `table`: what was read of the accounts already."""
     per = PERIODS.get(request.GET.get("per", ""), Window.MONTH)
-    return {
+    by, of = request.GET.get("by", ""), request.GET.get("of", "")
+    by, of = by if by in part.BY else "", of if of in part.OF else "money"
+    context = {
         "per": per,
         "periods": tuple(PERIODS),
-        "spend": spent_within(per, timezone.now()),
+        "by": by,
+        "of": of,
+        "bys": tuple(part.BY),
+        "ofs": tuple(part.OF),
     }
+    if not by:
+        return context | {"spend": spent_within(per, at)}
+    known = accounts.present("", "", {}, at) if table is None else table
+    first = min(number(request.GET.get("from", "")) or 0, _FARTHEST)
+    return context | {"spend": part.spent_by(by, of, per, first, known, at)}

@@ -8,12 +8,19 @@ from django.views.decorators.http import require_safe
 
 from escalations.frame import PLACES, Frame
 
+BARE = "bare.html"
+
 
 def frame(request: HttpRequest) -> dict[str, object]:
-    """The context processor. Anonymous pages get no frame."""
+    """The context processor. Anonymous pages get no frame. `around` is what a refusal stands in: Stop stands on
+    every page of somebody who has a role, and no page stands inside a part of another."""
     if not getattr(request, "user", None) or not request.user.is_authenticated:
-        return {}
-    return {"frame": frame_of(request)}
+        return {"around": BARE}
+    made = frame_of(request)
+    return {
+        "frame": made,
+        "around": BARE if request.headers.get("HX-Request") or not made.roles else "base.html",
+    }
 
 
 def frame_of(request: HttpRequest) -> Frame:

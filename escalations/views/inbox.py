@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -13,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from escalations import inbox
-from escalations.card import PRESETS, Card, card
+from escalations.card import END_PRESETS, PRESETS, Card, card
 from escalations.expected import Changed, Invalid, Refusal
 from escalations.inbox import Queue, Wanted
 from escalations.models import Escalation, EscalationState
@@ -23,7 +24,7 @@ from runs import registry
 from runs.engine import edits
 from runs.engine.edits import Field
 from runs.engine.places import Place, places
-from runs.models import Question, QuestionKind, Step
+from runs.models import Question, QuestionKind, Run, Step
 from runs.shown import counted
 from runs.shown.listing import number
 
@@ -153,7 +154,7 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "mine": escalation.taken_by == request.user,
         "taken": escalation.taken_by is not None and escalation.taken_by != request.user,
         "fields": _form(escalation, shown, given) if given.mode == "edit" and is_open else (),
-        "presets": PRESETS,
+        "presets": END_PRESETS if question.kind == QuestionKind.LIMIT else PRESETS,
         "offers": offers,
         "added": added(question),
         "used_up": used_up(escalation, timezone.now())
@@ -163,10 +164,15 @@ def card_context(request: HttpRequest, escalation: Escalation, given: Input) -> 
         "limit": 0 if everything else 600,
         "now": timezone.now(),
         "seconds": int((question.expires_at - question.asked_at).total_seconds()),
-        "left": int((question.expires_at - (run.held_since or timezone.now())).total_seconds()),
+        "left": int((question.expires_at - _stands_at(run, question)).total_seconds()),
         "steps_done": counted.up_to(steps=Step.objects.filter(run=run, state="done"))["steps"],
         "query": query_of(request),
     }
+
+
+def _stands_at(run: Run, question: Question) -> datetime:
+    """Now, or when the question's clock began to stand."""
+    return max(run.held_since, question.asked_at) if run.held_since else timezone.now()
 
 
 def card_parts(request: HttpRequest, context: dict[str, Any]) -> str:

@@ -11,18 +11,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from escalations import drafted, limits, limits_table, rehearsals, rehearsed
+from escalations import drafted, enforcing, limits, limits_table, rehearsals, rehearsed
 from escalations.expected import Invalid, NotThere, Refusal
 from escalations.limit_changes import Plan, Wish, plan_of
 from escalations.limit_lines import Line, Moved, line_from
 from escalations.limits import Proposed
 from escalations.limits_table import Wanted
-from escalations.models import LimitProposal, Rehearsal
+from escalations.models import Imported, LimitProposal, Rehearsal, RehearsalState
 from escalations.roles import Act
 from escalations.views.actors import actor_of
 from runs.limits import written
@@ -32,7 +33,8 @@ from runs.rehearsal.drafts import Draft
 
 _PLACE = ("team", "workflow", "agent", "tool", "model")
 _FIELDS = ("what", "scope_kind", "scope", "value", "mode", "since", "until", "then", "reason")
-_BESIDE = ("days", "unrehearsed")  # what a form says that is no part of the limit
+_BESIDE = ("days", "traces")  # what a form says that is no part of the limit
+_KEPT = (*_FIELDS, *_BESIDE)
 
 
 @require_safe
@@ -41,8 +43,12 @@ def page(request: HttpRequest, line: int | None = None) -> HttpResponse:
 
     A limit is found by the number of any of its rows.
     """
-    first = Limit.objects.filter(pk=line).values_list("first", flat=True).first() if line else None
-    return redirect("limit", line=first) if first else _page(request, line=line)
+    rows = limits_table.history(line) if line else None
+    if line and not rows:
+        first = Limit.objects.filter(pk=line).values_list("first", flat=True).first()
+        if first:
+            return redirect("limit", line=first)
+    return _page(request, line=line, rows=rows)
 
 
 @require_safe
@@ -78,34 +84,20 @@ def asks(request: HttpRequest, line: int) -> HttpResponse:
 
 @require_POST
 def set_limit(request: HttpRequest) -> HttpResponse:
-    given, reason = request.POST.dict(), request.POST.get("reason", "")
-
-    def act() -> tuple[int, str]:
-        done = limits.set_limit(
-            actor=actor_of(request),
-            given=given,
-            reason=reason,
-            unrehearsed=bool(request.POST.get("unrehearsed")),
-        )
-        return done.line, "The limit is set."
+    def act() -> tuple[int, str] | Rehearsal:
+        done = enforcing.set_limit(actor=actor_of(request), **_wanted(request))
+        return done if isinstance(done, Rehearsal) else (done.line, "The limit is set.")
 
     return _act(request, act, making=True)
 
 
 @require_POST
 def change(request: HttpRequest, line: int) -> HttpResponse:
-    given = request.POST
+    seen = request.POST.get("seen", "")
 
-    def act() -> tuple[int, str]:
-        done = limits.change(
-            actor=actor_of(request),
-            line=line,
-            seen=given.get("seen", ""),
-            given=given.dict(),
-            reason=given.get("reason", ""),
-            unrehearsed=bool(given.get("unrehearsed")),
-        )
-        return line, _said(done, "The limit is changed.")
+    def act() -> tuple[int, str] | Rehearsal:
+        done = enforcing.change(actor=actor_of(request), line=line, seen=seen, **_wanted(request))
+        return done if isinstance(done, Rehearsal) else (line, _said(done, "The limit is changed."))
 
     return _act(request, act, line=line)
 
@@ -144,6 +136,17 @@ def decline(request: HttpRequest, proposal_id: int) -> HttpResponse:
     return _act(request, act)
 
 
+def _wanted(request: HttpRequest) -> dict[str, Any]:
+    """A limit as its form has it, and how it is rehearsed where it must be."""
+    given = request.POST
+    return {
+        "given": given.dict() | {"traces": traces_of(given)},
+        "days": days_of(given),
+        "reason": given.get("reason", ""),
+        "unrehearsed": bool(given.get("unrehearsed")),
+    }
+
+
 def _said(done: limits.Done | Proposed, words: str) -> str:
     if isinstance(done, Proposed):
         return "Proposed: another admin must agree. Until then the limit stays as it is."
@@ -151,16 +154,31 @@ def _said(done: limits.Done | Proposed, words: str) -> str:
 
 
 def _act(
-    request: HttpRequest, act: Callable[[], tuple[int, str]], *, line: int | None = None, making: bool = False
+    request: HttpRequest,
+    act: Callable[[], tuple[int, str] | Rehearsal],
+    *,
+    line: int | None = None,
+    making: bool = False,
 ) -> HttpResponse:
     try:
-        number, said = act()
+        done = act()
     except NotThere as why:
         raise Http404(why.sentence) from why
     except Refusal as refusal:
         return _page(request, line=line, making=making, refusal=refusal)
+    if isinstance(done, Rehearsal):
+        return beside(request, done, line=line)
+    number, said = done
     messages.success(request, said, extra_tags="hand" if said.startswith("Proposed") else "sound")
     return redirect("limit", line=number)
+
+
+def beside(request: HttpRequest, one: Rehearsal, *, line: int | None) -> HttpResponse:
+    """On to the form as it was typed, with a rehearsal beside it."""
+    given = request.POST.dict() | {"traces": traces_of(request.POST)}
+    kept = {name: given[name] for name in _KEPT if given.get(name)} | {"rehearsal": str(one.pk)}
+    where = reverse("limit", args=[line]) if line else reverse("limit-new")
+    return redirect(f"{where}?{urlencode(kept)}#rehearsal")
 
 
 def again(request: HttpRequest, refusal: Refusal, *, line: int | None) -> HttpResponse:
@@ -169,8 +187,14 @@ def again(request: HttpRequest, refusal: Refusal, *, line: int | None) -> HttpRe
 
 
 def _page(
-    request: HttpRequest, *, line: int | None = None, making: bool = False, refusal: Refusal | None = None
+    request: HttpRequest,
+    *,
+    line: int | None = None,
+    rows: list[Limit] | None = None,
+    making: bool = False,
+    refusal: Refusal | None = None,
 ) -> HttpResponse:
+    """`rows`: those of the line, where they are read already."""
     at = timezone.now()
     waiting = limits_table.open_proposals(at)
     context = _table_context(request, waiting)
@@ -188,7 +212,8 @@ def _page(
     }
     context |= _applies_context(request, context["limits"], at)
     if line is not None:
-        context |= _line_context(request, line, at, context["limits"])
+        rows = limits_table.history(line) if rows is None else rows
+        context |= _line_context(request, line, rows, at, context["limits"])
     if making or line is not None:
         context |= _rehearsal_context(request, context, at)
     return render(request, "escalations/limits.html", context, status=refusal.status if refusal else 200)
@@ -202,9 +227,10 @@ def _table_context(request: HttpRequest, waiting: list[LimitProposal]) -> dict[s
         by=given.get("by", "")[:20],
         text=given.get("text", "").strip()[:100],
     )
-    rows = limits_table.rows_now()
-    over = wanted.by == limits_table.OVER
-    shown = limits_table.rows_over(rows, timezone.now()) if over else rows
+    if wanted.by == limits_table.OVER:
+        rows, shown = limits_table.rows_now_and_over(timezone.now())
+    else:
+        rows = shown = limits_table.rows_now()
     narrowed = {name: given[name] for name in ("by_scope", "by_what", "by", "text") if given.get(name)}
     return {
         "limits": rows,
@@ -225,9 +251,10 @@ def _applies_context(request: HttpRequest, rows: list[Limit], at: datetime) -> d
     }
 
 
-def _line_context(request: HttpRequest, line: int, at: datetime, known: list[Limit]) -> dict[str, Any]:
+def _line_context(
+    request: HttpRequest, line: int, rows: list[Limit], at: datetime, known: list[Limit]
+) -> dict[str, Any]:
     """One limit: its history, and for what holds the form with what it would ask for."""
-    rows = limits_table.history(line)
     if not rows:
         raise Http404(f"There is no limit {line}.")
     found = line_from(rows, line, at)
@@ -248,22 +275,33 @@ def _rehearsal_context(request: HttpRequest, context: dict[str, Any], at: dateti
     first = context.get("first")
     weaker = context["making"] or (first is not None and first.mode is not Mode.ENFORCE)
     asked: dict[str, Any] = {"days": rehearsals.DAYS, "was_weaker": weaker}
+    wanted = context["typed"].get("traces", "").split(",")
+    asked["imported"] = [(one, str(one.pk) in wanted) for one in Imported.objects.only("name", "runs")]
     tried = _draft(context, at)
     number = given.get("rehearsal", "")
-    one = (
-        Rehearsal.objects.filter(pk=int(number)).first() if number.isdecimal() and len(number) < 18 else None
-    )
-    if one is None and weaker and tried is not None and tried.enforces:
-        one = rehearsed.latest(tried.digest, at)
+    asks_one = number.isdecimal() and len(number) < 18
+    one: Rehearsal | None = None
+    stands: tuple[Rehearsal | None, bool] = None, False
+    if asks_one or tried is not None:
+        digest = tried.digest if tried is not None else ""
+        one, stands = rehearsed.named_and_standing(int(number) if asks_one else 0, digest, at)
+    exactly = tried is not None and one is not None and tried.digest == one.digest
+    counts, is_empty = None, False
+    if tried is not None and (exactly or (one is None and weaker and tried.enforces)):
+        counts, is_empty = stands
+    one = one or counts
     if one is None:
         return asked
+    if exactly and one.state == RehearsalState.DONE and counts is None:
+        asked["rehearsed_not"] = rehearsed.NO_RUN if is_empty else rehearsed.OLD
     rows = given.get("rows", "")
     most = int(rows) if rows.isdecimal() and len(rows) < 6 else rehearsed.PAGE
     found = rehearsed.rows(one, min(rehearsed.MOST_SHOWN, most))
     return asked | {
         "rehearsal": one,
         "rehearsed_runs": found,
-        "rehearsed_exactly": tried is not None and tried.digest == one.digest,
+        "rehearsed_exactly": exactly or one is counts,
+        "rehearsed_counts": counts,
         "rehearsed_at": rehearsed.where(one),
         "rehearsed_more": _more(request, one, most) if len(found) == most < rehearsed.MOST_SHOWN else "",
     }
@@ -303,4 +341,17 @@ def _asks_context(found: Line, given: Mapping[str, str], at: datetime, known: li
 def _typed(request: HttpRequest) -> dict[str, str]:
     """What came with a form, of a POST or of a GET that only asks; empty for a page that was just opened."""
     given = request.POST if request.method == "POST" else request.GET
-    return {name: given.get(name, "") for name in (*_FIELDS, *_BESIDE)} if "value" in given else {}
+    if "value" not in given:
+        return {}
+    return {name: given.get(name, "") for name in _KEPT} | {"traces": traces_of(given)}
+
+
+def traces_of(given: QueryDict) -> str:
+    """The imported traces of a form's boxes, or of an address: "3,5"."""
+    return ",".join(one for many in given.getlist("traces") for one in many.split(",") if one)
+
+
+def days_of(given: QueryDict) -> int:
+    """Over how many days a form rehearses."""
+    days = given.get("days", "")
+    return int(days) if days.isdecimal() and len(days) < 5 else 30

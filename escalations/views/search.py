@@ -19,7 +19,7 @@ MOST = 25
 def page(request: HttpRequest) -> HttpResponse:
     """What matches, newest first; at most MOST of each, from among the newest LOOK."""
     text = request.GET.get("q", "").strip().replace("\x00", "")[:200]
-    context: dict[str, Any] = {"searched": text, "runs": (), "escalations": ()}
+    context: dict[str, Any] = {"searched": text, "runs": (), "escalations": (), "most": MOST}
     if text:
         found = listing.page(Wanted(text=text), MOST)
         context |= {"runs": found.runs, "escalations": inbox.found(text, MOST), "looked": found.looked}

@@ -1,7 +1,9 @@
 """Ours, the floor, LangGraph and DBOS in turn, round by round, on the same PostgreSQL and with the same counts.
 
 The peers have a database of their own there, two processes of four threads each, and no broker: they are called where
-they run. Ours goes through Celery, gate, events and hints as ever.
+they run, and make their runs there within the measured time. So do we and the floor: this process starts our runs as a
+front does, while two workers of four threads work. Ours goes through Celery, gate, events, journal and hints as ever.
+Set against each other as well, in the detail: ours and LangGraph with the runs on record before, each with its input.
 """
 
 from __future__ import annotations
@@ -34,10 +36,8 @@ class Peer:
     script: str
 
 
-PEERS = (
-    Peer(name="langgraph", package="langgraph", script="langgraph_steps.py"),
-    Peer(name="dbos", package="dbos", script="dbos_steps.py"),
-)
+LANGGRAPH = Peer(name="langgraph", package="langgraph", script="langgraph_steps.py")
+PEERS = (LANGGRAPH, Peer(name="dbos", package="dbos", script="dbos_steps.py"))
 
 
 def measure(order: Order) -> None:
@@ -50,15 +50,20 @@ def measure(order: Order) -> None:
     steps.ours("bench_steps", 8)
     floors: list[float] = []
     ours: list[steps.Ours] = []
+    without_starts: list[steps.Ours] = []
     theirs: dict[str, list[Took]] = {peer.name: [] for peer in PEERS}
+    langgraph_without: list[Took] = []
     for _ in range(order.rounds):
-        floors.append(_rate(runs, steps.the_floor(runs)))
-        ours.append(steps.ours("bench_steps", runs))
+        floors.append(_rate(runs, steps.the_floor(runs, with_starts=True)))
+        ours.append(steps.ours_with_starts("bench_steps", runs))
+        without_starts.append(steps.ours("bench_steps", runs))
         for peer in PEERS:
             theirs[peer.name].append(_contest(peer, runs))
+        langgraph_without.append(_contest(LANGGRAPH, runs, on_record=True))
     rates = {peer.name: [_rate(runs, took) for took in theirs[peer.name]] for peer in PEERS}
     our_rates = [one.steps_a_second for one in ours]
     best = [max(of_round) for of_round in zip(*rates.values(), strict=True)]
+    without = [_rate(runs, took) for took in langgraph_without]
     _tell(
         order,
         "peers-ours",
@@ -66,7 +71,15 @@ def measure(order: Order) -> None:
         our_rates,
         [one.step_ms for one in ours],
         floors,
-        times_the_best_library=[round(our / other, 3) for our, other in zip(our_rates, best, strict=True)],
+        measured="from before the first start to the last settlement",
+        starters=steps.STARTERS,
+        times_the_best_library=_times(our_rates, best),
+        without_starts=[round(one.steps_a_second, 1) for one in without_starts],
+        langgraph_without_starts=[round(one, 1) for one in without],
+        times_langgraph_without_starts=_times([one.steps_a_second for one in without_starts], without),
+        starter_cpu_ms_a_run=[round(one.starter_cpu_ms, 2) for one in ours],
+        worker_cpu_ms_a_step=[round(one.worker_cpu_ms, 2) for one in ours],
+        postgres_cpu_ms_a_step=[round(one.postgres_cpu_ms, 2) for one in ours],
     )
     for peer in PEERS:
         samples = [took.step_ms for took in theirs[peer.name]]
@@ -101,13 +114,18 @@ def _tell(
     )
 
 
+def _times(ours: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [round(our / other, 3) for our, other in zip(ours, others, strict=True)]
+
+
 def _rate(runs: int, took: Took) -> float:
     return runs * steps.STEPS / took.seconds
 
 
-def _contest(peer: Peer, runs: int) -> Took:
+def _contest(peer: Peer, runs: int, *, on_record: bool = False) -> Took:
     command = [str(PYTHON), str(_SCRIPTS / peer.script), str(steps.THREADS)]
-    return contestants.contest(command, counts=steps.halves(runs), env=_environment(peer))
+    env = {**_environment(peer), **({"ON_RECORD": "1"} if on_record else {})}
+    return contestants.contest(command, counts=steps.halves(runs), env=env)
 
 
 def _set_up(peer: Peer) -> None:

@@ -13,7 +13,7 @@ class Bench:
     """One benchmark: `module` in this package has `measure(order)`; `agents` workers of `threads` each.
 
     `web` adds the front and both lanes, `ordinary` beat and the worker that sweeps, `deaf` a model provider that
-    never answers. `seconds` bounds all of it.
+    never answers. `seconds` bounds all of it. `rounds`: its own number of them.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Bench:
     ordinary: bool = False
     deaf: bool = False
     seconds: float = 600.0
+    rounds: int = 3
     peers: bool = False
     by_itself: bool = False  # only when it is named
     env: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +44,8 @@ BENCHES = (
         name="guarded",
         module="guarded",
         says="the same with model and tool calls in every step",
+        rounds=60,
+        seconds=1800.0,
         env=_NOBODY_POLLS,
     ),
     Bench(name="solo", module="solo", says="ms a step of one run alone", agents=1),
@@ -52,6 +55,15 @@ BENCHES = (
         says="what a task costs in runs of 10, 50, 250 tasks and of 50 plans of 50",
         agents=1,
         seconds=1800.0,
+    ),
+    Bench(name="start", module="begun", says="processor time of a start, here and in PostgreSQL", agents=0),
+    Bench(
+        name="backend",
+        module="backend",
+        says="processor time of a step on one connection, nobody beside",
+        agents=0,
+        by_itself=True,
+        seconds=1200.0,
     ),
     Bench(name="resume", module="resume", says="decision submitted until the run's code starts again"),
     Bench(

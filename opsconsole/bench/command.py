@@ -51,11 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         "names", nargs="*", metavar="NAME", help="all but peers and profile when none is given"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--rounds", type=_count, default=3, help="figures are medians of so many (3)")
-    parser.add_argument("--n", type=_count, default=0, help="another count than the benchmark's own")
     parser.add_argument(
-        "--million", action="store_true", help="pages: a million runs and ten million events (6 GB, minutes)"
+        "--rounds", type=_count, default=0, help="figures are medians of so many (3; guarded 60)"
     )
+    parser.add_argument("--n", type=_count, default=0, help="another count than the benchmark's own")
     parser.add_argument("--keep", action="store_true", help="keep the directory with logs and data")
     return parser
 
@@ -72,9 +71,8 @@ def _measured(bench: Bench, given: argparse.Namespace) -> bool:
     order = Order(
         bench=bench.name,
         folder=folder,
-        rounds=given.rounds,
+        rounds=given.rounds or bench.rounds,
         n=given.n,
-        million=given.million,
         load1=os.getloadavg()[0],
     )
     try:

@@ -76,6 +76,42 @@ def copy_run(run_id: int, count: int, *, url: str = "") -> None:
         writer.commit()
 
 
+def lengthen(run_id: int, steps: int, *, url: str = "") -> None:
+    """So many more steps of a run that is over, each like its last one: done, with an attempt and three events."""
+    with psycopg.connect(url or os.environ["DATABASE_URL"]) as conn:
+        for statement in _LONGER:
+            conn.execute(statement, {"run": run_id, "steps": steps})
+        conn.execute("ANALYZE runs_step, runs_attempt, runs_event")
+
+
+_LONGER = (
+    """
+    INSERT INTO runs_step (run_id, seq, node, state, input_id, output_id, answered_by, started_at, finished_at)
+    SELECT run_id, seq + more, node, state, input_id, output_id, '', started_at + more * interval '1 s',
+        finished_at + more * interval '1 s'
+    FROM generate_series(1, %(steps)s) AS more,
+        (SELECT * FROM runs_step WHERE run_id = %(run)s ORDER BY seq DESC LIMIT 1) AS last
+    """,
+    """
+    INSERT INTO runs_attempt (step_id, number, agent, state, fence, worker, note, error_class, error, error_where,
+        started_at, finished_at)
+    SELECT id, 1, '', 'done', 1, 'test', '', '', '', '', started_at, finished_at FROM runs_step AS step
+    WHERE run_id = %(run)s AND NOT EXISTS (SELECT FROM runs_attempt WHERE step_id = step.id)
+    """,
+    """
+    INSERT INTO runs_event (run_id, seq, kind, step_id, data)
+    SELECT %(run)s, (SELECT event_seq FROM runs_run WHERE id = %(run)s) + row_number() OVER (ORDER BY step.seq, kind),
+        kind, step.id, jsonb_build_object('node', node, 'seq', step.seq)
+    FROM (SELECT * FROM runs_step WHERE run_id = %(run)s ORDER BY seq DESC LIMIT %(steps)s) AS step,
+        unnest(ARRAY['step', 'attempt', 'step done']) AS kind
+    """,
+    """
+    UPDATE runs_run SET event_seq = (SELECT max(seq) FROM runs_event WHERE run_id = %(run)s),
+        finished_at = (SELECT max(finished_at) FROM runs_step WHERE run_id = %(run)s) WHERE id = %(run)s
+    """,
+)
+
+
 def tidy(*, url: str = "") -> None:
     """What autovacuum would have done by the time that so many rows were there for real. Raises TimeoutError when
     somebody else looks at an older state of the database for so long that dead rows cannot be taken away."""

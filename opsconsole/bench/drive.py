@@ -10,7 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,20 @@ def started(workflow: str, count: int, marks: Sequence[str] = ()) -> list[int]:
         return [start(workflow, number, marks[number] if marks else "").pk for number in range(count)]
 
 
+def started_by(threads: int, workflow: str, count: int) -> list[int]:
+    """Runs started by so many threads of this process, with their hints, as a front does: workers begin at once."""
+    with ThreadPoolExecutor(threads) as pool:
+        shares = [range(at, count, threads) for at in range(threads)]
+        return [run_id for ids in pool.map(partial(_each_started, workflow), shares) for run_id in ids]
+
+
+def _each_started(workflow: str, numbers: Iterable[int]) -> list[int]:
+    try:
+        return [start(workflow, number).pk for number in numbers]
+    finally:
+        connection.close()
+
+
 def start(workflow: str, number: int, mark: str = "") -> Run:
     """One run by the start act, which wakes the workers."""
     raw = {"number": number, "mark": mark}
@@ -129,10 +144,13 @@ def until_final(run_ids: Sequence[int], seconds: float = PATIENCE_SECONDS) -> in
     return len(slept)
 
 
+# Written out: a plan for any states would read every run, and what is measured next would begin in cold caches.
+_GOING = "SELECT EXISTS (SELECT FROM runs_run WHERE state IN ('ready', 'running', 'sleeping'))"
+
+
 def until_quiet() -> None:
     """Until no run goes on by itself: the workers have nothing to do. Raises Stalled."""
-    going = Run.objects.filter(state__in=[RunState.READY, RunState.RUNNING, RunState.SLEEPING])
-    until(lambda: not going.exists(), "nothing goes on")
+    until(lambda: not _rows(_GOING)[0][0], "nothing goes on")
 
 
 def span_seconds(run_ids: Sequence[int], began: Any) -> float:
@@ -150,6 +168,15 @@ def step_ms(run_ids: Sequence[int]) -> list[float]:
             FROM runs_step WHERE run_id = ANY(%s)
         ) AS gaps WHERE gap IS NOT NULL
         """,
+        [list(run_ids)],
+    )
+    return [float(row[0]) for row in rows]
+
+
+def run_ms(run_ids: Sequence[int]) -> list[float]:
+    """From a run's start on record to its end, by PostgreSQL's clock."""
+    rows = _rows(
+        "SELECT extract(epoch FROM finished_at - created_at) * 1000 FROM runs_run WHERE id = ANY(%s)",
         [list(run_ids)],
     )
     return [float(row[0]) for row in rows]

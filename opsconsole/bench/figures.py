@@ -6,7 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -80,6 +80,15 @@ def of_rounds(
         floor=_median(floors),
         ratio=_median([value / floor for value, floor in zip(values, floors, strict=False)]),
         detail=detail or {},
+    )
+
+
+def of_parts(bench: str, parts: Sequence[Figures], headline: Figures) -> Figures:
+    """One object for a benchmark that has told several: what `headline` says, and all of them in the detail."""
+    names = ("value", "unit", "n", "p50_ms", "p95_ms", "max_ms")
+    told = {one.bench: {name: getattr(one, name) for name in names} for one in parts}
+    return replace(
+        headline, bench=bench, detail={"headline": headline.bench, "parts": told, **headline.detail}
     )
 
 

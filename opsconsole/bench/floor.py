@@ -2,7 +2,8 @@
 
     python -m opsconsole.bench.floor STEPS THREADS
 
-connects (BENCH_DATABASE), prints "ready", waits for a line, and prints how many milliseconds each step took.
+connects (BENCH_DATABASE), prints "ready", waits for a line, and prints how many milliseconds each step took. The rows
+of the runs are made within the measured time, a commit each, or before it when BENCH_RUNS is "before".
 """
 
 from __future__ import annotations
@@ -41,13 +42,20 @@ def make_tables(url: str) -> None:
         conn.execute(TABLES)
 
 
-def _steps(conn: psycopg.Connection[tuple[int]], runs: int, took: list[float]) -> None:
-    for _ in range(runs):
-        row = conn.execute("INSERT INTO bench_floor_run DEFAULT VALUES RETURNING id").fetchone()
-        assert row is not None
+def _made(conn: psycopg.Connection[tuple[int]]) -> int:
+    row = conn.execute("INSERT INTO bench_floor_run DEFAULT VALUES RETURNING id").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _steps(
+    conn: psycopg.Connection[tuple[int]], runs: int, before: list[int] | None, took: list[float]
+) -> None:
+    for number in range(runs):
+        run_id = _made(conn) if before is None else before[number]
         for _ in range(STEPS_A_RUN):
             began = time.perf_counter()
-            conn.execute(STEP, [row[0], OUTPUT], prepare=True)
+            conn.execute(STEP, [run_id, OUTPUT], prepare=True)
             took.append((time.perf_counter() - began) * 1000)
 
 
@@ -55,12 +63,16 @@ def main() -> None:
     runs, count = int(sys.argv[1]), int(sys.argv[2])
     url = os.environ["BENCH_DATABASE"]
     conns = [psycopg.connect(url, autocommit=True) for _ in range(count)]
+    shares = [runs // count + (at < runs % count) for at in range(count)]
+    made: list[list[int] | None] = [None] * count
+    if os.environ.get("BENCH_RUNS") == "before":
+        made = [[_made(conn) for _ in range(share)] for conn, share in zip(conns, shares, strict=True)]
     print("ready", flush=True)
     sys.stdin.readline()
     took: list[float] = []
     threads = [
-        threading.Thread(target=_steps, args=(conn, runs // count + (at < runs % count), took))
-        for at, conn in enumerate(conns)
+        threading.Thread(target=_steps, args=(conn, share, before, took))
+        for conn, share, before in zip(conns, shares, made, strict=True)
     ]
     for thread in threads:
         thread.start()

@@ -4,10 +4,16 @@ The agent's loop needs a second model call to end its step after the tool's answ
 one tool call. The model is simulated and answers at once: its own time is none of ours. Limits of every kind that a
 call can meet are set, so high that none is reached. The same workflow without guards (`flows.unguarded`) runs in turn
 with it in the same workers: what guards cost is the difference, by round.
+
+Rounds are many and short: this kind of machine changes its speed by a third within minutes, and what is compared has to
+lie within seconds of each other. The figure comes with the bounds between which 95 of 100 repetitions would lie, drawn
+from the rounds with replacement (Efron's bootstrap, percentiles).
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from opsconsole.bench import drive, steps
@@ -18,6 +24,8 @@ from opsconsole.bench.order import Order
 from opsconsole.bench.steps import STEPS, Ours
 
 GUARDED = "bench_guarded"
+RUNS = 16  # a round: two for each thread
+DRAWS = 4000
 HIGH = 10**12
 LIMITS = (
     *(("turns", "run", scope) for scope in ("organisation:", f"workflow:{GUARDED}", "agent:bench_noter")),
@@ -37,7 +45,7 @@ LIMITS = (
 
 
 def measure(order: Order) -> None:
-    runs = order.n or steps.RUNS // 3
+    runs = order.n or RUNS
     _set_limits()
     for workflow in (GUARDED, UNGUARDED):
         steps.ours(workflow, 8)  # a worker's first steps load code
@@ -61,8 +69,11 @@ def measure(order: Order) -> None:
                 "model_calls_a_step": 2,
                 "tool_calls_a_step": 1,
                 "limits": len(LIMITS),
-                "guards_cost_percent": round(100 * (1 - median(_shares(with_guards, without))), 1),
-                "guards_cost_cpu_percent": round(100 * (median(_cpu_shares(with_guards, without)) - 1), 1),
+                "guards_cost_percent": _with_bounds(_shares(with_guards, without), lambda share: 1 - share),
+                "guards_cost_cpu_percent": _with_bounds(
+                    _cpu_shares(with_guards, without), lambda share: share - 1
+                ),
+                "with_guards": [round(one.steps_a_second, 1) for one in with_guards],
                 "without_guards": [round(one.steps_a_second, 1) for one in without],
                 "worker_cpu_ms_a_step": [round(one.worker_cpu_ms, 2) for one in with_guards],
                 "worker_cpu_ms_a_step_without": [round(one.worker_cpu_ms, 2) for one in without],
@@ -84,6 +95,14 @@ def _cpu_shares(ours: list[Ours], others: list[Ours]) -> list[float]:
         (one.worker_cpu_ms + one.postgres_cpu_ms) / (other.worker_cpu_ms + other.postgres_cpu_ms)
         for one, other in zip(ours, others, strict=True)
     ]
+
+
+def _with_bounds(shares: Sequence[float], cost: Callable[[float], float]) -> list[float]:
+    """In percent: what the median share costs, and the bounds that hold 95 of 100 medians of rounds drawn anew."""
+    drawn = random.Random(1)  # the same bounds for the same rounds
+    again = sorted(cost(median(drawn.choices(shares, k=len(shares)))) for _ in range(DRAWS))
+    low, high = again[DRAWS // 40], again[-DRAWS // 40]
+    return [round(100 * one, 1) for one in (cost(median(shares)), low, high)]
 
 
 def _set_limits() -> None:

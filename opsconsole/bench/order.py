@@ -17,7 +17,6 @@ class Order:
     folder: Path
     rounds: int = 3
     n: int = 0
-    million: bool = False
     load1: float = 0.0
     port: int = 0
 

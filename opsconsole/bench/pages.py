@@ -7,7 +7,8 @@ what differs is what lies behind it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -18,22 +19,26 @@ from django.test.utils import CaptureQueriesContext
 from escalations.models import Escalation, EscalationState
 from opsconsole.bench import copies, drive
 from opsconsole.bench.browser import Browser, signed_in
-from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.figures import Figures, of_parts, of_rounds, percentile
 from opsconsole.bench.order import Order
-from runs.models import Run
+from runs.models import Run, Step
 
-SMALL, LARGE, MILLION = 1_000, 100_000, 1_000_000
+SMALL, MILLION = 1_000, 1_000_000
 OPEN = 200
 FETCHES = 30
+STEPS, WIDE = 10_000, 50  # of the long run; plans in the nested one, and tasks of each
+TRIED = 3  # fetches of a trial: when the larger size is not above the small one
 
 
 def measure(order: Order) -> None:
     browser = signed_in(order.port, "reader")
     done, waiting = _templates()
+    _tell_large(order, browser, _large(order))
     copies.copy_run(waiting, OPEN - 1)
     before: dict[str, float] = {}
-    large = MILLION if order.million else order.n or LARGE
-    for size in (SMALL, large):
+    large = order.n or MILLION
+    small = SMALL if large > SMALL else large // 2
+    for size in (small, large):
         copies.copy_run(done, size - Run.objects.count())
         copies.tidy()
         paths = {
@@ -46,6 +51,51 @@ def measure(order: Order) -> None:
             "controls": "/controls/",
         }
         before = _tell(order, browser, size, paths, before)
+    parts = order.told()
+    order.tell(of_parts("pages", parts, _slowest(parts[-len(paths) :])))
+
+
+def _large(order: Order) -> dict[str, str]:
+    """A run of very many steps with five thousand of its events on one page, and a plan of plans: their pages."""
+    long, nest = drive.start("bench_short", 0), drive.start("bench_nest", 4 if order.n else WIDE)
+    drive.until_final([long.pk, nest.pk], seconds=1500.0)
+    copies.lengthen(long.pk, order.n or STEPS)
+    return {
+        "steps": f"/runs/{long.pk}",
+        "steps-moving": f"/runs/{long.pk}/moving",
+        "events": f"/runs/{long.pk}/events?many=1",
+        "nested": f"/runs/{nest.pk}",
+        "nested-moving": f"/runs/{nest.pk}/moving",
+    }
+
+
+def _tell_large(order: Order, browser: Browser, paths: Mapping[str, str]) -> None:
+    fetches = TRIED if order.n else FETCHES
+    for name, path in paths.items():
+        detail = {"steps": Step.objects.filter(run=int(path.split("/")[2])).count(), "target_ms": 500}
+        order.tell(_page(order, browser, f"pages-{name}", path, fetches, **detail)[0])
+
+
+def _page(
+    order: Order, browser: Browser, bench: str, path: str, fetches: int, **detail: Any
+) -> tuple[Figures, float]:
+    """The figures of one page, and its p50 over all fetches. The first one fills caches, as on any day."""
+    size = len(browser.get(path))
+    rounds = [[_fetched_ms(browser, path) for _ in range(fetches)] for _ in range(order.rounds)]
+    figures = of_rounds(
+        bench,
+        n=fetches,
+        unit="ms",
+        values=[percentile(took, 50) for took in rounds],
+        samples_ms=rounds,
+        detail={"queries": _queries(path), "bytes": size, **detail, **drive.machine()},
+    )
+    return figures, _p50(rounds)
+
+
+def _slowest(parts: Sequence[Figures]) -> Figures:
+    """The slowest page of the large size."""
+    return max(parts, key=lambda one: one.p50_ms or 0.0)
 
 
 def _tell(
@@ -53,25 +103,15 @@ def _tell(
 ) -> dict[str, float]:
     found: dict[str, float] = {}
     sizes = _sizes()
+    fetches = FETCHES if size >= SMALL else TRIED
     for name, path in paths.items():
-        browser.get(path)  # the first fills caches, as somebody has on any day
-        rounds = [[_fetched_ms(browser, path) for _ in range(FETCHES)] for _ in range(order.rounds)]
-        figures = of_rounds(
-            f"pages-{name}-{size}",
-            n=FETCHES,
-            unit="ms",
-            values=[percentile(took, 50) for took in rounds],
-            samples_ms=rounds,
-            detail={
-                "queries": _queries(path),
-                **({"times_the_small_one": round(_p50(rounds) / before[name], 2)} if name in before else {}),
-                "open_escalations": OPEN,
-                **sizes,
-                **drive.machine(),
-            },
-        )
+        bench = f"pages-{name}-{size}"
+        figures, p50 = _page(order, browser, bench, path, fetches, open_escalations=OPEN, **sizes)
+        if name in before:
+            times = {"times_the_small_one": round(p50 / before[name], 2)}
+            figures = replace(figures, detail={**figures.detail, **times})
         order.tell(figures)
-        found[name] = _p50(rounds)
+        found[name] = p50
     return found
 
 

@@ -25,7 +25,7 @@ from escalations.parts import Audience
 from escalations.roles import Role
 from opsconsole.bench import drive
 from opsconsole.bench.browser import Browser, signed_in
-from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.figures import of_parts, of_rounds, percentile
 from opsconsole.bench.order import Order
 from opsconsole.environment import REPOSITORY
 from runs.engine.advance import advance
@@ -43,6 +43,8 @@ def measure(order: Order) -> None:
         advance(run_id)  # as a worker would; there is none
     for count in [order.n] if order.n else CROWDS:
         _pushed(order, people, count)
+    parts = order.told()
+    order.tell(of_parts("push", parts, parts[-1]))  # of the greatest crowd
 
 
 def _person(port: int, number: int, role: Role) -> Browser:

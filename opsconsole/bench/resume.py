@@ -1,4 +1,9 @@
-"""How long a run takes to go on after a person's decision: from the act called to its code starting in a worker."""
+"""How long a run takes to go on after a person's decision: from the act called to its code starting in a worker.
+
+Three decisions. `resume`: a person approves the value that they have put in place of one that broke its contract, and
+the next step starts. `resume-again`: words to a step that failed, which is tried again. `resume-approval`: an approved
+tool call, for which the model call before it is replayed.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from escalations.models import Escalation, EscalationState
 from opsconsole.bench import drive
 from opsconsole.bench.drive import Stamps
 from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.flows.contracts import Slip
 from opsconsole.bench.order import Order
 
 DECISIONS = 100
@@ -29,7 +35,8 @@ def measure(order: Order) -> None:
     stamps = Stamps(order.stamps)
     count = order.n or DECISIONS
     kinds: tuple[tuple[str, str, Decide, str], ...] = (
-        ("resume", "bench_asks", respond, "the step's next attempt starts"),
+        ("resume", "bench_mends", approve, "the next step's code starts"),
+        ("resume-again", "bench_asks", respond, "the same step's next attempt starts"),
         ("resume-approval", "bench_pays", approve, "the approved tool starts, after the replayed model call"),
     )
     for bench, workflow, decide, until in kinds:
@@ -63,7 +70,10 @@ def _round(stamps: Stamps, workflow: str, count: int, decide: Decide) -> list[De
     drive.until(lambda: waiting.count() == count, f"{count} runs ask")
     if workflow == "bench_asks":
         stamps.wait(*marks)  # of the first attempts
-    by_run = {escalation.run_id: escalation for escalation in waiting}
+    if workflow == "bench_mends":
+        for number, (run_id, mark) in enumerate(zip(ids, marks, strict=True)):
+            mended(waiting.get(run_id=run_id), number, mark)
+    by_run = {escalation.run_id: escalation for escalation in waiting.all()}
     made = []
     for run_id, mark in zip(ids, marks, strict=True):
         made.append(decided(stamps, by_run[run_id], mark, decide))
@@ -77,6 +87,17 @@ def decided(stamps: Stamps, escalation: Escalation, mark: str, decide: Decide) -
     decide(escalation)
     returned = time.monotonic_ns()
     return Decided(act_ms=(returned - began) / 1e6, ms=(stamps.wait(mark)[0] - began) / 1e6)
+
+
+def mended(escalation: Escalation, number: int, mark: str) -> None:
+    """A person's draft in place of the value that broke its contract; approving it is the decision."""
+    decisions.edit(
+        actor=drive.operator(),
+        escalation_id=escalation.pk,
+        version=escalation.version,
+        digest=escalation.digest,
+        value=Slip(number=number, mark=mark).model_dump(),
+    )
 
 
 def respond(escalation: Escalation) -> None:

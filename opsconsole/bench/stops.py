@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from escalations import controls
 from opsconsole.bench import drive
 from opsconsole.bench.drive import Stamps
-from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.figures import of_parts, of_rounds, percentile
 from opsconsole.bench.order import Order
 from runs import live
 from runs.models import ControlReceipt
@@ -26,6 +26,8 @@ def measure(order: Order) -> None:
     _one_at_a_time(order, stamps, "stop-call", "bench_calls")
     _one_at_a_time(order, stamps, "stop-child", "bench_blocks")
     _everything(order, stamps)
+    parts = order.told()
+    order.tell(of_parts("stop", parts, parts[0]))
 
 
 def _one_at_a_time(order: Order, stamps: Stamps, bench: str, workflow: str) -> None:

@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 from escalations.models import Escalation, EscalationState
-from opsconsole.bench import copies, drive, resume
+from opsconsole.bench import copies, counted, drive, resume
+from opsconsole.bench.counted import Reads
 from opsconsole.bench.drive import Stamps
-from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.figures import of_parts, of_rounds, percentile
 from opsconsole.bench.order import Order
 from runs import tasks
 from runs.engine import sweep
@@ -20,7 +21,6 @@ from runs.models import Run, RunState
 SIZES = (10, 10_000, 100_000)
 SWEEPS = 10
 DECISIONS = 20
-SETTLE_SECONDS = 11.0  # two looks of a worker's poller
 
 
 def measure(order: Order) -> None:
@@ -29,27 +29,34 @@ def measure(order: Order) -> None:
     _decided(stamps, 4)
     memory_at_ten = 0.0
     for size in [order.n] if order.n else SIZES:
-        copies.copy_run(template, size - _count())
+        copies.copy_run(template, max(0, size - _count() - (DECISIONS if size > DECISIONS else 0)))
         copies.tidy()
-        time.sleep(SETTLE_SECONDS)
-        memory = _worker_mb()
+        # Not timed, and their runs wait from then on: the first after so many rows were written find their pages on
+        # disk, and each one's first change after a checkpoint goes to the log as a whole page.
+        read = counted.reads(lambda: _decided(stamps, DECISIONS))
+        memory = _worker_mb()  # a worker's poller has looked twice meanwhile
         memory_at_ten = memory_at_ten or memory
-        _tell(order, stamps, size, memory, memory_at_ten)
+        _tell(order, stamps, size, memory, memory_at_ten, read)
+    parts = order.told()
+    order.tell(of_parts("waiting", parts, parts[-1]))  # of the most that wait
 
 
-def _tell(order: Order, stamps: Stamps, size: int, memory: float, memory_at_ten: float) -> None:
-    counted = _count()
+def _tell(order: Order, stamps: Stamps, size: int, memory: float, memory_at_ten: float, read: Reads) -> None:
+    waiting = _count()
     sweeps = [[_sweep_ms() for _ in range(SWEEPS)] for _ in range(order.rounds)]
     decided = [_decided(stamps, DECISIONS) for _ in range(order.rounds)]
     order.tell(
         of_rounds(
             f"waiting-{size}",
-            n=counted,
+            n=waiting,
             unit="ms/sweep",
             values=[percentile(took, 50) for took in sweeps],
             samples_ms=decided,
             detail={
                 "samples": "decision submitted until the run's code starts",
+                "rows_read": round(read.rows / DECISIONS, 1),
+                "blocks_read": round(read.blocks / DECISIONS, 1),
+                "read_by": "a run started, asking, decided, asking again, and those who poll meanwhile",
                 "sweep_max_ms": round(max(max(took) for took in sweeps), 1),
                 "worker_mb": round(memory, 1),
                 "worker_mb_at_first_size": round(memory_at_ten, 1),

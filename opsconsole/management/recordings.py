@@ -18,7 +18,7 @@ def declared(file: Path, given: Path | None = None) -> Toolsets | None:
 
     Raises CommandError when it cannot be used.
     """
-    path = given or _beside(file)
+    path = given or beside(file)
     if given is None and not path.exists():
         return None
     try:
@@ -27,7 +27,8 @@ def declared(file: Path, given: Path | None = None) -> Toolsets | None:
         raise CommandError(str(why)) from why
 
 
-def _beside(file: Path) -> Path:
+def beside(file: Path) -> Path:
+    """Where the toolsets of a file stand, if anywhere."""
     return file.with_name("toolsets.json")
 
 
@@ -47,7 +48,7 @@ class OnRecordings(BaseCommand):
         """What is declared, its complaints said; `without` is what counts when nothing is, as a clause."""
         found = declared(file, given)
         if found is None:
-            self.say(f"No {_beside(file)}: {without}.")
+            self.say(f"No {beside(file)}: {without}.")
             return Toolsets()
         for complaint in found.complaints:
             self.say(complaint)

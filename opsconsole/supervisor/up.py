@@ -229,7 +229,7 @@ class Console:
             self._say("Stopping")
         by_name = {child.spec.name: child for child in self._children}
         if self._drains and self._children:
-            seconds = environment.number("OPSCONSOLE_DRAIN_SECONDS", 15, least=0, most=3600)
+            seconds = environment.number("OPSCONSOLE_DRAIN_SECONDS", 14, least=0, most=3600)
             self._say(f"Calls under way may finish for {seconds} s; Ctrl-C does not wait")
             working = [by_name[name] for name in ("beat", "agents", "ordinary") if name in by_name]
             self._end(working, seconds + _LEAVE_SECONDS)

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from runs.agents import providers
 from runs.agents.door import Usage
-from runs.errors import DataError
+from runs.errors import Unpriced
 
 # "provider/model", or "provider/" for all of a provider's models -> (input, output), micro-dollars per million
 # tokens. Simulated models carry an invented price, so that cost, budgets and screens can be tried; every screen says
@@ -26,7 +26,7 @@ _MILLION = 1_000_000
 
 
 def cost_micros(model: str, usage: Usage) -> int:
-    """The price of one call, rounded up. Raises DataError when the model has no price."""
+    """The price of one call, rounded up. Raises Unpriced when the model has no price."""
     rates = _stated(model)
     if rates is None:
         return _published_cost(model, usage)
@@ -38,7 +38,7 @@ def cost_micros(model: str, usage: Usage) -> int:
 def price(model: str) -> tuple[int, int]:
     """Input and output price of a model, the dearest where it depends on the size of the request.
 
-    Raises DataError when there is none.
+    Raises Unpriced when there is none.
     """
     rates = _stated(model)
     if rates is not None:
@@ -97,8 +97,8 @@ def _micros(dollars: Any) -> int:
     return math.ceil(Decimal(dollars) * _MILLION)
 
 
-def _unpriced(model: str) -> DataError:
-    return DataError(
+def _unpriced(model: str) -> Unpriced:
+    return Unpriced(
         f"Model {model!r} has no price: state it in MODEL_PRICES, as {model}=IN/OUT in dollars per million tokens.",
         where="model",
     )

@@ -22,6 +22,7 @@ from runs.checks.shapes import registered_problems, shape_problems
 from runs.checks.verifying import unverified_text, verifying_problems
 from runs.definitions import Agent, Delegate, Effect, Node, Tool, Workflow
 from runs.errors import DataError, wrong_values
+from runs.schemas import schema_of
 from runs.signals import question_asked
 
 
@@ -239,6 +240,17 @@ def _delegate_problems(node: str, delegate: Delegate) -> Iterator[Problem]:
             )
 
 
+def _lax(arguments: type[BaseModel]) -> str:
+    """The first model of the arguments, however deep, that takes what it does not name."""
+    if arguments.model_config.get("extra") != "forbid":
+        return "its model"
+    schema = schema_of(arguments)
+    for name, one in schema.get("$defs", {}).items():
+        if "properties" in one and one.get("additionalProperties") is not False:
+            return str(name)
+    return ""
+
+
 def _unseen_fields(arguments: type[BaseModel]) -> str:
     """Fields that a dump leaves out or masks."""
     masked = (SecretStr, SecretBytes)
@@ -258,11 +270,11 @@ def _tool_problems(node: str, tool: Tool) -> Iterator[Problem]:
             f"tool {tool.name!r} of {node!r} has no argument model",
             "Set arguments to a pydantic model.",
         )
-    elif arguments.model_config.get("extra") != "forbid":
+    elif lax := _lax(arguments):
         yield (
             "runs.E016",
-            f"tool {tool.name!r} of {node!r} accepts arguments that its model does not name",
-            "Set model_config = ConfigDict(extra='forbid') on its argument model.",
+            f"tool {tool.name!r} of {node!r} accepts arguments that {lax} does not name",
+            "Set model_config = ConfigDict(extra='forbid') on its argument model, and on each inside it.",
         )
     elif unseen := _unseen_fields(arguments):
         yield (
@@ -275,6 +287,13 @@ def _tool_problems(node: str, tool: Tool) -> Iterator[Problem]:
             "runs.E017",
             f"tool {tool.name!r} of {node!r} has an effect ({tool.effect_class}) and no approval rule",
             "Set approval to a function; one that returns None says 'never ask' in so many words.",
+        )
+    answers: Any = tool.answers  # whatever an author has put there
+    if answers is not None and not (inspect.isclass(answers) and issubclass(answers, BaseModel)):
+        yield (
+            "runs.E065",
+            f"tool {tool.name!r} of {node!r}: answers is {answers!r}",
+            "Set it to a pydantic model of the answer, with Untrusted() where others have written, or leave it out.",
         )
     yield from _look_problems(node, tool)
 

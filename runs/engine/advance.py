@@ -12,12 +12,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from django.db import connection
 
 from runs.engine.claim import claim
-from runs.engine.claimed import Claimed, Next
-from runs.engine.endings import Nothing
-from runs.engine.flights import Flight
+from runs.engine.claimed import Claimed, Next, Nothing
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime, current
 from runs.engine.settle import settle
+from runs.engine.worker.flights import Flight
+from runs.engine.worker.runtime import Runtime, current
 
 _log = logging.getLogger("opsconsole.advance")
 Airborne = tuple[Claimed, Flight]

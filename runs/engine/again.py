@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from runs import bodies
 from runs.agents.door import ModelRequest, request_data
@@ -16,7 +17,7 @@ from runs.definitions import Supervised
 from runs.engine.claimed import Claimed
 from runs.engine.found import Found, tell
 from runs.errors import ErrorClass, ReasoningError
-from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState
+from runs.models import Call, CallKind, CallState, Question, QuestionKind, QuestionState, Verb
 
 MOST = 2  # times that the same call may fail
 WHERE = "again"
@@ -25,7 +26,8 @@ _ASKED = (QuestionKind.ERROR, QuestionKind.CONTRACT)
 
 @dataclass(slots=True, kw_only=True)
 class Again:
-    """What has failed in this run since a person last let it try again. Fetched once an attempt, when it may matter."""
+    """What has failed in this run since a person let it be tried again: the step that met it, or this one. Fetched
+    once an attempt, when it may matter."""
 
     claimed: Claimed
     _failed: Counter[tuple[str, str, str]] | None = field(default=None, init=False)
@@ -75,14 +77,21 @@ def _failed(claimed: Claimed) -> Counter[tuple[str, str, str]]:
     classes = [ErrorClass.DATA, ErrorClass.REASONING]
     wrong = Q(state=CallState.FAILED, error_class__in=classes)
     useless = Q(kind=CallKind.MODEL, state=CallState.DONE, replayable=False, attempt__error_class__in=classes)
+    calls = Call.objects.filter(wrong | useless, run_id=claimed.run.pk)
+    rows = list(calls.values_list("kind", "name", "digest", "request_id", "step_id", "permitted_at"))
+    let = _let_again(claimed) if rows else {}
+    here = let.get(claimed.step.pk)
+    return Counter(
+        (kind, name, digest if kind == CallKind.TOOL else request)
+        for kind, name, digest, request, step_id, at in rows
+        if all(since is None or at > since for since in (here, let.get(step_id)))
+    )
+
+
+def _let_again(claimed: Claimed) -> dict[int | None, datetime]:
+    """When a person last let each step of the run try again. Who was asked about one has said nothing of the others,
+    and whoever said no has let nothing be sent again."""
     asked = Question.objects.filter(
         run_id=claimed.run.pk, kind__in=_ASKED, state=QuestionState.ANSWERED, answered_at__isnull=False
-    )
-    since = asked.order_by("-answered_at").values_list("answered_at", flat=True).first()
-    calls = Call.objects.filter(wrong | useless, run_id=claimed.run.pk)
-    if since is not None:
-        calls = calls.filter(permitted_at__gt=since)
-    rows = calls.values_list("kind", "name", "digest", "request_id")
-    return Counter(
-        (kind, name, digest if kind == CallKind.TOOL else request) for kind, name, digest, request in rows
-    )
+    ).exclude(verb=Verb.REJECT)
+    return dict(asked.values_list("step_id").annotate(last=Max("answered_at")))

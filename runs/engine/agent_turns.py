@@ -18,37 +18,29 @@ from runs import bodies
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Agent, Delegate, Tool
-from runs.engine import bounds, contracts, models_asked, noted
+from runs.engine import bounds, contracts, models_asked, noted, offers
 from runs.engine.again import Again
 from runs.engine.claimed import Claimed
-from runs.engine.flights import Flight
 from runs.engine.found import Found, because, tell
 from runs.engine.fullness import Counted, Fullness, is_summary
-from runs.engine.outcomes import Asked, Outcome, Output, Park, failed
+from runs.engine.outcomes import Asked, Blamed, Outcome, Output, Park, failed
 from runs.engine.tools import calling
 from runs.engine.watched import Watched
+from runs.engine.worker.flights import Flight
 from runs.errors import ContractBroken, ReasoningError, RecoverableError, StepError
+from runs.guards.caps import crosses, over
 from runs.guards.findings import Guard
 from runs.limits.rows import Row
 from runs.models import Call
 from runs.schemas import schema_of
 
 DEEPEST_DELEGATION = 3  # an agent that asks an agent that asks an agent
+DELEGATION = "delegation"  # the guard of how deep agents may ask each other
 MOST_DELEGATED = 64  # turns of all delegates in one attempt together: turns inside turns multiply
 
 
 class ConversationChanged(Exception):
     """What was rebuilt is not what was parked: the definition has changed under the same version."""
-
-
-class _Blamed(Exception):
-    """A step error, and the model call whose reply is to blame for it."""
-
-    def __init__(self, error: StepError, call: int, reply: ModelReply) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.call = call
-        self.reply = reply
 
 
 def perform(claimed: Claimed, flight: Flight, agent: Agent, given: BaseModel) -> Outcome:
@@ -66,9 +58,8 @@ def perform(claimed: Claimed, flight: Flight, agent: Agent, given: BaseModel) ->
         return Output(value=value)
     except Park as park:
         return Asked(asking=park.asking, history=attempt.history())
-    except _Blamed as blamed:
-        rejected = None if blamed.reply.tool_calls else blamed.reply.output
-        return failed(blamed.error, blamed=blamed.call, rejected=rejected, words=blamed.reply.text)
+    except Blamed as blamed:
+        return failed(blamed.error, blamed=blamed.call, rejected=blamed.rejected, words=blamed.words)
 
 
 def answer(
@@ -92,16 +83,17 @@ def answer(
         turns.messages.append(Message(role="user", text=claimed.attempt.note))
 
     def checked(value: Any) -> BaseModel:
-        found = contracts.as_contract(gives, value)
-        accepted(found)
+        with contracts.telling(claimed, f"agent {agent.name}"):
+            found = contracts.as_contract(gives, value)
+            accepted(found)
         return found
 
     try:
         return Output(value=turns.answer(checked))
     except Park as park:
         return Asked(asking=park.asking)
-    except _Blamed as blamed:
-        return failed(blamed.error, blamed=blamed.call, words=blamed.reply.text)
+    except Blamed as blamed:
+        return failed(blamed.error, blamed=blamed.call, words=blamed.words)
 
 
 def _parked(claimed: Claimed) -> list[Any]:
@@ -130,24 +122,28 @@ class _Attempt:
 
     def __post_init__(self) -> None:
         claimed, watched = self.claimed, self.watched
-        self.again = Again(claimed=claimed)
-        self.full = Fullness(
-            claimed=claimed, flight=self.flight, book=watched.book, at=watched.at, asked=self.asked
-        )
         self.slowest = bounds.step_latency(
             watched.book, claimed.run, claimed.workflow, watched.agent.name, watched.at
+        )
+        if self.slowest is not None:
+            claimed = self.claimed = replace(claimed, most_seconds=self.slowest.value / 1000)
+        self.again = Again(claimed=claimed)
+        self.full = Fullness(
+            claimed=claimed,
+            flight=self.flight,
+            book=watched.book,
+            at=watched.at,
+            asked=self.asked,
+            again=self.again,
         )
         self.slow = noted.Slow.of(claimed, watched.book, watched.agent.name, watched.at)
 
     def left(self) -> float:
         """Seconds that the next call may take. Raises RecoverableError when the step has had its time."""
-        left = self.claimed.left()
         self.slow.look()
-        if self.slowest is None:
-            return left
         worked = time.monotonic() - self.claimed.began
-        if worked * 1000 < self.slowest.value:
-            return min(left, self.slowest.value / 1000 - worked)
+        if self.slowest is None or worked * 1000 < self.slowest.value:
+            return self.claimed.left_for_a_call()
         says = f"{self.claimed.step.node} has taken {worked:.0f} s: {because(self.slowest)}."
         tell(
             self.claimed,
@@ -166,9 +162,15 @@ class _Attempt:
         if len(self.speaking) == 1:
             return
         self.delegated += 1
-        if self.delegated > MOST_DELEGATED:
+        if over(self.delegated, MOST_DELEGATED):
             first = self.speaking[0].agent.name
-            raise ReasoningError(f"those that {first} asks used {MOST_DELEGATED} turns without an end")
+            says = f"those that {first} asks used {MOST_DELEGATED} turns without an end"
+            raise self.refused(Guard.TURNS, f"agent {first}", says, cap=MOST_DELEGATED, value=self.delegated)
+
+    def refused(self, guard: str, scope: str, says: str, *, cap: int, value: int) -> ReasoningError:
+        """An event of the run, and what is to be raised."""
+        tell(self.claimed, Found(guard=guard, scope=scope, says=f"{says}.", cap=cap, value=value))
+        return ReasoningError(says)
 
     def history(self) -> tuple[Any, ...]:
         return tuple(
@@ -197,12 +199,17 @@ class _Turns:
     model: str
     gives: type[BaseModel]
     messages: list[Message] = field(default_factory=list)
-    counted: Counted = field(default_factory=Counted)
+    counted: Counted = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counted = Counted(offered=offers.size(self.agent, self.gives))
 
     def answer(self, accepted: Callable[[Any], BaseModel]) -> BaseModel:
-        """The agent's answer once `accepted` takes it. Raises Park, _Blamed, ReasoningError, and what a call raises."""
+        """The agent's answer once `accepted` takes it. Raises Park, Blamed, ReasoningError, and what a call raises."""
         self.attempt.speaking.append(self)
-        for _ in range(self.agent.max_turns):
+        turn = 0
+        while not crosses(turn, 1, self.agent.max_turns):
+            turn += 1
             self.attempt.count_turn()
             if self.attempt.speaking[0] is self:
                 self.attempt.compare(self.messages)
@@ -217,18 +224,16 @@ class _Turns:
                     return output
                 self._call_tools(reply)
             except StepError as error:
-                raise _Blamed(error, call.pk, reply) from error
+                its_fault = not (isinstance(error, RecoverableError) or error.person)
+                blamed = call.pk if its_fault else None
+                rejected = None if reply.tool_calls else reply.output
+                raise Blamed(error, blamed, rejected=rejected, words=reply.text) from error
         raise self._used_up()
 
     def _used_up(self) -> ReasoningError:
-        says = f"{self.agent.name} used its {self.agent.max_turns} turns without an answer"
-        most = self.agent.max_turns
-        scope = f"agent {self.agent.name}"
-        tell(
-            self.attempt.claimed,
-            Found(guard=Guard.TURNS, scope=scope, says=f"{says}.", cap=most, value=most),
-        )
-        return ReasoningError(says)
+        most, name = self.agent.max_turns, self.agent.name
+        says = f"{name} used its {most} turns without an answer"
+        return self.attempt.refused(Guard.TURNS, f"agent {name}", says, cap=most, value=most)
 
     def _ask(self, request: ModelRequest) -> tuple[ModelReply, Call]:
         shared = self.attempt
@@ -253,7 +258,7 @@ class _Turns:
             prompt=agent.prompt,
             prompt_version=agent.prompt_version,
             messages=tuple(self.messages),
-            tools=tuple(_schema(one) for one in self._offered()),
+            tools=offers.schemas(agent),
             output_schema=schema_of(self.gives),
             parameters=dict(agent.parameters),
             seconds_left=self.attempt.claimed.left(),
@@ -270,17 +275,16 @@ class _Turns:
         if isinstance(one, Delegate):
             return self._delegate(one, asked)
         shared = self.attempt
+        shared.left()
         watch = calling.Guards(agent=self.agent.name, watched=shared.watched, again=shared.again)
         return calling.call(shared.claimed, one, asked, shared.given, words, shared.called, watch)
 
-    def _offered(self) -> list[Tool | Delegate]:
-        return [*self.agent.tools, *self.agent.delegates]
-
     def _known(self, name: str) -> Tool | Delegate:
-        for one in self._offered():
+        offered = offers.of(self.agent)
+        for one in offered:
             if one.name == name:
                 return one
-        names = [one.name for one in self._offered()]
+        names = [one.name for one in offered]
         self.attempt.watched.unknown(self.agent.name, name, names)
         raise ReasoningError(
             f"{self.agent.name} asked for a tool that it does not have: {name[:80]!r}", where="tool"
@@ -289,7 +293,12 @@ class _Turns:
     def _delegate(self, delegate: Delegate, asked: ToolCall) -> Mapping[str, Any]:
         """Another agent's answer to this one's question. Its tools pass the same gates."""
         if len(self.attempt.speaking) >= DEEPEST_DELEGATION:
-            raise ReasoningError(f"{self.agent.name} delegates deeper than {DEEPEST_DELEGATION} agents")
+            asker = self.agent.name
+            says = f"{asker} delegates deeper than {DEEPEST_DELEGATION} agents"
+            deeper = len(self.attempt.speaking) + 1
+            raise self.attempt.refused(
+                DELEGATION, f"agent {asker}", says, cap=DEEPEST_DELEGATION, value=deeper
+            )
         watched = self.attempt.watched
         try:
             given = contracts.as_contract(
@@ -304,12 +313,12 @@ class _Turns:
         )
         turns.messages.append(Message(role="user", text=canonical(given)))
         what = f"answer of {delegate.agent.name}"
-        answer = turns.answer(lambda value: contracts.as_contract(delegate.gives, value, what=what))
+
+        def checked(value: Any) -> BaseModel:
+            with contracts.telling(self.attempt.claimed, f"agent {delegate.agent.name}"):
+                return contracts.as_contract(delegate.gives, value, what=what)
+
+        answer = turns.answer(checked)
         kept: Mapping[str, Any] = plain(answer)
-        watched.returned(self.agent.name, delegate.name, plain(given), canonical(kept), reads=False)
+        watched.returned(self.agent.name, delegate, plain(given), canonical(kept))
         return kept
-
-
-def _schema(one: Tool | Delegate) -> dict[str, Any]:
-    arguments = one.takes if isinstance(one, Delegate) else one.arguments
-    return {"name": one.name, "description": one.description, "parameters": schema_of(arguments)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from runs import bodies
 from runs.engine import askings, contracts, noted
 from runs.engine.endings import ask_at, end_step, settle_step
-from runs.engine.record import move_attempt, now
+from runs.engine.found import GUARD
+from runs.engine.record import event, move_attempt, now
 from runs.engine.turn import Turn
 from runs.errors import ContractBroken
 from runs.models import Attempt, AttemptState, Question, QuestionKind, QuestionState, Step, StepState, Verb
@@ -55,6 +56,8 @@ def _person_output(turn: Turn, step: Step, question: Question) -> bool:
     try:
         checked = contracts.checked(turn.workflow, step, value, by_person=True)
     except ContractBroken as error:
+        if isinstance(error, contracts.PlanTooLarge):
+            event(turn.run, GUARD, step=step, **error.found.data)
         ask_at(turn.closing, step, askings.given_again(step, value, error))
         return False
     settle_step(turn.run, step, checked, turn.moment, by=question.answered_by)

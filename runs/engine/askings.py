@@ -7,14 +7,18 @@ from typing import Any
 from runs.canonical import told
 from runs.definition_digest import SHORT
 from runs.definitions import Check, Tool
+from runs.engine.found import Found
 from runs.engine.places import effects_of, stands_at
 from runs.engine.questions import Asking
 from runs.engine.record import now
 from runs.engine.tools.looking import NotSure
 from runs.errors import ContractBroken
+from runs.guards.findings import Guard
 from runs.models import Call, QuestionKind, Run, Step
 from runs.models.question import CAN_LOOK
+from runs.routing import NoWay
 
+EDGE = "edge"  # the guard of how often a run may go from one node to another
 MISSING_DEADLINE_SECONDS = 7 * 24 * 3600.0
 
 
@@ -27,7 +31,18 @@ def undecided(run: Run, error: Exception) -> Asking:
         action={"error_class": "unforeseen", "error": told(error), "where": ""},
         group=f"{run.workflow} cannot go on",
         priority=70,
+        found=_bounded(run, error),
     )
+
+
+def _bounded(run: Run, error: Exception) -> tuple[dict[str, Any], ...]:
+    """What refused, when it was a bound of the definition or a contract between two nodes."""
+    most = error.most if isinstance(error, NoWay) else None
+    if most is None and not isinstance(error, ContractBroken):
+        return ()
+    guard = Guard.SCHEMA if most is None else EDGE
+    scope, says = f"workflow {run.workflow}", f"{told(error)}."
+    return (Found(guard=guard, scope=scope, says=says, cap=most, value=most).data,)
 
 
 def missing(run: Run, reason: str) -> Asking:
@@ -100,7 +115,7 @@ def unknown(action: dict[str, Any], tool: Tool, call: Call, saw: NotSure, words:
                 details=(("sent", sent), ("error", call.error or "none")),
             ),
             *_looked(saw),
-            Check(ok=True, title="Its idempotency key", details=(("key", call.key),)),
+            Check(ok=True, title="The key that its receiver knows it by", details=(("key", call.key),)),
         ),
         words=words,
         tool=tool.name,

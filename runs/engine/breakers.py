@@ -14,11 +14,14 @@ from django.db import connection, transaction
 
 from runs.engine.record import now, wake_run
 from runs.errors import ErrorClass
-from runs.guards.breaking import BreakerRule, Ended, open_for, opens
+from runs.guards.breaking import BreakerRule, Ended, makes_late, open_for, opens, own_ms
 from runs.models import Breaker, BreakerChange, BreakerState, Call, CallKind, CallState, Run, RunState, Wait
 
 LAST = 100  # calls that are looked at
 _ITS_FAULT = (ErrorClass.RECOVERABLE, ErrorClass.UNFORESEEN, "")
+_UNSENT = (CallState.CUT, CallState.REFUSED)  # cut from our side, or not even sent: that says nothing
+_ENDED = (CallState.DONE, CallState.FAILED, CallState.UNKNOWN)
+_TIMED = ("kind", "state", "error_class", "latency_ms")
 # By which index, and of which kind of call.
 _LAST = {"model": ("model", "model"), "tool": ("name", "tool"), "agent": ("name", "model")}
 
@@ -30,25 +33,28 @@ def rule() -> BreakerRule:
 
 def ended(call: Call) -> None:
     """Look at a call that has just ended, when it failed, was slow, or was a probe."""
-    slow = call.latency_ms is not None and call.latency_ms > rule().slow_ms
+    counts = rule()
+    slow = call.latency_ms is not None and call.latency_ms > counts.slow_ms
     failed = call.state in (CallState.FAILED, CallState.UNKNOWN)
-    if not (slow or failed or call.probing):
+    late = counts.try_slow_ms > 0 and _makes_late(call)
+    if not (slow or failed or late or call.probing):
         return
     probing = _probing(call.pk)
     for kind, name in _of(call):
         if probing and (kind, name) in probing:
-            if call.state == CallState.CUT or (kind == "agent" and _providers(call)):
+            if call.state in _UNSENT or (kind == "agent" and _providers(call)):
                 _unprobed(kind, name, call)
                 continue
-            _probed(kind, name, call, good=not slow and not _counts(kind, call))
-        elif slow or _counts(kind, call):
+            _probed(kind, name, call, good=not _counts(kind, call, slow, _is_late(call)))
+        elif _counts(kind, call, slow, late):
             _look(kind, name, call)
 
 
-def blamed(agent: str, call_id: int) -> None:
-    """A reply was refused: that counts against its agent."""
-    if agent:
-        _look("agent", agent, Call.objects.filter(pk=call_id).first())
+def blamed(call_id: int) -> None:
+    """A reply was refused: that counts against the agent that was asked."""
+    call = Call.objects.filter(pk=call_id).first()
+    if call is not None and call.name:
+        _look("agent", call.name, call)
 
 
 def asked_to_wait(model: str, seconds: float, call: Call) -> None:
@@ -63,11 +69,33 @@ def _of(call: Call) -> Iterable[tuple[str, str]]:
     return (("tool", call.name),) if call.kind == CallKind.TOOL else ()
 
 
-def _counts(kind: str, call: Call) -> bool:
-    """Whether a failure is the fault of what the breaker stands before."""
+def _counts(kind: str, call: Call, slow: bool, late: bool) -> bool:
+    """Whether a call is held against what the breaker stands before. How long one answer takes is the model's: an
+    agent is not kept from another one for it, but may be for what its answers in one try took together."""
     if kind == "agent":
-        return call.state == CallState.FAILED and not _providers(call)
-    return _providers(call)
+        return late or (call.state == CallState.FAILED and not _providers(call))
+    return slow or _providers(call)
+
+
+def _makes_late(call: Call) -> bool:
+    """Whether its agent's try has become slow by this call. One query of a model's call."""
+    own = _own_ms(call)
+    if own is None:
+        return False
+    earlier = Call.objects.filter(run_id=call.run_id, attempt_id=call.attempt_id, pk__lt=call.pk)
+    mine = earlier.filter(kind=CallKind.MODEL, name=call.name)
+    return makes_late(rule(), [_own_ms(one) for one in mine.only(*_TIMED)], own)
+
+
+def _is_late(call: Call) -> bool:
+    """Whether a probe alone took as long as a whole try may: what its try took before it was no probe's."""
+    return makes_late(rule(), (), _own_ms(call))
+
+
+def _own_ms(call: Call) -> int | None:
+    if call.kind != CallKind.MODEL or call.state not in _ENDED:
+        return None
+    return own_ms(rule(), call.latency_ms, others=_providers(call))
 
 
 def _providers(call: Call) -> bool:
@@ -98,17 +126,34 @@ def _last(kind: str, name: str) -> list[Ended]:
         else f"c.state = 'unknown' OR c.state = 'failed' AND {its}"
     )
     by, of = _LAST[kind]
+    counts = rule()
+    together = kind == "agent" and counts.try_slow_ms > 0  # a try's calls count also from before the window
     # A range in the index's own order, and the window afterwards: by "=" with the window beside it every call that
     # there ever was would be read until enough of the last minute are found.
     sql = f"""
-        SELECT {what}, c.latency_ms FROM (
+        SELECT {what}, c.state = 'unknown' OR c.state = 'failed' AND {its}, c.latency_ms, c.attempt_id,
+            c.finished_at > clock_timestamp() - make_interval(secs => %s) AS inside FROM (
             SELECT * FROM runs_call c WHERE c.{by} >= %s AND c.{by} <= %s AND c.kind = '{of}'
                 AND c.state IN ('done', 'failed', 'unknown') ORDER BY c.{by}, c.id DESC LIMIT %s
-        ) c WHERE c.finished_at > clock_timestamp() - make_interval(secs => %s) ORDER BY c.id DESC
+        ) c WHERE %s OR c.finished_at > clock_timestamp() - make_interval(secs => %s) ORDER BY c.id DESC
     """
     with connection.cursor() as cursor:
-        cursor.execute(sql, [name, name, LAST, rule().window])
-        return [Ended(failed=bool(failed), latency_ms=latency) for failed, latency in cursor.fetchall()]
+        cursor.execute(sql, [counts.window, name, name, LAST, together, counts.window])
+        rows = cursor.fetchall()
+    if together:
+        return [
+            Ended(
+                failed=bool(failed),
+                latency_ms=own_ms(counts, latency, others=bool(others)),
+                of_try=attempt,
+                inside=inside,
+            )
+            for failed, others, latency, attempt, inside in rows
+        ]
+    timed = kind != "agent"
+    return [
+        Ended(failed=bool(failed), latency_ms=latency if timed else None) for failed, _, latency, _, _ in rows
+    ]
 
 
 def _locked(kind: str, name: str) -> Breaker:

@@ -21,7 +21,7 @@ from runs.canonical import canonical
 from runs.errors import DataError, ReasoningError, RecoverableError, StepError, broken
 
 if TYPE_CHECKING:
-    from runs.engine.flights import Flight
+    from runs.engine.worker.flights import Flight
 
 _KINDS: dict[str, type[StepError]] = {
     "recoverable": RecoverableError,

@@ -12,21 +12,13 @@ from runs.definitions import Orchestrated, Supervised, Workflow
 from runs.engine import askings, bounds, holds, loose, noted, questions, versions
 from runs.engine.answered import obey
 from runs.engine.away import away
-from runs.engine.claimed import Next
-from runs.engine.endings import (
-    Closing,
-    Nothing,
-    ask_at,
-    end_run,
-    finish,
-    leave,
-    rest,
-)
+from runs.engine.claimed import Next, Nothing
+from runs.engine.endings import Closing, ask_at, end_run, finish, leave, rest
 from runs.engine.found import GUARD, Found, because
 from runs.engine.past import outcome, past
 from runs.engine.record import event, move_attempt, move_run, now
-from runs.engine.runtime import current
 from runs.engine.turn import POISON_AFTER, Turn
+from runs.engine.worker.runtime import current
 from runs.limits.rows import Row
 from runs.models import (
     AttemptState,

@@ -9,13 +9,14 @@ from django.db import transaction
 from django.db.models import F
 
 from runs import registry
-from runs.engine import failpoints, gate, holds, straight, suspects, taken_up
+from runs.engine import failpoints, gate, holds, straight, taken_up
 from runs.engine.away import away
 from runs.engine.choose import claim_next
-from runs.engine.claimed import Claimed, Next
-from runs.engine.endings import Closing, Nothing, end_run
+from runs.engine.claimed import Claimed, Next, Nothing
+from runs.engine.endings import Closing, end_run
 from runs.engine.loose import denied_before, quarantine
 from runs.engine.record import event, lock_run, now
+from runs.engine.worker import suspects
 from runs.models import Hold, Run, RunState, StepState
 
 __all__ = ["Claimed", "Next", "Nothing", "claim"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,14 +12,17 @@ from runs import bodies, routing
 from runs.canonical import SPARE, canonical, told
 from runs.definitions import Plan, Supervised, Workflow
 from runs.engine import bounds
-from runs.engine.claimed import Claimed
 from runs.engine.found import Found, because, tell
 from runs.engine.outcomes import Output
 from runs.engine.record import now
 from runs.errors import ContractBroken, broken
+from runs.guards.findings import Guard
 from runs.limits.kinds import LimitKind
 from runs.limits.rows import Row
 from runs.models import Step
+
+if TYPE_CHECKING:
+    from runs.engine.claimed import Claimed  # which knows how runs end, and runs that end tell of themselves
 
 
 class PlanTooLarge(ContractBroken):
@@ -85,15 +90,26 @@ def accepted(claimed: Claimed, value: Any) -> BaseModel:
 
 def output_of(claimed: Claimed, value: Any) -> Output:
     """The same as an outcome. Raises what `accepted` raises."""
-    try:
+    with telling(claimed, f"node {claimed.step.node}"):
         output, text = _checked(claimed.workflow, claimed.step, value, SPARE)
-    except PlanTooLarge as error:
-        tell(claimed, error.found)
-        raise
     if claimed.node.accept is None:
         return Output(value=output, text=text)
     check_accept(claimed.workflow, claimed.step, output)
     return Output(value=output)  # the node's own check may have changed it
+
+
+@contextmanager
+def telling(claimed: Claimed, scope: str) -> Iterator[None]:
+    """What breaks a contract or a bound of plans in here is an event of the run; raised all the same."""
+    try:
+        yield
+    except PlanTooLarge as error:
+        tell(claimed, error.found)
+        raise
+    except ContractBroken as error:
+        says = f"What {scope} gave breaks its contract: {error.message}"
+        tell(claimed, Found(guard=Guard.SCHEMA, scope=scope, says=says, about=str(claimed.attempt.number)))
+        raise
 
 
 def check_accept(workflow: Workflow, step: Step, output: BaseModel) -> None:

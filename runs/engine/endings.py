@@ -12,7 +12,8 @@ from django.db.models import Exists, Min, OuterRef, Q
 
 from runs import bodies
 from runs.definitions import Effect
-from runs.engine import holds, questions
+from runs.engine import holds, noted, questions
+from runs.engine.claimed import Nothing
 from runs.engine.record import announce_run, event, let_go, move_run, move_step
 from runs.models import (
     Attempt,
@@ -36,14 +37,6 @@ NOT_NEEDED = "not needed any more"
 UNDER_WAY = "its step ended while nobody knew how it would end"
 LOOK_AGAIN = timedelta(seconds=10)
 _log = logging.getLogger("opsconsole.endings")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nothing:
-    """Nothing to perform now, and why: waits, held, final, taken, later, others (they go on at the same run),
-    dropped (this step is not needed any more), lost (nobody knows how it ended; others may go on)."""
-
-    why: str
 
 
 @dataclass(slots=True)
@@ -135,6 +128,7 @@ def finish(closing: Closing, output: Any, moment: datetime) -> Nothing:
 
 def _close(closing: Closing, state: RunState, ending: str, moment: datetime) -> None:
     run = closing.run
+    noted.at_the_end(run, moment)
     unsettled = run.steps.exclude(state__in=SETTLED_STEPS).values_list("pk", flat=True)
     drop(closing, list(unsettled), moment)
     withdraw(closing, run.questions.filter(step__isnull=True), moment)
@@ -211,7 +205,7 @@ def rest(run: Run, moment: datetime) -> Nothing:
 
 def hold_back(run: Run, moment: datetime) -> bool:
     """Put a locked, leased run that a control covers back, marked, when nothing of it is performed any more."""
-    if not covered(run, moment):
+    if not covered(run):
         return False
     leave(run, moment)
     return True
@@ -231,9 +225,9 @@ def _performed(run: Run) -> bool:
     return run.steps.filter(state=StepState.RUNNING, fence=run.fence).exists()
 
 
-def covered(run: Run, moment: datetime) -> bool:
+def covered(run: Run) -> bool:
     """Whether a control covers the run; marks it if nobody has yet."""
     controls = holds.covering(run_id=run.pk, workflow=run.workflow)
     if controls and run.hold == Hold.NONE:
-        holds.hold(run, controls[0], moment)
+        holds.hold(run, controls)
     return bool(controls) or run.hold != Hold.NONE

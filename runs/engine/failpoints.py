@@ -21,12 +21,14 @@ NAMES = frozenset(
         "after_claim",  # the lease is taken and committed, nothing performed
         "before_permit",  # for an effect: the session holds the gate, nothing is written
         "after_permit",  # the permit is committed, nothing sent
-        "before_effect",  # the last moment before the request is handed over
+        "before_effect",  # the gate was looked at; after a last look at the clock the request is handed over
         "after_effect_before_record",  # it has happened, and only this process knows
         "mid_settle",  # the outcome is written, not committed
         "after_commit_before_wake",  # it is committed, and this worker goes on with what it claimed with it
         "mid_heartbeat",  # seen, and the leases not extended yet
         "after_start_before_move",  # a dropped file's run is committed, the file lies where it lay
+        "mid_mark",  # runs that a control covers are marked, not committed
+        "mid_lift",  # a run that was held is let go, not committed
         "after_ack",  # an act is committed: no hint was sent, and whoever acted has no answer yet
     }
 )

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import DatabaseError
-
 from runs import bodies
 from runs.definitions import Agent, Rest, Supervised, Workflow
-from runs.engine import bounds, failpoints, holds, lanes
-from runs.engine.claimed import Claimed, Next
-from runs.engine.endings import Nothing
+from runs.engine import bounds, failpoints, holds, plainly
+from runs.engine.claimed import Claimed, Next, Nothing
 from runs.engine.outcomes import Outcome, Output
+from runs.engine.plainly import ATTEMPT
 from runs.engine.record import tell_run
 from runs.engine.rows import Rows
-from runs.engine.runtime import current
-from runs.engine.taken_up import ATTEMPT, NOT_PLAIN
+from runs.engine.worker.runtime import current
 from runs.models import Body, Step
 
 _TASK_DONE = "SELECT * FROM runs_task_done(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -67,12 +64,7 @@ def _recorded(claimed: Claimed, output: Body, pattern: Supervised) -> tuple[Any,
         [worker.name for worker in pattern.workers],
         [worker.work.name if isinstance(worker.work, Agent) else "" for worker in pattern.workers],
     ]
-    try:
-        row = lanes.row(_TASK_DONE, values, before_commit="mid_settle")
-    except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", "") != NOT_PLAIN:
-            raise
-        return None
+    row = plainly.done(_TASK_DONE, values, before_commit="mid_settle")
     if row is not None:
         failpoints.hit("after_commit_before_wake")
     return row

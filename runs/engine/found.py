@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
 from runs.canonical import cut
-from runs.engine.claimed import Claimed
 from runs.engine.record import announce_run, event, lock_run
 from runs.limits.kinds import Mode
 from runs.limits.rows import Row
 from runs.models import Event
+
+if TYPE_CHECKING:
+    from runs.engine.claimed import Claimed  # which knows how runs end, and runs that end tell of themselves
 
 GUARD = "guard"
 

@@ -14,18 +14,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from pydantic import BaseModel
+
 from runs import bodies
 from runs.agents.door import Message, ModelRequest, Usage
-from runs.canonical import canonical, digest, plain
+from runs.canonical import canonical, digest, plain, told
 from runs.definitions import Agent, Compact
-from runs.engine import bounds, contracts, found, models_asked, permits
+from runs.engine import bounds, contracts, found, models_asked
+from runs.engine.again import Again
 from runs.engine.claimed import Claimed
-from runs.engine.flights import Flight
 from runs.engine.found import Found, because
-from runs.engine.wanted import Result, Wanted
-from runs.errors import ReasoningError
+from runs.engine.outcomes import Blamed
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result, Wanted
+from runs.engine.worker.flights import Flight
+from runs.errors import ContractBroken, ReasoningError, classify
+from runs.guards.caps import over
 from runs.guards.findings import Guard
 from runs.guards.findings import tokens as figure
+from runs.guards.full import Full, follows
 from runs.limits.applying import Book
 from runs.limits.kinds import LimitKind, Mode, Window
 from runs.limits.rows import Row
@@ -40,8 +47,10 @@ KEPT = "What was said before, in fewer words: "
 
 @dataclass(slots=True, kw_only=True)
 class Counted:
-    """The last reply of a conversation: how many messages had been sent, and what its provider counted."""
+    """The last reply of a conversation: how many messages had been sent, and what its provider counted. `offered`:
+    characters of what goes with every request."""
 
+    offered: int
     messages: int = 0
     tokens: int = 0
 
@@ -60,8 +69,7 @@ def tokens(request: ModelRequest, counted: Counted) -> int:
         return counted.tokens + _by_size(
             request.messages[counted.messages + 1 :]
         )  # the reply itself is counted
-    fixed = len(request.prompt) + len(canonical([*request.tools, request.output_schema]))
-    return fixed // A_TOKEN + _by_size(request.messages) + 1
+    return (len(request.prompt) + counted.offered) // A_TOKEN + _by_size(request.messages) + 1
 
 
 def _by_size(messages: Sequence[Message]) -> int:
@@ -82,6 +90,7 @@ class Fullness:
     book: Book
     at: datetime
     asked: Counter[str]
+    again: Again
     told: set[int] = field(default_factory=set)  # limits that are not enforced, once an attempt
 
     def fitting(
@@ -100,25 +109,25 @@ class Fullness:
             request = self._compact(agent, agent.when_full, request, counted, messages, again, most=0)
         rows = self._rows(agent, request)
         size = tokens(request, counted) if rows else 0
-        crossed = [row for row in rows if size > row.value]
+        crossed = [row for row in rows if over(size, row.value)]
         if not crossed or self._on_record(request):
             return request
         row = crossed[0]
         if row.mode is Mode.ENFORCE or row.id not in self.told:
             self._tell(agent, row, size)
             self.told.add(row.id)
-        if row.mode is not Mode.ENFORCE:
+        compacts, more = agent.when_full is not None, len(messages) > _opening(messages)
+        what = follows(row.mode, compacts=compacts, more=more)
+        if what is Full.TELL:
             return request
-        if agent.when_full is not None and len(messages) > _opening(messages):
+        if what is Full.COMPACT and agent.when_full is not None:
             request = self._compact(agent, agent.when_full, request, counted, messages, again, most=row.value)
             size = tokens(request, counted)
-            if size <= row.value:
+            if not over(size, row.value):
                 return request
         raise ReasoningError(_says(agent, row, size), where=CONTEXT, ask=True)
 
     def _rows(self, agent: Agent, request: ModelRequest) -> tuple[Row, ...]:
-        if not any(row.kind is LimitKind.CONTEXT_TOKENS for row in self.book.rows):
-            return ()
         to = bounds.place(self.claimed.workflow, self.claimed.run, agent=agent.name, model=request.model)
         return self.book.strictest(LimitKind.CONTEXT_TOKENS, Window.NONE, to=to, at=self.at)
 
@@ -169,22 +178,33 @@ class Fullness:
 
     def _summary(self, compact: Compact, given: Conversation, key: str) -> str:
         by = compact.by
-        name = by.name if isinstance(by, Agent) else getattr(by, "__name__", "compact")
+        if isinstance(
+            by, Agent
+        ):  # asked first: while it may not be, nothing is permitted that would come to nothing
+            said = self._asked(by, given)
+            return self._recorded(by.name, given, key, lambda: said)
+        name, function = getattr(by, "__name__", "compact"), by
+        what = f"summary of {name}"
+        return self._recorded(
+            name, given, key, lambda: contracts.as_contract(Summary, function(given), what=what)
+        )
+
+    def _recorded(self, name: str, given: Conversation, key: str, made: Callable[[], BaseModel]) -> str:
         wanted = Wanted(
             kind=CallKind.TOOL, name=f"compact by {name}"[:100], key=key, request=_action(name, given)
         )
         call = permits.permit(self.claimed, wanted)
         try:
-            value = self._asked(by, given) if isinstance(by, Agent) else by(given)
-            summary = contracts.as_contract(Summary, value, what=f"summary of {name}")
+            response = plain(made())
         except BaseException as error:
-            permits.record(self.claimed, call, Result(state=CallState.FAILED, error=str(error)[:2000]))
+            failed = Result(state=CallState.FAILED, error=told(error), error_class=classify(error))
+            permits.record(self.claimed, call, failed)
             raise
-        response = plain(summary)
         permits.record(self.claimed, call, Result(state=CallState.DONE, response=response))
         return str(response["text"])
 
-    def _asked(self, by: Agent, given: Conversation) -> Any:
+    def _asked(self, by: Agent, given: Conversation) -> BaseModel:
+        """What the agent said. Raises Blamed for a reply that is no summary, and as `models_asked.ask` does."""
         request = ModelRequest(
             model=by.model,
             agent=by.name,
@@ -193,10 +213,15 @@ class Fullness:
             messages=(Message(role="user", text=canonical(given)),),
             output_schema=schema_of(Summary),
             parameters=dict(by.parameters),
-            seconds_left=self.claimed.left(),
+            seconds_left=self.claimed.left_for_a_call(),
         )
-        reply, _ = models_asked.ask(self.claimed, self.flight, request, self.asked)
-        return reply.output if reply.output is not None else {"text": reply.text}
+        self.again.model(request)
+        reply, call = models_asked.ask(self.claimed, self.flight, request, self.asked)
+        output = reply.output if reply.output is not None else {"text": reply.text}
+        try:
+            return contracts.as_contract(Summary, output, what=f"summary of {by.name}")
+        except ContractBroken as error:
+            raise Blamed(error, call.pk, words=reply.text) from error
 
 
 def is_summary(message: Any) -> bool:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection
 
-from runs.engine.record import at_once
+from runs.engine.record import at_once, last_of
 
 GATE = 7_050_201  # advisory lock ids of this project: 70502xx
 _STALE_TRIES = 20
@@ -35,11 +36,18 @@ _CLOSE = """
 _GIVE_UP = "ROLLBACK TO SAVEPOINT closing; RELEASE SAVEPOINT closing"
 
 # Holders of the gate that hold it while doing nothing in the database: a frozen worker between permit and
-# hand-over. Their request is past its hold time, so they abort unsent when they wake (see effects).
+# hand-over. Their request is past its hold time, so they abort unsent when they wake (see effects). And whoever does
+# nothing with a lock for which a holder of the gate waits: one that is frozen in the middle of a transaction.
 _END_STALE = """
-    SELECT count(pg_terminate_backend(held.pid)) FROM pg_locks held JOIN pg_stat_activity act USING (pid)
-    WHERE held.locktype = 'advisory' AND held.classid = 0 AND held.objid = %s AND held.objsubid = 1
-      AND held.granted AND held.pid <> pg_backend_pid() AND act.state LIKE 'idle%%'
+    WITH RECURSIVE behind(pid) AS (
+        SELECT held.pid FROM pg_locks held
+            WHERE held.locktype = 'advisory' AND held.classid = 0 AND held.objid = %s AND held.objsubid = 1
+                AND held.granted
+        UNION
+        SELECT blocking.pid FROM behind CROSS JOIN LATERAL unnest(pg_blocking_pids(behind.pid)) AS blocking(pid)
+    )
+    SELECT count(pg_terminate_backend(act.pid)) FROM behind JOIN pg_stat_activity act USING (pid)
+    WHERE act.pid <> pg_backend_pid() AND act.state LIKE 'idle%%'
       AND clock_timestamp() - act.state_change > make_interval(secs => %s)
 """
 
@@ -53,28 +61,40 @@ def shared() -> None:
 def exclusive() -> None:
     """Close the gate for the rest of this transaction: nobody claims or permits meanwhile.
 
-    A holder that is frozen (not merely slow) is disconnected after some hold times, so that a stop can never be
-    starved by a worker that is itself the problem: at the latest 1.5 s after it was asked for, with a hold of 250 ms.
+    A holder that is frozen (not merely slow) is disconnected after some hold times, and so is who is frozen with
+    a lock that a holder waits for; a stop can never be starved by a worker that is itself the problem: at the latest
+    1.5 s after it was asked for, with a hold of 250 ms.
     """
+    exclusive_then("SELECT 1", {})
+
+
+def exclusive_then(statements: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Close the gate, and do these in the same message to the server: each sees everything as it is behind the gate.
+    The last row that they give."""
     hold_ms = int(settings.RUNS_GATE_HOLD_MS)
+    given = {**values, "gate": GATE, "wait": f"{2 * hold_ms}ms"}
     for _ in range(_STALE_TRIES):
-        if _locked_within(2 * hold_ms):
-            return
+        with contextlib.suppress(_OutOfTime):
+            return _closed_then(statements, given)
         with connection.cursor() as cursor:
             cursor.execute(_END_STALE, [GATE, hold_ms * _STALE_HOLDS / 1000])
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GATE])
+    return last_of(statements, values)
 
 
-def _locked_within(milliseconds: int) -> bool:
+class _OutOfTime(Exception):
+    """Others hold the gate."""
+
+
+def _closed_then(statements: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
     try:
-        at_once(_CLOSE, {"gate": GATE, "wait": f"{milliseconds}ms"})
+        return last_of(f"{_CLOSE}; {statements}", values)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
             raise
         at_once(_GIVE_UP, {})
-        return False
-    return True
+        raise _OutOfTime from error
 
 
 @dataclass(slots=True)

@@ -12,13 +12,24 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import F, Q, QuerySet, Value
-from django.db.models.functions import Coalesce, Now
+from django.db import connection, transaction
+from django.db.models import (
+    DateTimeField,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+)
+from django.db.models.functions import Cast, Coalesce, Greatest, Now
 
 from runs import live
-from runs.engine import gate
+from runs.engine import failpoints, gate
 from runs.engine.record import announce_run, at_once, event, now, wake_run
+from runs.engine.rows import Rows
 from runs.models import (
     Control,
     ControlKind,
@@ -39,12 +50,27 @@ SILENT_AFTER_SECONDS = 10.0  # a worker not heard of for so long is silent, neve
 FORGET_AFTER = timedelta(hours=1)  # a silent worker this old had no lease left when the control was engaged
 
 
+# With the commit every agent worker is told what is engaged, and cuts before it asks; where it was engaged already,
+# that it should look. The time is the clock's: that of the statement is when its message came, before the gate.
 _ENGAGE = f"""
-    INSERT INTO runs_control (kind, scope_kind, scope, reason, engaged_by, release_reason, released_by)
-    VALUES (%(kind)s, %(scope_kind)s, %(scope)s, %(reason)s, %(by)s, '', '')
-    ON CONFLICT (kind, scope_kind, scope) WHERE released_at IS NULL DO NOTHING
-    RETURNING id, engaged_at;
-    NOTIFY {live.CONTROLS_CHANNEL}
+    WITH engaged AS (
+        INSERT INTO runs_control (kind, scope_kind, scope, reason, engaged_by, engaged_at, release_reason, released_by)
+        VALUES (%(kind)s, %(scope_kind)s, %(scope)s, %(reason)s, %(by)s, clock_timestamp(), '', '')
+        ON CONFLICT (kind, scope_kind, scope) WHERE released_at IS NULL DO NOTHING
+        RETURNING id, engaged_at, kind, scope_kind, scope, engaged_by
+    )
+    SELECT id, engaged_at, pg_notify('{live.CONTROLS_CHANNEL}', CASE WHEN id IS NULL THEN '' ELSE json_build_object(
+        'pk', id, 'kind', kind, 'scope_kind', scope_kind, 'scope', scope, 'engaged_by', engaged_by)::text END)
+    FROM (SELECT) AS always LEFT JOIN engaged ON true
+"""
+_WORKER, _RECEIPT = Rows(Worker), Rows(ControlReceipt)
+# Every worker that any of these controls may concern, as often as it has confirmed one of them; the time of this look.
+_CONFIRMED = f"""
+    SELECT statement_timestamp(), {_WORKER.columns("worker")}, {_RECEIPT.columns("receipt")}
+    FROM runs_worker worker
+    LEFT JOIN runs_controlreceipt receipt ON receipt.worker_id = worker.id AND receipt.control_id = ANY(%s)
+    WHERE worker.kind = %s AND (worker.gone_at IS NULL OR worker.gone_at >= %s) AND worker.seen_at >= %s
+    ORDER BY worker.name
 """
 
 
@@ -61,13 +87,13 @@ def engage(kind: str, scope_kind: str, scope: str = "", *, reason: str = "", by:
 
     When this transaction has committed, no claim or permit that it covers can commit any more.
     """
-    gate.exclusive()
     given = {"kind": kind, "scope_kind": scope_kind, "scope": scope, "reason": reason, "by": by}
-    while (new := at_once(_ENGAGE, given)) is None:
+    new = gate.exclusive_then(_ENGAGE, given)
+    while new is None or new[0] is None:
         standing = engaged().filter(kind=kind, scope_kind=scope_kind, scope=scope).first()
         if standing is not None:
             return standing, False
-        # Somebody has released it just now: it is engaged anew.
+        new = at_once(_ENGAGE, given)  # somebody has released it just now: it is engaged anew
     control = Control(
         pk=new[0],
         engaged_at=new[1],
@@ -128,6 +154,18 @@ def _next_unmarked(control: Control, limit: int) -> list[int]:
     return found
 
 
+def _covered_since(control: Control) -> Greatest:
+    """As an expression over runs: since when the first of the controls that cover a run has covered it. It is marked
+    later, and its clock stands from there on."""
+    scopes = (
+        Q(scope_kind=ScopeKind.EVERYTHING)
+        | Q(scope_kind=ScopeKind.WORKFLOW, scope=OuterRef("workflow"))
+        | Q(scope_kind=ScopeKind.RUN, scope=Cast(OuterRef("pk"), TextField()))
+    )
+    first = engaged().filter(scopes).order_by("engaged_at").values("engaged_at")[:1]
+    return Greatest(Coalesce(Subquery(first), Value(control.engaged_at)), F("created_at"))
+
+
 @transaction.atomic
 def mark(control_id: int, limit: int = 200) -> int:
     """Mark up to `limit` covered runs as held; returns how many are left, counted to `limit`. One short transaction."""
@@ -136,29 +174,31 @@ def mark(control_id: int, limit: int = 200) -> int:
         return 0
     chosen = _next_unmarked(control, limit)
     runs = list(_unmarked(control).filter(pk__in=chosen).order_by("pk").select_for_update(no_key=True))
-    moment = now()
     Event.objects.bulk_create(
         [Event(run=run, seq=run.event_seq + 1, kind="held", data=_held_by(control)) for run in runs]
     )
     Run.objects.filter(pk__in=[run.pk for run in runs]).update(
         hold=control.kind,
-        held_since=Coalesce("held_since", Value(moment)),
+        held_since=Coalesce("held_since", _covered_since(control)),
         held_by=control,
         event_seq=F("event_seq") + 1,
     )
     for run in runs:
         run.event_seq += 1
         announce_run(run)
+    failpoints.hit("mid_mark")
     left = len(_next_unmarked(control, limit))
     if not left and control.marked_at is None:
         Control.objects.filter(pk=control_id).update(marked_at=Now())
     return left
 
 
-def hold(run: Run, control: Control, moment: datetime) -> None:
-    """Mark one run, whose row the caller has locked and saves."""
+def hold(run: Run, controls: Sequence[Control]) -> None:
+    """Mark one run, whose row the caller has locked and saves, as held by the first of those that cover it."""
+    control = controls[0]
     run.hold = Hold(control.kind)
-    run.held_since = run.held_since or moment
+    if run.held_since is None:
+        run.held_since = max(min(one.engaged_at for one in controls), run.created_at)
     run.held_by = control
     event(run, "held", **_held_by(control))
 
@@ -196,7 +236,7 @@ def lift_released(limit: int = 200) -> int:
     for run in runs:
         others = covering(run_id=run.pk, workflow=run.workflow)
         if others:
-            hold(run, others[0], now())
+            hold(run, others)
             run.save()
             continue
         lift(run)
@@ -217,16 +257,22 @@ def resume(run_id: int) -> bool:
 
 
 def lift(run: Run) -> None:
-    """Give back the time a run was held and wake it. The caller has locked the row."""
-    frozen = now() - run.held_since if run.held_since else timedelta()
+    """Give back the time a run was held and wake it. The caller has locked the row. A question that was asked
+    meanwhile stood still for as long as it was open."""
+    moment = now()
+    since = run.held_since or moment
+    frozen = moment - since
     run.hold, run.held_since, run.held_by = Hold.NONE, None, None
     run.deadline_at += frozen
     if run.state in (RunState.SLEEPING, RunState.WAITING) and run.due_at:
         run.due_at += frozen
     run.steps.filter(due_at__isnull=False).update(due_at=F("due_at") + frozen)
-    Question.objects.filter(run=run, state=QuestionState.OPEN).update(expires_at=F("expires_at") + frozen)
+    stood = Value(moment, DateTimeField()) - Greatest(Value(since, DateTimeField()), F("asked_at"))
+    questions = Question.objects.filter(run=run, state=QuestionState.OPEN)
+    questions.update(expires_at=ExpressionWrapper(F("expires_at") + stood, DateTimeField()))
     event(run, "resumed", frozen_seconds=round(frozen.total_seconds(), 3))
     run.save()
+    failpoints.hit("mid_lift")
     announce_run(run)
     wake_run(run)
 
@@ -263,19 +309,24 @@ def confirmation(control: Control) -> Confirmation:
 
 
 def confirmations(controls: Sequence[Control]) -> list[Confirmation]:
-    """The same of several controls, in their order. Three queries, however many they are."""
-    moment = now()
-    receipts = {
-        (receipt.control_id, receipt.worker_id): receipt
-        for receipt in ControlReceipt.objects.filter(control__in=[one.pk for one in controls])
-    }
-    earliest = min((one.engaged_at for one in controls), default=moment)
-    workers = list(
-        Worker.objects.filter(kind=WorkerKind.AGENTS)
-        .filter(Q(gone_at__isnull=True) | Q(gone_at__gte=earliest), seen_at__gte=earliest - FORGET_AFTER)
-        .order_by("name")
-    )
-    return [_confirmation(control, workers, receipts, moment) for control in controls]
+    """The same of several controls, in their order. One query, however many they are."""
+    if not controls:
+        return []
+    earliest = min(one.engaged_at for one in controls)
+    asked: list[Any] = [[one.pk for one in controls], WorkerKind.AGENTS, earliest, earliest - FORGET_AFTER]
+    workers: dict[int, Worker] = {}
+    receipts: dict[tuple[int, int], ControlReceipt] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_CONFIRMED, asked)
+        rows = cursor.fetchall()
+    for row in rows:
+        values = iter(row[1:])
+        worker, receipt = _WORKER.next_of(values), _RECEIPT.next_or_none(values)
+        workers.setdefault(worker.pk, worker)
+        if receipt is not None:
+            receipts[receipt.control_id, worker.pk] = receipt
+    moment = rows[0][0] if rows else earliest  # of nobody it is not asked
+    return [_confirmation(control, list(workers.values()), receipts, moment) for control in controls]
 
 
 def _confirmation(

@@ -6,10 +6,11 @@ changed. What must hold exactly is checked again by whoever reserves, in its own
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import connection
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from runs.limits.applying import Book
@@ -62,9 +63,18 @@ def book(number: int = 0) -> Book:
 
 def open_rows(at: datetime | None = None) -> list[Limit]:
     """The rows that hold or will hold at that moment, or now, in order of lines and time. One query."""
+    return by_line(opened(at))
+
+
+def opened(at: datetime | None = None) -> QuerySet[Limit]:
+    """The same rows, not read yet."""
     moment = Now() if at is None else at
     later = Q(valid_until__gt=F("valid_from")) & Q(valid_until__gt=moment)
-    rows = Limit.objects.filter(Q(valid_until__isnull=True) | later)
+    return Limit.objects.filter(Q(valid_until__isnull=True) | later)
+
+
+def by_line(rows: Iterable[Limit]) -> list[Limit]:
+    """In order of lines and time."""
     return sorted(rows, key=lambda limit: (limit.line, limit.valid_from))
 
 

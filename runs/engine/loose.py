@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from runs.engine import askings, questions
-from runs.engine.endings import Closing, Nothing, ask_at, end_run, rest
+from runs.engine.claimed import Nothing
+from runs.engine.endings import Closing, ask_at, end_run, rest
 from runs.engine.record import move_run
 from runs.models import QuestionState, Run, RunState, Verb
 

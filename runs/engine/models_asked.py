@@ -13,13 +13,15 @@ from runs import bodies
 from runs.agents import door, prices
 from runs.agents.door import Message, ModelReply, ModelRequest, ToolCall, Usage, reply_data, request_data
 from runs.canonical import plain, told
-from runs.engine import breakers, permits
+from runs.engine import breakers
 from runs.engine.claimed import Claimed
-from runs.engine.flights import Flight
+from runs.engine.found import Found, tell
 from runs.engine.outcomes import CutInFlight, Refused
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result, Wanted
 from runs.engine.tools.gateway import in_time
-from runs.engine.wanted import Result, Wanted
-from runs.errors import DataError, classify
+from runs.engine.worker.flights import Flight
+from runs.errors import DataError, Unpriced, classify
 from runs.models import Body, Call, CallKind, CallState
 
 CALL_SECONDS = 120.0  # the longest a single model call may take, whatever the run's deadline leaves
@@ -33,7 +35,7 @@ def ask(
     Raises what the provider raised (recorded as a failed call), CutInFlight, or Refused. A model without a price
     is refused before anything is sent, and so is a call that the run's deadline leaves no time: nothing is reserved.
     """
-    prices.price(request.model)
+    _priced(claimed, request.model)
     body = bodies.of(request_data(request))
     key = _key(body, seen)
     known = permits.recorded(claimed, key)
@@ -43,6 +45,15 @@ def ask(
     call = permits.permit(claimed, _wanted(request, key, body))
     _still_in_time(claimed, call)
     return _send(claimed, flight, request, call)
+
+
+def _priced(claimed: Claimed, model: str) -> None:
+    """Raise Unpriced for a model without a price; the run is told."""
+    try:
+        prices.price(model)
+    except Unpriced as error:
+        tell(claimed, Found(guard="price", scope=f"model {model}", says=error.message))
+        raise
 
 
 def _still_in_time(claimed: Claimed, call: Call) -> None:

@@ -10,31 +10,48 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 
+from runs import registry
 from runs.definitions import Plan, Supervised, Workflow
 from runs.engine import bounds, contracts, limits
-from runs.engine.claimed import Claimed
 from runs.engine.found import GUARD, Found
 from runs.engine.record import announce_run, event, lock_run, now
+from runs.guards.caps import over
 from runs.limits.applying import Book
 from runs.limits.kinds import TABLE, LimitKind, Mode, Window
 from runs.limits.rows import Row
 from runs.limits.units import about
 from runs.models import Event, Run, Step
+from runs.models.run import Hold
+
+if TYPE_CHECKING:
+    from runs.engine.claimed import Claimed  # which knows how runs end, and runs that end tell of themselves
 
 _LATENCY = (LimitKind.STEP_LATENCY, Window.NONE)
+_TIME = (LimitKind.WALL_TIME, Window.RUN)
 
 
 def wall_time(run: Run, workflow: Workflow, moment: datetime) -> list[Found]:
-    """What tells of a run's time. Held time is given back: it has moved the run's deadline."""
-    rows = _rows(limits.known(), LimitKind.WALL_TIME, Window.RUN, workflow, run, moment)
+    """What tells of a run's time. Held time is given back: it moves the run's deadline
+    when the hold ends, and until then the run's time stands still."""
+    rows = _rows(limits.known(), *_TIME, workflow, run, moment)
     if not rows:
         return []
-    left = (run.deadline_at - moment).total_seconds()
+    stood = run.held_since if run.hold != Hold.NONE and run.held_since else moment
+    left = (run.deadline_at - stood).total_seconds()
     return _passed(rows, round((workflow.deadline_seconds - left) * 1000))
+
+
+def at_the_end(run: Run, moment: datetime) -> None:
+    """Tell of the time of a run that ends, however it does. The caller holds its row lock and saves it."""
+    workflow = (
+        registry.workflow(run.workflow, run.version, run.definition) if _TIME in limits.known().told else None
+    )
+    if workflow is not None:
+        write(run, wall_time(run, workflow, moment))
 
 
 def retries(run: Run, workflow: Workflow, moment: datetime) -> list[Found]:
@@ -131,7 +148,7 @@ def _rows(
 
 
 def _passed(rows: Sequence[Row], value: int) -> list[Found]:
-    return [_found(row, value) for row in rows if value > row.value]
+    return [_found(row, value) for row in rows if over(value, row.value)]
 
 
 def _found(row: Row, value: int) -> Found:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from runs.canonical import cut, told
 from runs.engine.questions import Asking
 from runs.engine.refusals import Refusal
-from runs.errors import classify
+from runs.errors import StepError, classify
 from runs.verdicts import Failure
 
 LONGEST_PLACE = 500  # characters of the path of a wrong value: an agent may have chosen its names
@@ -87,6 +87,19 @@ class Blocked(Exception):
         self.refusal = refusal
 
 
+class Blamed(Exception):
+    """A step error, and the model call whose reply is to blame for it; None when what the reply asked for could not be
+    done now: then it holds, and a retry does the same and not what a model would word anew. `rejected` is the node's
+    output, where that was wrong."""
+
+    def __init__(self, error: StepError, call: int | None, *, rejected: Any = None, words: str = "") -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.call = call
+        self.rejected = rejected
+        self.words = words
+
+
 class Unapproved(Exception):
     """An effect came without the approval it needs. Nothing was sent; a person is asked, for nobody foresaw it."""
 
@@ -118,6 +131,7 @@ def failed(
         where=cut(getattr(error, "where", ""))[:LONGEST_PLACE],
         retry_after=_seconds(getattr(error, "retry_after", None)),
         ask=getattr(error, "ask", False) is True,
+        person=getattr(error, "person", False) is True,
     )
     return Failed(failure=failure, blamed=blamed, rejected=rejected, words=words)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from django.db import connection
@@ -12,10 +11,9 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies
 from runs.canonical import tame, told
 from runs.definitions import Agent, RefusedOutput
-from runs.engine import agent_turns, bounds, child, contracts, limits, noted, played, verifying
+from runs.engine import agent_turns, contracts, isolated, noted, played, verifying
 from runs.engine.away import away
 from runs.engine.claimed import Claimed
-from runs.engine.flights import Flight
 from runs.engine.outcomes import (
     Asked,
     Blocked,
@@ -28,7 +26,7 @@ from runs.engine.outcomes import (
     Refused,
     failed,
 )
-from runs.engine.record import now
+from runs.engine.worker.flights import Flight
 from runs.errors import StepError, broken
 from runs.recorded.items import Item
 
@@ -105,16 +103,8 @@ def _performed(claimed: Claimed, flight: Flight, given: BaseModel) -> Outcome:
     if isinstance(given, Item):
         return _checked(claimed, played.play(claimed, flight, given))
     if claimed.node.isolated and not claimed.stand_in.refused:
-        seconds = min(claimed.node.seconds, claimed.left(), _allowed(claimed))
-        return _checked(claimed, child.perform(work, given, flight, seconds))
+        return _checked(claimed, isolated.perform(claimed, flight, work, given))
     return _checked(claimed, work(given))
-
-
-def _allowed(claimed: Claimed) -> float:
-    """Seconds that people let a step take in one go."""
-    row = bounds.step_latency(limits.current(), claimed.run, claimed.workflow, "", now())
-    connection.close()
-    return row.value / 1000 if row else math.inf
 
 
 def _checked(claimed: Claimed, value: Any) -> Outcome:

@@ -18,10 +18,10 @@ from runs.agents.door import Message, ModelRequest, ToolCall
 from runs.definitions import EffectGate, Tool
 from runs.engine import models_asked
 from runs.engine.claimed import Claimed
-from runs.engine.flights import Flight
 from runs.engine.outcomes import Refused
 from runs.engine.record import announce_run, event, lock_run
 from runs.engine.tools import calling
+from runs.engine.worker.flights import Flight
 from runs.errors import DataError
 from runs.models import Event
 from runs.recorded import provider

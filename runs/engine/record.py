@@ -54,6 +54,18 @@ def at_once(statements: str, values: Mapping[str, Any]) -> tuple[Any, ...] | Non
         return cursor.fetchone() if cursor.description else None
 
 
+def last_of(statements: str, values: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The same; the row of the last one that gives any."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, ClientCursor(connection.connection) as cursor:
+        cursor.execute(statements.encode(), values)
+        row = None
+        while True:
+            row = cursor.fetchone() if cursor.description else row
+            if not cursor.nextset():
+                return row
+
+
 def event(run: Run, kind: str, *, step: Step | None = None, **data: Any) -> None:
     """Append an event. The caller holds the run's row lock and saves the run afterwards (`event_seq`)."""
     run.event_seq += 1

@@ -148,6 +148,7 @@ def asking(refusal: Refusal, *, row: Row | None, seconds_left: float) -> Asking:
                 ),
             ),
         ),
+        found=(refusal.data,),
         group=f"Limit reached: {refusal.what} of {refusal.scope_words}",
         priority=PRIORITY,
         deadline_seconds=min(DEADLINE_SECONDS, max(60.0, seconds_left)),

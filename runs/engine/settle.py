@@ -19,11 +19,10 @@ from runs.definitions import Check
 from runs.engine import bounds, breakers, failpoints, fanned, gate, noted, questions, straight, waits
 from runs.engine.away import away
 from runs.engine.choose import claim_next
-from runs.engine.claimed import Claimed, Next
+from runs.engine.claimed import Claimed, Next, Nothing
 from runs.engine.endings import (
     NOT_NEEDED,
     Closing,
-    Nothing,
     ask_at,
     covered,
     end_step,
@@ -149,7 +148,7 @@ class _Settlement:
     def _next(self, step: Step) -> Next:
         if self.run.final:
             return Nothing(why="final")
-        if covered(self.run, self.moment):
+        if covered(self.run):
             return rest(self.run, self.moment)
         if not self.onward:
             return leave(self.run, self.moment)
@@ -175,7 +174,7 @@ class _Settlement:
         move_attempt(attempt, AttemptState.CUT)
         attempt.save()
         event(self.run, "cut", step=step, number=attempt.number, why=why)
-        if covered(self.run, self.moment):
+        if covered(self.run):
             let_step_go(step)
         else:
             sleep(step, self.moment + timedelta(seconds=CUT_SECONDS))
@@ -186,7 +185,7 @@ class _Settlement:
         _close_attempt(attempt, failed, self.moment)
         if failed.blamed is not None:
             Call.objects.filter(pk=failed.blamed).update(replayable=False)
-            breakers.blamed(attempt.agent, failed.blamed)
+            breakers.blamed(failed.blamed)
         event(
             self.run,
             "attempt failed",
@@ -195,6 +194,7 @@ class _Settlement:
             error_class=failure.error_class,
             error=failure.message[:500],
             where=failure.where,
+            person=failure.person,
         )
         left, limit = bounds.retries_left(self.run, self.claimed.workflow, self.moment)
         policy, jitter = self.claimed.node.errors, random.random()
@@ -233,7 +233,8 @@ class _Settlement:
         afresh = verdict.by is not None and not verdict.by.startswith("model:")
         step.note = "" if afresh else verdict.note or attempt.note
         step.by = attempt.by if verdict.by is None else verdict.by
-        left = max(0.0, (self.run.deadline_at - self.moment).total_seconds())
+        ends_by, _ = bounds.deadline(self.run, self.claimed.workflow, self.moment)
+        left = max(0.0, (ends_by - self.moment).total_seconds())
         sleep(step, self.moment + timedelta(seconds=min(verdict.after_seconds, left)))
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
+from pydantic import BaseModel
 
 from runs import bodies
 from runs.canonical import canonical
@@ -24,10 +26,11 @@ from runs.guards.loops import Loops
 from runs.guards.provenance import comparable
 from runs.guards.taint import Taint
 from runs.models import Call, CallKind, CallState, Step, StepState
-from runs.trust import Told, marks, told
+from runs.trust import Told, apart, marks, told
 
 MOST_STEPS = 400  # that are looked back at; the newest
 MOST_ROUNDS = 80
+Answering = tuple[str, type[BaseModel] | None]  # a tool's name, and the marks of its answer
 NEVER = 10**9  # for a limit that nothing reaches
 
 
@@ -51,6 +54,12 @@ _SINCE = """
 _BEFORE = f"""
     (SELECT 'input', 0, '', '', '', content, NULL FROM runs_body WHERE digest = %(input)s)
     UNION ALL {_SINCE}
+"""
+_TRIED = """
+    SELECT c.name, request.content, answer.content FROM runs_call c
+    JOIN runs_body request ON request.digest = c.request_id LEFT JOIN runs_body answer ON answer.digest = c.response_id
+    WHERE c.step_id = %s AND c.attempt_id <> %s AND c.kind = 'tool' AND c.state IN ('done', 'refused', 'failed')
+    ORDER BY c.id
 """
 
 
@@ -93,6 +102,19 @@ def tell(claimed: Claimed, taint: Taint, since: Upto | None = None) -> Upto | No
     return Upto(seq=claimed.step.seq, step=claimed.step.pk, people=len(was["people"]))
 
 
+def tell_tried(claimed: Claimed, taint: Taint) -> None:
+    """Tell a guard what earlier attempts of this very step have read: what they gave, or were refused for, is what the
+    next one is given. One query; none in a first attempt."""
+    if claimed.attempt.number == 1:
+        return
+    step = claimed.step
+    with connection.cursor() as cursor:
+        cursor.execute(_TRIED, [step.pk, claimed.attempt.pk])
+        rows = cursor.fetchall()
+    for name, given, answer in rows:
+        _tell_call(claimed, taint, step.node, _Was("call", step.seq, name, "", "", given, answer))
+
+
 def tell_done(claimed: Claimed, taint: Taint, output: str, answered: Iterable[Answered]) -> None:
     """Tell a guard that knows everything before this step of the step itself, now that it is done. No query."""
     step = claimed.step
@@ -112,7 +134,14 @@ def _tell_input(claimed: Claimed, taint: Taint, was: _Was) -> None:
             taint.told(str(one.value))
 
 
+def _begins(claimed: Claimed) -> bool:
+    """Whether nothing was before: the first attempt of a run's first step, and nobody has answered it yet."""
+    return claimed.step.seq == 1 and claimed.attempt.number == 1 and claimed.attempt.history_id is None
+
+
 def _before(claimed: Claimed, since: Upto | None) -> Iterator[_Was]:
+    if since is None and _begins(claimed):
+        return iter([_Was("input", 0, "", "", "", claimed.run.input.content, None)])
     parent = getattr(claimed.step, "parent_id", None) if claimed.workflow.width > 1 else None
     values = {
         "run": claimed.run.pk,
@@ -135,6 +164,26 @@ def _foreign(taint: Taint, seq: int, source: str, one: Told) -> None:
         taint.origins.read(seq, f"{source}, {one.place}", False, one.value, foreign=True)
 
 
+def tell_answer(taint: Taint, seq: int, tool: Answering, given: Any, answer: str) -> None:
+    """A tool's answer. `tool`: its name, and what marks in its answer what others have written."""
+    name, contract = tool
+    whole = json.loads(answer) if contract is not None and answer else None
+    if contract is None or not isinstance(whole, dict):
+        taint.read(seq, name, given, answer)
+        return
+    ours, others = apart(contract, whole)
+    taint.read(seq, name, given, canonical(ours) if ours else "")
+    if others:
+        taint.read(seq, name, given, canonical(others), foreign=True)
+
+
+def _answering(claimed: Claimed, node: str, tool: str) -> Answering:
+    """As the definition that the run goes by declares it."""
+    agents = claimed.workflow.node(node).agents if claimed.workflow.has(node) else ()
+    declared = (one.answers for agent in agents for one in agent.tools if one.name == tool)
+    return tool, next(filter(None, declared), None)
+
+
 def _tell_people(approved: Iterable[_Was], taint: Taint) -> None:
     """What people wrote themselves. What they only let stand, or forbade, they have not asked for."""
     for one in approved:
@@ -150,9 +199,14 @@ def _tell_steps(claimed: Claimed, taint: Taint, steps: Iterable[_Was], calls: It
         made.setdefault(call.seq, []).append(call)
     for step in steps:
         for call in made.get(step.seq, ()):
-            taint.read(step.seq, call.name, json.loads(call.given).get("arguments"), call.output or "")
+            _tell_call(claimed, taint, step.name, call)
         if claimed.workflow.has(step.name):
             _tell_output(claimed, taint, step)
+
+
+def _tell_call(claimed: Claimed, taint: Taint, node: str, call: _Was) -> None:
+    given, tool = json.loads(call.given).get("arguments"), _answering(claimed, node, call.name)
+    tell_answer(taint, call.seq, tool, given, call.output or "")
 
 
 def _tell_output(claimed: Claimed, taint: Taint, step: _Was) -> None:
@@ -184,15 +238,17 @@ def _tell_output(claimed: Claimed, taint: Taint, step: _Was) -> None:
         taint.origins.read(step.seq, source, False, trusted, echo)
 
 
-def again(claimed: Claimed, loops: Iterable[Loops]) -> None:
-    """Tell loop detectors what the run did before it came back to this node. Nothing where it never goes back."""
+def again(claimed: Claimed, loops: Iterable[Loops]) -> bool:
+    """Tell loop detectors what the run did before it came back to this node. Nothing where it never goes back.
+
+    Whether it was at this node before."""
     if not isinstance(claimed.workflow.pattern, Orchestrated) or claimed.step.seq == 1:
-        return
+        return False
     if claimed.past is not None and all(one.node != claimed.node.name for one in claimed.past):
-        return
+        return False
     earlier = list(_earlier(claimed, MOST_ROUNDS))
     if all(step.node != claimed.node.name for step, _ in earlier):
-        return
+        return False
     for one in loops:
         one.limits = Limits(repeats=NEVER, stale=NEVER)  # what was found then was said then
         for step, calls in earlier:
@@ -202,6 +258,7 @@ def again(claimed: Claimed, loops: Iterable[Loops]) -> None:
             if step.output is not None:
                 given = bodies.load(step.input)
                 one.called(step.seq, step.node, step.node, given, step.output.content)
+    return True
 
 
 def _earlier(claimed: Claimed, most: int) -> Iterator[tuple[Step, list[Call]]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, transaction
 from pydantic import BaseModel, ValidationError
 
 from runs import bodies, registry
@@ -18,6 +18,11 @@ from runs.engine import gate, holds, versions
 from runs.engine.record import announce_run, event, now, wake_run
 from runs.errors import wrong_values
 from runs.models import Control, ControlKind, Run, RunState, Team
+
+_START = """
+    SELECT run_id, team_id, moment
+    FROM runs_start(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
 
 
 class NotStarted(Exception):
@@ -87,7 +92,6 @@ def start(
 
     Raises UnknownWorkflow, BadInput, IntakeFull, Held, Changed; nothing is half-done then.
     """
-    gate.shared()
     workflow = registry.newest(name)
     if workflow is None:
         known = ", ".join(one.name for one in registry.all_newest()) or "none"
@@ -97,10 +101,59 @@ def start(
     checked = check_input(workflow, raw_input)
     if not start_key or len(start_key) > 200 or not start_key.isprintable():
         raise BadInput(name, [("start_key", "give a key of 1 to 200 characters that can be seen")])
+    plain = _plainly(workflow, checked, start_key, by, because or {})
+    if plain is not None:
+        return Started(run=plain, created=True)
+    gate.shared()
     known_run = Run.objects.filter(workflow=name, start_key=start_key).first()
     if known_run:
         return Started(run=known_run, created=False)
     return _create(workflow, checked, start_key, by, because or {})
+
+
+def _plainly(
+    workflow: Workflow, checked: BaseModel, start_key: str, by: str, because: Mapping[str, Any]
+) -> Run | None:
+    """The run, started by one statement, which passes the gate; None, and nothing is done, when it is not so plain."""
+    digest = versions.plain_digest(workflow)
+    if not digest:
+        return None
+    run = _made(workflow, checked, start_key, by, digest)
+    row = _started(run, workflow, canonical({"by": by, "version": workflow.version, **because}))
+    if row is None:
+        return None
+    run.pk, team_id, moment = row
+    run.team = Team(pk=team_id, name=workflow.team)
+    run.created_at, run.due_at, run.event_seq = moment, moment, 1
+    run.deadline_at = moment + timedelta(seconds=workflow.deadline_seconds)
+    for one in (run, run.team, run.input):
+        one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+    announce_run(run)
+    wake_run(run)
+    return run
+
+
+def _started(run: Run, workflow: Workflow, data: str) -> tuple[int, int, datetime] | None:
+    values: list[Any] = [
+        run.workflow,
+        run.version,
+        run.definition,
+        workflow.team,
+        run.goal,
+        run.start_key,
+        run.started_by,
+        run.simulated,
+        run.input.digest,
+        run.input.content,
+        run.input.size,
+        timedelta(seconds=workflow.deadline_seconds),
+        int(settings.RUNS_INTAKE_LIMIT),
+        data,
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_START, values)
+        row: tuple[int, int, datetime] | None = cursor.fetchone()
+    return row
 
 
 def check_input(workflow: Workflow, raw_input: Mapping[str, Any]) -> BaseModel:
@@ -131,22 +184,11 @@ def _create(
         raise Held(controls[0])
     _refuse_when_full()
     definition = _used(workflow)
-    moment = now()
-    team, _ = Team.objects.get_or_create(name=workflow.team)
-    run = Run(
-        workflow=workflow.name,
-        version=workflow.version,
-        team=team,
-        goal=workflow.goal(checked)[:300],
-        start_key=start_key,
-        started_by=by,
-        simulated=workflow.simulated,
-        recorded=workflow.recorded,
-        definition=definition,
-        input=bodies.store(checked),
-        due_at=moment,
-        deadline_at=moment + timedelta(seconds=workflow.deadline_seconds),
-    )
+    run = _made(workflow, checked, start_key, by, definition)
+    moment = run.due_at = now()
+    run.deadline_at = moment + timedelta(seconds=workflow.deadline_seconds)
+    run.team, _ = Team.objects.get_or_create(name=workflow.team)
+    bodies.keep(run.input)
     try:
         with transaction.atomic():
             run.save()
@@ -154,11 +196,26 @@ def _create(
         return Started(run=Run.objects.get(workflow=workflow.name, start_key=start_key), created=False)
     event(run, "started", by=by, version=workflow.version, **because)
     if controls:
-        holds.hold(run, controls[0], moment)
+        holds.hold(run, controls)
     run.save()
     announce_run(run)
     wake_run(run)
     return Started(run=run, created=True)
+
+
+def _made(workflow: Workflow, checked: BaseModel, start_key: str, by: str, definition: str) -> Run:
+    """A fresh run, not saved, without its team and its moments."""
+    return Run(
+        workflow=workflow.name,
+        version=workflow.version,
+        goal=workflow.goal(checked)[:300],
+        start_key=start_key,
+        started_by=by,
+        simulated=workflow.simulated,
+        recorded=workflow.recorded,
+        definition=definition,
+        input=bodies.of(checked),
+    )
 
 
 def _used(workflow: Workflow) -> str:

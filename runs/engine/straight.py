@@ -9,23 +9,22 @@ has passed, a step beside this one, a question that is open.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
-
-from django.db import DatabaseError
 
 from runs import bodies, registry, routing
 from runs.canonical import canonical, text_digest
 from runs.definitions import Agent, Node, Orchestrated, Pipeline, Workflow
-from runs.engine import bounds, failpoints, holds, lanes, remembered
-from runs.engine.claimed import Claimed, Next
-from runs.engine.endings import Nothing
+from runs.engine import bounds, failpoints, holds, lanes, plainly, remembered
+from runs.engine.claimed import Claimed, Next, Nothing
 from runs.engine.outcomes import Outcome, Output
+from runs.engine.plainly import ATTEMPT, RUN, STEP
 from runs.engine.record import tell_run
 from runs.engine.rows import Rows
-from runs.engine.runtime import current
-from runs.engine.taken_up import ATTEMPT, NOT_PLAIN, RUN, STEP
-from runs.models import Body, Run, RunState
+from runs.engine.worker.runtime import current
+from runs.models import Body, Run, RunState, Step
 
 # By name: while newer code has given the table more columns, older code still runs beside it.
 _FIRST = f"""
@@ -38,6 +37,7 @@ _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %
 BODY = Rows(Body, "digest", "content", "size")
 _PASSED_ON = object()  # a pipeline looks at no output: what it passes on is this
 KEPT_BYTES = 4096  # an output larger than this is fetched again when a later rule looks at it
+KEPT_STEPS = 1024  # and so is one that is older than this many steps
 
 
 def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
@@ -53,18 +53,18 @@ def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
     workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None or bounds.walled() or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
         return None
-    visit = _only(routing.route(workflow, None, ()))
+    visit = only(routing.route(workflow, None, ()))
     if visit is None:
         return None
     node = workflow.node(visit.node)
-    row = lanes.row(_BEGIN, [run_id, run.fence, worker, holds.lease(), node.name, _agent(node)])
+    row = lanes.row(_BEGIN, [run_id, run.fence, worker, holds.lease(), node.name, agent_of(node)])
     if row is None:
         return None
     run.input = Body(digest=run.input_id, content=content)
     run.fence, step_id, attempt_id, run.event_seq, left = row
     run.state, run.lease_owner = RunState.RUNNING, worker
     tell_run(run)
-    return (_claimed(run, workflow, node, step_id, attempt_id, 1, run.input, worker, left, ()),)
+    return (claimed_of(run, workflow, node, step_id, attempt_id, 1, run.input, worker, left, ()),)
 
 
 def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
@@ -79,7 +79,7 @@ def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
     given_on = json.loads(output.content) if looked_at else _PASSED_ON
     visited = routing.Visited(id=claimed.step.pk, node=claimed.node.name, output=given_on)
     route = _route(claimed, visited)
-    visit = _only(route)
+    visit = only(route)
     if visit is not None:
         return _next(claimed, output, visit, visited)
     if isinstance(route, routing.Finish):
@@ -97,7 +97,7 @@ def _route(claimed: Claimed, visited: routing.Visited) -> routing.Route | None:
         return None  # a rule that fails, or none that holds: said at length, to a person
 
 
-def _only(route: routing.Route | None) -> routing.Visit | None:
+def only(route: routing.Route | None) -> routing.Visit | None:
     """The one visit that comes next, when it is one and nothing else is to be done."""
     if isinstance(route, routing.Go) and len(route.visits) == 1 and not route.drop:
         return route.visits[0]
@@ -108,25 +108,36 @@ def _next(claimed: Claimed, output: Body, visit: routing.Visit, visited: routing
     run, workflow = claimed.run, claimed.workflow
     node, seq = workflow.node(visit.node), claimed.step.seq + 1
     given = output if visit.input is visited.output else _of(visit.input)
-    row = _recorded(claimed, output, given, seq, node.name, _agent(node))
+    row = _recorded(claimed, output, given, seq, node.name, agent_of(node))
     if row is None:
         return None
     step_id, attempt_id, run.event_seq, left = row
     tell_run(run)
     past = _past(claimed, visited, output)
     remembered.handed_on(claimed, output.content, step_id)
-    one = _claimed(run, workflow, node, step_id, attempt_id, seq, given, claimed.worker, left, past)
+    one = claimed_of(run, workflow, node, step_id, attempt_id, seq, given, claimed.worker, left, past)
     return (one,)
 
 
 def _past(claimed: Claimed, visited: routing.Visited, output: Body) -> tuple[routing.Visited, ...]:
-    """What the next step's rules may look back at. A large output is not kept in memory for that."""
+    """What the next step's rules may look back at. A large output, or an old one, is not kept in memory for that."""
     if isinstance(claimed.workflow.pattern, Pipeline):
         return ()
+    past = claimed.past or ()
     if output.size > KEPT_BYTES:
-        digest = output.digest
-        visited = replace(visited, output=routing.Later(lambda: bodies.load(Body.objects.get(pk=digest))))
-    return (*(claimed.past or ()), visited)
+        visited = _later(visited, lambda: Body.objects.get(pk=output.digest))
+    if len(past) >= KEPT_STEPS and not isinstance(past[-KEPT_STEPS].output, routing.Later):
+        old = past[-KEPT_STEPS]
+        past = (*past[:-KEPT_STEPS], _later(old, partial(_output_of, old.id)), *past[1 - KEPT_STEPS :])
+    return (*past, visited)
+
+
+def _later(visited: routing.Visited, output: Callable[[], Body]) -> routing.Visited:
+    return replace(visited, output=routing.Later(lambda: bodies.load(output())))
+
+
+def _output_of(step_id: int) -> Body:
+    return Body.objects.get(digest__in=Step.objects.filter(pk=step_id).values("output"))
 
 
 def _end(claimed: Claimed, output: Body, given: Body) -> Next | None:
@@ -159,12 +170,7 @@ def _recorded(
         node,
         agent,
     ]
-    try:
-        row = lanes.row(_HAND_ON, values, before_commit="mid_settle")
-    except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", "") != NOT_PLAIN:
-            raise
-        return None
+    row = plainly.done(_HAND_ON, values, before_commit="mid_settle")
     failpoints.hit("after_commit_before_wake")
     return row
 
@@ -178,11 +184,11 @@ def _body(text: str) -> Body:
     return BODY.made([text_digest(text), text, len(text.encode())])
 
 
-def _agent(node: Node) -> str:
+def agent_of(node: Node) -> str:
     return node.work.name if isinstance(node.work, Agent) else ""
 
 
-def _claimed(
+def claimed_of(
     run: Run,
     workflow: Workflow,
     node: Node,
@@ -198,7 +204,7 @@ def _claimed(
         [step_id, run.pk, seq, node.name, "running", given.digest, run.fence], run=run, input=given
     )
     attempt = ATTEMPT.made(
-        [attempt_id, step_id, 1, _agent(node), "", "running", run.fence, worker, "", None], step=step
+        [attempt_id, step_id, 1, agent_of(node), "", "running", run.fence, worker, "", None], step=step
     )
     return Claimed(
         run=run,

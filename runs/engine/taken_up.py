@@ -1,6 +1,6 @@
 """The straight way of a run that a person has answered: its one waiting step goes on, by one read and one SQL function.
-Decides nothing that is not plain: a denial, a person's own value, a lost worker, steps side by side go the long way
-(`choose`).
+Decides nothing that is not plain: a denial, a lost worker, steps side by side go the long way (`choose`). A person's
+own value has a straight way of its own (`given`).
 
 The function is in runs/migrations/0018_take_up.py; it checks all that may have changed since the read.
 """
@@ -10,15 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError
-
 from runs import registry
-from runs.definitions import Agent, Orchestrated, Pipeline, Workflow
-from runs.engine import bounds, holds, lanes
+from runs.definitions import Orchestrated, Pipeline, Workflow
+from runs.engine import bounds, given, holds, lanes, plainly
 from runs.engine.claimed import Claimed
+from runs.engine.plainly import ATTEMPT, RUN, STEP
 from runs.engine.record import tell_run
 from runs.engine.rows import Rows
-from runs.engine.runtime import current
+from runs.engine.straight import agent_of
+from runs.engine.worker.runtime import current
 from runs.models import (
     Attempt,
     AttemptState,
@@ -32,15 +32,9 @@ from runs.models import (
     Verb,
 )
 
-NOT_PLAIN = "OC001"  # raised by the functions of the straight way: what was read has changed
 _GO_ON = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN, QuestionKind.LIMIT)  # the attempt that asked goes on
-RUN = Rows(Run)
-# What an attempt is performed with. The other columns are fetched when somebody asks for them.
-STEP = Rows(Step, "id", "run_id", "seq", "node", "state", "input_id", "fence")
-ATTEMPT = Rows(
-    Attempt, "id", "step_id", "number", "agent", "by", "state", "fence", "worker", "note", "history_id"
-)
-_QUESTION = Rows(Question, "id", "kind", "state", "verb", "answer_text")
+_VALUE = (QuestionKind.CONTRACT, Verb.APPROVE)
+_QUESTION = Rows(Question, "id", "kind", "state", "verb", "answer_text", "answer", "answered_by")
 _WAITED = f"""
     SELECT {RUN.columns("run")}, {STEP.columns("step")}, {ATTEMPT.columns("attempt")},
         {_QUESTION.columns("question")}, input.content, given.content
@@ -82,6 +76,8 @@ def take_up(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
     workflow = registry.workflow(run.workflow, run.version, run.definition)
     if workflow is None or not _plain(workflow, waited):
         return None
+    if (waited.question.kind, waited.question.verb) == _VALUE:
+        return given.go_on(run, waited.step, waited.question, workflow, worker)
     anew = waited.question.kind not in _GO_ON
     attempt = _new(waited, workflow) if anew else waited.attempt
     taken = _taken(waited, attempt, worker, anew=anew)
@@ -106,17 +102,14 @@ def _plain(workflow: Workflow, waited: _Waited) -> bool:
         return False
     if question.kind in _GO_ON:
         return attempt.state == AttemptState.ASKED and not attempt.by
-    if question.kind == QuestionKind.CLAIMS:
-        return False  # a person's own value, or another agent's attempt
-    return not (question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE)
+    return question.kind != QuestionKind.CLAIMS  # another agent's attempt, or claims that stand
 
 
 def _new(waited: _Waited, workflow: Workflow) -> Attempt:
-    work = workflow.node(waited.step.node).work
     attempt = Attempt(
         step=waited.step,
         number=waited.attempt.number + 1,
-        agent=work.name if isinstance(work, Agent) else "",
+        agent=agent_of(workflow.node(waited.step.node)),
         note=waited.question.answer_text,
     )
     attempt._state.adding = False
@@ -127,12 +120,7 @@ def _taken(waited: _Waited, attempt: Attempt, worker: str, *, anew: bool) -> tup
     run = waited.run
     known = None if anew else attempt.pk
     values = [run.pk, run.fence, worker, holds.lease(), waited.step.pk, known]
-    try:
-        return lanes.row(_TAKE_UP, [*values, attempt.number, attempt.agent, attempt.note])
-    except DatabaseError as error:
-        if getattr(error.__cause__, "sqlstate", "") != NOT_PLAIN:
-            raise
-        return None
+    return plainly.done(_TAKE_UP, [*values, attempt.number, attempt.agent, attempt.note])
 
 
 def _claimed(

@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from runs.canonical import plain
 from runs.claims import Claims, Passage, Statement, ToVerify, Verdict, Verdicts, a_person, without
 from runs.definitions import Agent, Node, Verifies
-from runs.engine import agent_turns, child, contracts, evidence
+from runs.engine import agent_turns, contracts, evidence, isolated
 from runs.engine.claimed import Claimed
-from runs.engine.flights import Flight
 from runs.engine.outcomes import Asked, Failed, Outcome, Output
 from runs.engine.questions import Asking
+from runs.engine.worker.flights import Flight
 from runs.errors import ContractBroken
 from runs.guards.grounding import Evidence, Lack, lacking
 from runs.models import QuestionKind, Step
@@ -140,12 +140,10 @@ def _judged(claimed: Claimed, flight: Flight, asked: ToVerify) -> Verdicts | Out
         if isinstance(ended, Output):
             return _as_verdicts(ended.value)
         return _without_value(ended)
-    if claimed.node.isolated:
-        said = child.perform(work, asked, flight, min(claimed.node.seconds, claimed.left()))
-    else:
-        said = work(asked)
-    found = contracts.as_contract(Verdicts, said, what="verdicts")
-    _one_each(asked, found)
+    said = isolated.perform(claimed, flight, work, asked) if claimed.node.isolated else work(asked)
+    with contracts.telling(claimed, f"node {claimed.node.name}"):
+        found = contracts.as_contract(Verdicts, said, what="verdicts")
+        _one_each(asked, found)
     return _as_verdicts(found)
 
 

@@ -20,8 +20,8 @@ from runs.code_digest import SourceChanged
 from runs.definition_digest import SHORT
 from runs.definitions import Orchestrated, Workflow
 from runs.engine import answers
+from runs.engine.claimed import Nothing
 from runs.engine.contracts import as_contract
-from runs.engine.endings import Nothing
 from runs.engine.record import announce_run, event, let_go, move_run, now, wake_run
 from runs.errors import ContractBroken
 from runs.models import (
@@ -66,6 +66,16 @@ def used(workflow: Workflow) -> str:
             raise Frozen(_frozen(workflow, known, content))
         _replace(workflow, known, content)
     return content.digest
+
+
+def plain_digest(workflow: Workflow) -> str:
+    """The digest that `used` would give where it is on record already; empty where only `used` can say."""
+    if workflow.recorded:
+        return ""
+    try:
+        return registry.content(workflow).digest
+    except SourceChanged:
+        return ""
 
 
 def _content(workflow: Workflow) -> Content:

@@ -16,6 +16,7 @@ from runs.engine.questions import Asking
 from runs.engine.record import event, move_attempt
 from runs.engine.refusals import Refusal
 from runs.errors import ErrorClass
+from runs.guards.breaking import Passing, Standing, admits
 from runs.models import Attempt, AttemptState, Breaker, BreakerState, QuestionKind, Run, Step, Wait
 from runs.models.run import Hold
 from runs.policies import links
@@ -98,11 +99,12 @@ def _model(claimed: Claimed) -> str:
 
 def _passes(model: str) -> bool:
     breaker = Breaker.objects.filter(kind="model", name=model).first()
-    return (
-        breaker is None
-        or breaker.forced == "closed"
-        or (breaker.forced == "" and breaker.state == BreakerState.CLOSED)
+    standing = (
+        Standing(state=breaker.state, forced=breaker.forced)
+        if breaker
+        else Standing(state=BreakerState.CLOSED)
     )
+    return admits(standing) is Passing.PASSES
 
 
 def _go_by(run: Run, step: Step, attempt: Attempt, by: str, refusal: Refusal, moment: datetime) -> None:

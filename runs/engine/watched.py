@@ -15,12 +15,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from runs.canonical import canonical, plain
-from runs.definitions import Agent, Approval, Check, Delegate, Effect, Tool
+from runs.definitions import Agent, Approval, Check, Delegate, Effect, Orchestrated, Tool
 from runs.engine import bounds, found, limits, remembered, sources
 from runs.engine.claimed import Claimed
 from runs.engine.found import Found, because
-from runs.errors import ContractBroken, DataError, ReasoningError, StepError
-from runs.guards.arguments import Contracts
+from runs.errors import ContractBroken, ReasoningError, StepError
+from runs.guards.arguments import Contracts, refusing
 from runs.guards.findings import Finding, Guard, Limits
 from runs.guards.loops import Loops
 from runs.guards.taint import Taint
@@ -29,13 +29,14 @@ from runs.limits.applying import Book
 from runs.limits.kinds import LimitKind, Mode, Window
 from runs.limits.rows import Row
 from runs.models import Event
-from runs.recorded.toolsets import Declared, closed
+from runs.recorded.toolsets import Declared, closed_within
 from runs.trust import told
 
 LOOP = "loop"
 _COUNTED = {"repeats": LimitKind.REPEATS, "stale": LimitKind.IDLE_TURNS}
 
 
+_TOLD = frozenset((kind, Window.NONE) for kind in _COUNTED.values())
 _Limiting = tuple[dict[str, Row], Limits]
 
 
@@ -58,8 +59,11 @@ class Watched:
     at: datetime = field(init=False)
     _detectors: list[_Detector] = field(default_factory=list, init=False)
     _taint: Taint | None = field(default=None, init=False)
-    _rows: dict[tuple[str, str], list[_Limiting]] = field(default_factory=dict, init=False)
-    _read: list[tuple[str, Any, str]] = field(default_factory=list, init=False)  # not told to `_taint` yet
+    _rows: dict[tuple[str, str], tuple[_Limiting, ...]] = field(default_factory=dict, init=False)
+    _back: bool = field(default=False, init=False)  # the run was at this node before
+    _read: list[tuple[sources.Answering, Any, str]] = field(
+        default_factory=list, init=False
+    )  # untold to `_taint`
 
     def __post_init__(self) -> None:
         sent, step = self.claimed.sent, self.claimed.step.pk
@@ -68,17 +72,19 @@ class Watched:
 
     # loops
 
-    def calls(self, agent: str, tool: Tool, arguments: BaseModel) -> None:
-        """Before a call that changes something is permitted. Raises ReasoningError when it would go round."""
+    def calls(self, agent: str, tool: Tool, arguments: Any) -> None:
+        """Before a call that changes something is permitted; `arguments` are plain data, as with everything here.
+        Raises ReasoningError when it would go round."""
         if tool.effect_class is Effect.NONE:
             return
         for one in self._looking(agent, tool.name):
-            self._act(one, one.loops.before(self.claimed.step.seq, tool.name, plain(arguments)))
+            self._act(one, one.loops.before(self.claimed.step.seq, tool.name, arguments))
 
-    def returned(self, agent: str, name: str, arguments: Any, answer: str, *, reads: bool = True) -> None:
+    def returned(self, agent: str, of: Tool | Delegate, arguments: Any, answer: str) -> None:
         """After a call has its answer, or its error. Raises ReasoningError when the agent goes round."""
-        if reads:
-            self._read.append((name, arguments, answer))
+        name = of.name
+        if isinstance(of, Tool):
+            self._read.append(((name, of.answers), arguments, answer))
         for one in self._looking(agent, name):
             self._act(one, one.loops.called(self.claimed.step.seq, agent, name, arguments, answer))
 
@@ -89,27 +95,38 @@ class Watched:
 
     def done(self, given: BaseModel, output: BaseModel) -> None:
         """The attempt's output, as of a call of this node: a run may go round over several nodes."""
+        if not isinstance(self.claimed.workflow.pattern, Orchestrated):
+            return  # which alone comes back to a node
         name = self.claimed.node.name
-        for one in self._looking(self.agent.name, ""):
-            seq, said = self.claimed.step.seq, canonical(output)
-            self._act(one, one.loops.called(seq, name, name, plain(given), said))
+        looking = self._looking(self.agent.name, "")
+        if not self._back:
+            return  # the first of its kind; should the run come back, it is read off the record
+        asked, said = plain(given), canonical(output)
+        for one in looking:
+            self._act(one, one.loops.called(self.claimed.step.seq, name, name, asked, said))
 
     def _looking(self, agent: str, tool: str) -> list[_Detector]:
         """The detectors, each with the limits that hold for this agent and tool."""
         if not self._detectors:
             self._detectors = [_Detector(enforcing=True)]
-            if any(row.kind in _COUNTED.values() and row.mode is not Mode.ENFORCE for row in self.book.rows):
+            if not _TOLD.isdisjoint(self.book.told):
                 self._detectors.append(_Detector(enforcing=False))
-            sources.again(self.claimed, [one.loops for one in self._detectors])
+            self._back = sources.again(self.claimed, [one.loops for one in self._detectors])
         for one, rows in zip(self._detectors, self._limiting(agent, tool), strict=True):
             one.rows, one.loops.limits = rows
         return self._detectors
 
-    def _limiting(self, agent: str, tool: str) -> list[_Limiting]:
+    def _limiting(self, agent: str, tool: str) -> tuple[_Limiting, ...]:
         """By detector, the limits of what it counts."""
-        if (agent, tool) not in self._rows:
-            self._rows[agent, tool] = [self._limits(one, agent, tool) for one in self._detectors]
-        return self._rows[agent, tool]
+        rows = self._rows.get((agent, tool))
+        if rows is None:
+            to = bounds.place(self.claimed.workflow, self.claimed.run, agent=agent, tool=tool)
+            rows = self._rows[agent, tool] = self.book.kept(
+                (Loops, self.book.whose(to)),
+                self.at,
+                lambda: tuple(self._limits(one, agent, tool) for one in self._detectors),
+            )
+        return rows
 
     def _limits(self, detector: _Detector, agent: str, tool: str) -> _Limiting:
         found = {name: self._row(kind, agent, tool, detector) for name, kind in _COUNTED.items()}
@@ -155,26 +172,23 @@ class Watched:
         where = f"{place} of the arguments of {tool.name}" if place else f"the arguments of {tool.name}"
         raise ContractBroken(f"{where}: {how}", where=place or "(whole)")
 
-    def rejected(self, tool: Tool, error: StepError) -> None:
+    def rejected(self, tool: Tool, given: Any, error: Exception) -> None:
         """The tool did not take arguments that its contract accepts: the two have drifted apart."""
-        if not isinstance(error, DataError):
-            return
-        names = tool.arguments.model_fields
-        head = error.where.removeprefix("arguments.").partition(".")[0]
-        if not isinstance(error, ContractBroken) and head not in names:
+        says = refusing(tool.arguments, given, error)
+        if says is None:
             return
         contracts = Contracts(declared={tool.name: declared(tool)})
-        drift = contracts.after(self.claimed.step.seq, tool.name, True, "schema", error.message)
+        drift = contracts.after(self.claimed.step.seq, tool.name, True, "schema", says)
         if drift is not None:
             self._tell(drift, None, mode=Mode.WARN)
 
     # injected arguments
 
-    def tainted(self, agent: str, tool: Tool, arguments: BaseModel, key: str) -> Approval | None:
+    def tainted(self, agent: str, tool: Tool, arguments: Any, key: str) -> Approval | None:
         """What a person must see before this call, when an argument came out of something that was read."""
         if not tool.acts:
             return None
-        given = {one.place: one.value for one in told(tool.arguments, plain(arguments)) if not one.vouched}
+        given = {one.place: one.value for one in told(tool.arguments, arguments) if not one.vouched}
         finding = self._provenance().before(self.claimed.step.seq, tool.name, declared(tool), given)
         if finding is None:
             return None
@@ -206,8 +220,9 @@ class Watched:
         if self._taint is None:
             prompts = tuple(agent.prompt for agent in self.agent.with_delegates)
             self._taint = remembered.provenance(self.claimed, prompts)
-        for name, arguments, answer in self._read:
-            self._taint.read(self.claimed.step.seq, name, arguments, answer)
+            sources.tell_tried(self.claimed, self._taint)
+        for tool, arguments, answer in self._read:
+            sources.tell_answer(self._taint, self.claimed.step.seq, tool, arguments, answer)
         self._read.clear()
         return self._taint
 
@@ -237,14 +252,14 @@ def _limited(row: Row | None) -> str:
 
 
 def _approval(tool: Tool, finding: Finding) -> Approval:
-    place, _, whence = finding.says.partition(": ")
+    place, _, source = finding.says.partition(": ")
     return Approval(
         reason=f"“{finding.figure}” of {tool.name} came out of something that was read, and nobody had asked for it",
         evidence=(
             Check(
                 ok=False,
                 title="A value of this action came out of what the agent has read",
-                details=(("action", place), ("whence", whence)),
+                details=(("action", place), ("source", source)),
             ),
         ),
         priority=70,
@@ -274,4 +289,6 @@ def declared(one: Tool | Delegate) -> Declared:
 
 @lru_cache(maxsize=512)
 def _declared(name: str, effect: Effect, egress: bool, contract: type[BaseModel]) -> Declared:
-    return Declared(name=name, effect=effect, egress=egress, schema=closed(contract.model_json_schema()))
+    return Declared(
+        name=name, effect=effect, egress=egress, schema=closed_within(contract.model_json_schema())
+    )

@@ -1,9 +1,13 @@
-"""What a run has used up by counting: model calls, and the length of its history. One finding a limit."""
+"""What a recorded run has used up by counting: model calls, and the length of its history. One finding a limit.
+
+Counts alone: what is too many is decided where the engine decides it (`runs.guards.caps`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from runs.guards.caps import crosses, first_over
 from runs.guards.findings import Finding, Guard, Limits, tokens
 
 
@@ -15,8 +19,8 @@ class Amounts:
 
     def asked_model(self, step: int) -> Finding | None:
         """Before a model call: whether it is one too many."""
-        self.model_calls += 1
-        if self.model_calls != self.limits.turns + 1:
+        used, self.model_calls = self.model_calls, self.model_calls + 1
+        if not crosses(used, 1, self.limits.turns) or crosses(used - 1, 1, self.limits.turns):
             return None
         return Finding(
             guard=Guard.TURNS,
@@ -29,7 +33,7 @@ class Amounts:
     def grew(self, step: int, length: int) -> Finding | None:
         """After any step: the history is `length` tokens long."""
         before, self.longest = self.longest, max(self.longest, length)
-        if not before <= self.limits.context < self.longest:
+        if not first_over(before, self.longest, self.limits.context):
             return None
         return Finding(
             guard=Guard.CONTEXT,

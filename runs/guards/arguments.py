@@ -5,13 +5,19 @@ Strict: an argument that the contract does not name breaks it, and nothing is tu
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.error import HTTPError
 
+from pydantic import BaseModel, ValidationError
+
+from runs.canonical import plain, told
+from runs.errors import ContractBroken, DataError, broken
 from runs.guards.findings import Finding, Guard
 from runs.recorded.toolsets import Declared, Tools
 
+UNPROCESSABLE = 422  # what was sent is understood, and not taken
 REJECTED = ("schema", "unknown_tool")  # how a runtime says that it did not take a call
 
 
@@ -66,6 +72,49 @@ class Contracts:
             figure=place or "arguments",
             says=f"The arguments of {tool} break its contract{at}: {how}",
         )
+
+
+def refusing(contract: type[BaseModel], given: Any, error: BaseException) -> str | None:
+    """What an error says against arguments that were given; None for one that may be about anything else.
+
+    About the arguments is a ContractBroken, a DataError whose `where` is one of them, an answer 422, and a
+    ValidationError about a value that was given, where it was given: one about what the tool read is its own.
+    """
+    for one in (error, error.__cause__):
+        match one:
+            case ContractBroken():
+                return one.message
+            case DataError() if (
+                one.where.removeprefix("arguments.").partition(".")[0] in contract.model_fields
+            ):
+                return one.message
+            case ValidationError() if any(
+                _was_given(wrong, given) for wrong in one.errors(include_url=False)
+            ):
+                return broken(one, "arguments").message
+            case BaseException() if UNPROCESSABLE in (_status(one), _status(getattr(one, "response", None))):
+                return told(error)
+    return None
+
+
+def _was_given(wrong: Mapping[str, Any], given: Any) -> bool:
+    """Whether a wrong value stands among the arguments at its place; of a missing one, what it is missing in."""
+    value = given
+    place = wrong["loc"][:-1] if wrong["type"] == "missing" else wrong["loc"]
+    for part in place:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    try:
+        return bool(value == plain(wrong["input"]))
+    except (TypeError, ValueError):  # no data, so nothing that was given
+        return False
+
+
+def _status(answer: object) -> object:
+    """The status of an answer over HTTP, as clients name it."""
+    return getattr(answer, "status_code", None) or (answer.code if isinstance(answer, HTTPError) else None)
 
 
 def _line(text: str) -> str:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from runs.guards import likeness
+from runs.guards.disguised import undisguised
 
 LONGEST = 200_000  # characters of one result
 MOST = 2_000_000  # characters of all results of a run; the oldest go first
@@ -129,25 +131,36 @@ class Origins:
 
 
 def comparable(text: str) -> str:
-    """A text as it is compared: without case, needless spaces, and what may be left out of a web address."""
-    marked = _PARAGRAPH.sub(f" {BREAK} ", text[:LONGEST]) if "\n" in text else text
+    """A text as it is compared: without case, needless spaces, and what may be left out of a web address; what is
+    encoded or escaped written out."""
+    text = undisguised(text[:LONGEST])
+    marked = _PARAGRAPH.sub(f" {BREAK} ", text) if "\n" in text else text
     plain = likeness.plain(marked, LONGEST)
     return _LEFT_OUT.sub("", plain) if any(sign in plain for sign in _LEFT_OUT_HAS) else plain
 
 
 def stands_free(text: str, start: int, end: int) -> bool:
     """Whether text[start:end] is not the middle of a longer word, address or number."""
-    return not (start and _joins(text[start - 1])) and not (end < len(text) and _goes_on(text, end))
+    return not (start and _joins(text[start - 1], text[start])) and not (
+        end < len(text) and _goes_on(text, end)
+    )
 
 
-def _joins(char: str) -> bool:
-    return char.isalnum() or char in "_-@."
+def _joins(char: str, value: str) -> bool:
+    return _alike(char, value) or char in "_-@."
 
 
 def _goes_on(text: str, end: int) -> bool:
-    if text[end].isalnum() or text[end] in "_@-":
+    if _alike(text[end], text[end - 1]) or text[end] in "_@-":
         return True
-    return text[end] == "." and end + 1 < len(text) and text[end + 1].isalnum()
+    return text[end] == "." and end + 1 < len(text) and _alike(text[end + 1], text[end - 1])
+
+
+def _alike(char: str, value: str) -> bool:
+    """Whether a sign goes on with a word. Scripts that write no spaces put a web address right into the sentence."""
+    if char.isascii() or not value.isascii():
+        return char.isalnum()
+    return char.isalnum() and unicodedata.category(char) != "Lo"
 
 
 def parts(text: str) -> list[str]:
@@ -156,7 +169,7 @@ def parts(text: str) -> list[str]:
     if stripped[:1] in ("{", "["):
         whole = _structure(stripped)
         if whole is not None:
-            return [str(value) for _, value in likeness.leaves(whole)[:MOST_LEAVES]] + _names(whole, 0)
+            return [str(value) for _, value in likeness.leaves(whole)[:MOST_LEAVES]] + names(whole)
         return [stripped, *(one or other for one, other in _QUOTED.findall(stripped)[:MOST_LEAVES])]
     if _SHAPED.match(stripped):
         return _entries(stripped)
@@ -174,14 +187,14 @@ def _structure(text: str) -> Any:
         return None
 
 
-def _names(value: Any, depth: int) -> list[str]:
+def names(value: Any, depth: int = 0) -> list[str]:
     """Names of fields are values too: a directory may list people by name."""
     if depth > likeness.DEEPEST:
         return []
     if isinstance(value, dict):
-        return [str(name) for name in value] + [n for one in value.values() for n in _names(one, depth + 1)]
+        return [str(name) for name in value] + [n for one in value.values() for n in names(one, depth + 1)]
     if isinstance(value, (list, tuple)):
-        return [name for one in value for name in _names(one, depth + 1)]
+        return [name for one in value for name in names(one, depth + 1)]
     return []
 
 

@@ -8,25 +8,31 @@ this very action, sharpens the rule both ways; no phrase is the rule. Judges bef
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from runs.definitions import Effect
 from runs.guards import likeness
 from runs.guards.findings import Finding, Guard
-from runs.guards.provenance import BREAK, Leaf, Origins, comparable, stands_free
+from runs.guards.provenance import BREAK, Leaf, Origins, comparable, names, stands_free
 from runs.recorded.toolsets import Declared
 
-MOST_REACHES = 40  # values of one call that are looked for
+MOST_REACHES = 400  # values of one call that are looked for because they reach somebody
+MOST_OTHERS = 40
+MOST_WRAPPED = 3  # JSON in a text of JSON
 STEM = 5  # letters that a word keeps in all its forms
 NAME_WORDS = 8  # a longer text is no name
 
 # What decides whom a call reaches: web addresses, mail addresses, accounts.
+_LETTERS = r"a-z\u00df-\u024f\u0370-\u1fff\u3040-\ud7ff"
 _ADDRESS = re.compile(
-    r"(?:[a-z][a-z0-9+.-]{1,12}://)?(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}\b(?::\d{1,5})?(?:/[^\s\"'<>)\]}]*)?"
+    rf"(?:[a-z][a-z0-9+.-]{{1,12}}://)?(?:[{_LETTERS}0-9-]{{1,63}}\.){{1,8}}[{_LETTERS}]{{2,24}}\b"
+    r"(?::\d{1,5})?(?:/[^\s\"'<>)\]}]*)?"
     r"|\b[a-z][a-z0-9+.-]{1,12}://[^\s\"'<>)\]}]+"
     r"|\b(?:\d{1,3}\.){3}\d{1,3}\b"
 )
@@ -135,7 +141,7 @@ class Taint:
             isinstance(one, str) and _POINTER.search(one) and not _MOMENT.fullmatch(one) and self._has(plain)
             for one, plain in asked
         )
-        self.origins.read(step, source, named, text, echo, foreign=foreign)
+        self.origins.read(step, source, named and not foreign, text, echo, foreign=foreign)
 
     def heard(self, step: int, source: str, text: str) -> None:
         """What anybody else said. Where it repeats values of calls that were made before, they are not from it."""
@@ -215,11 +221,9 @@ class Taint:
         for leaf, at in spoken:
             if not self._meant(call, leaf, value, leaf.passage(at, len(value.plain))):
                 return _source(leaf, at, value.plain, "")
-        host, slash, _ = value.plain.partition("/")
-        if (
-            not held and slash and "." in host
-        ):  # somebody's host with a path of the agent's own: where data leaves by
-            return self._tainted(call, replace(value, plain=host))
+        larger = _larger(value.plain)
+        if not held and larger:  # somebody's host with a part of the agent's own: where data leaves by
+            return self._tainted(call, replace(value, plain=larger))
         if not held and self.origins.cut and not self._named(value):
             return "nobody asked for it, it was in nothing that can be seen here, and results before this call are cut."
         return None
@@ -256,17 +260,34 @@ class Taint:
 
 def values(args: Any) -> Iterator[Value]:
     """What is looked for: addresses and accounts wherever they stand, and every short value as a whole."""
-    count = 0
-    seen: set[str] = set()
-    for place, leaf in likeness.leaves(args):
+    found: dict[str, Value] = {}
+    for place, leaf in _leaves(args, "", 0):
         for shown, plain, reaches in _values_of(leaf):
-            if plain in seen or not (plain.isdigit() or len(plain) > 2):
-                continue
-            seen.add(plain)
-            count += 1
-            yield Value(place=place or "arguments", shown=shown, plain=plain, reaches=reaches)
-            if count >= MOST_REACHES:
-                return
+            if plain not in found and (plain.isdigit() or len(plain) > 2):
+                found[plain] = Value(place=place or "arguments", shown=shown, plain=plain, reaches=reaches)
+    every = found.values()
+    yield from islice((one for one in every if one.reaches), MOST_REACHES)
+    yield from islice((one for one in every if not one.reaches), MOST_OTHERS)
+
+
+def _leaves(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Every value that holds no others, with its place: those of JSON in a text too, and names that reach somebody."""
+    for place, leaf in likeness.leaves(value, path):
+        inner = _inner(leaf) if depth < MOST_WRAPPED else None
+        if inner is None:
+            yield place, leaf
+        else:
+            yield from _leaves(inner, place, depth + 1)
+    yield from ((name, name) for name in names(value) if any(_addresses(comparable(name))))
+
+
+def _inner(leaf: Any) -> Any:
+    if not isinstance(leaf, str) or leaf.lstrip()[:1] not in ("{", "["):
+        return None
+    try:
+        return json.loads(leaf)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _values_of(leaf: Any) -> Iterator[tuple[str, str, bool]]:
@@ -274,9 +295,9 @@ def _values_of(leaf: Any) -> Iterator[tuple[str, str, bool]]:
         return
     text = comparable(str(leaf))
     if not isinstance(leaf, str):
-        yield str(leaf), text, False
+        yield str(leaf), text, bool(_ACCOUNT.fullmatch(text))
         return
-    short = " " not in text or len(likeness.words(text)) <= NAME_WORDS
+    short = " " not in text or len(likeness.words(_MAIL.sub(" ", text))) <= NAME_WORDS
     found = list(_addresses(text))
     for one in found:
         yield one, one, short  # inside a longer text it is what is told, not whom
@@ -298,6 +319,20 @@ def _addresses(text: str) -> Iterator[str]:
 
 # A file's name looks like an address.
 _FILE_END = re.compile(r"^[^/]+\.(?:txt|docx?|xlsx?|pdf|csv|json|md|py|pptx?|png|jpe?g|log|html?|zip|ya?ml)$")
+
+
+def _larger(value: str) -> str:
+    """The address that one is part of: without its path, its first name, or what is added to a mail's; empty for none.
+    A larger one stands free only where somebody wrote just that, so "co.uk" is found in no other host."""
+    host, slash, _ = value.partition("/")
+    if slash:
+        return host if "." in host else ""
+    name, at, domain = host.partition("@")
+    if at:
+        plain, plus, _ = name.partition("+")
+        return f"{plain}@{domain}" if plus else ""
+    _, _, parent = host.partition(".")
+    return parent if "." in parent and not parent.replace(".", "").isdigit() else ""
 
 
 def _telling(value: str) -> str:

@@ -1,8 +1,10 @@
 """One run, watched step by step: what every guard that acquires nothing says, before a call is made and after.
 
 `judged` feeds a recorded run through it. The engine uses the same detectors of loops, contracts, drift and provenance
-(`runs.engine.watched`), fed as things happen; amounts and breakers it counts in the database, by rules of its own
-(`runs_reserve`, `runs.guards.breaking`), so those are judged here as they would have counted. It refuses nothing.
+(`runs.engine.watched`), fed as things happen, and the same decisions about contexts, turns of a definition and what
+opens a breaker (`runs.guards.caps`, `runs.guards.breaking`). What differs is who counts: here the record, online the
+database within the permit, which compares turns a run and asks open breakers there too (`runs_reserve`, `runs_pass`):
+`tests/spend/test_decisions.py` holds those two against the pure functions. It refuses nothing.
 Order of calls for a step: `thinks` / `answered` around a model call, `calls` / `returned` around a tool call, `hears`.
 """
 

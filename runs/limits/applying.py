@@ -18,15 +18,16 @@ that its own scope covers: there `value` is the smallest cap and `holding` has e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from runs.limits.kinds import PLACE, LimitKind, LimitScope, Mode, Window, says
 from runs.limits.rows import Row, Where
 
 What = tuple[LimitKind, Window]
+Kept = TypeVar("Kept")
 MOST_KNOWN = 2_000  # places that a book remembers
 _LONG_AGO, _FAR_AWAY = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -92,6 +93,7 @@ class _Known:
     since: datetime
     until: datetime
     found: dict[Any, tuple[Iterable[Row], tuple[Row, ...]]] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)
 
 
 class Book:
@@ -115,14 +117,23 @@ class Book:
         self._of_runs = any(row.scope_kind is LimitScope.RUN for row in self.rows)
         self._known = _Known(since=_LONG_AGO, until=_LONG_AGO)
 
-    def _remembered(self, at: datetime) -> dict[Any, tuple[Iterable[Row], tuple[Row, ...]]]:
+    def kept(self, what: Hashable, at: datetime, found: Callable[[], Kept]) -> Kept:
+        """What somebody has found by these limits, as long as none of them begins or ends; asked for once. `what`
+        names the finder and everything but the limits that it goes by."""
+        known = self._remembered(at).kept
+        if what not in known:
+            known[what] = found()
+        kept: Kept = known[what]
+        return kept
+
+    def _remembered(self, at: datetime) -> _Known:
         known = self._known
-        if not known.since <= at < known.until or len(known.found) > MOST_KNOWN:
+        if not known.since <= at < known.until or len(known.found) + len(known.kept) > MOST_KNOWN:
             moments = [one for row in self.rows for one in (row.since, row.until) if one is not None]
             since = max((one for one in moments if one <= at), default=_LONG_AGO)
             until = min((one for one in moments if one > at), default=_FAR_AWAY)
             self._known = known = _Known(since=since, until=until)
-        return known.found
+        return known
 
     def covering(self, to: Where) -> list[Row]:
         """Those that cover the place at any time."""
@@ -161,13 +172,16 @@ class Book:
     ) -> tuple[Row, ...]:
         """The strictest row of each mode there, what enforces first; `fixed` as in `bound`. For guards that tell of
         what is only warned of or observed too."""
-        known = self._remembered(at)
-        where = to if self._of_runs or to.run is None else replace(to, run=None)
-        key = (kind, window, where, id(fixed))
+        known = self._remembered(at).found
+        key = (kind, window, self.whose(to), id(fixed))
         found = known.get(key)
         if found is None or found[0] is not fixed:
             known[key] = found = (fixed, self._strictest(kind, window, to=to, at=at, fixed=fixed))
         return found[1]
+
+    def whose(self, to: Where) -> tuple[str | int | None, ...]:
+        """A place by what these limits tell apart: by the run only when one of them is of a run."""
+        return to.team, to.workflow, to.agent, to.tool, to.model, to.run if self._of_runs else None
 
     def _strictest(
         self, kind: LimitKind, window: Window, *, to: Where, at: datetime, fixed: Iterable[Row]

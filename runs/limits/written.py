@@ -31,7 +31,7 @@ def new_limit(given: Mapping[str, str], *, at: datetime) -> Row:
     errors: Errors = []
     what = KEYS.get(given.get("what", ""))
     if what is None:
-        errors.append(("what", "Choose what is limited."))
+        errors.append(("what", f"Choose what is limited: {', '.join(KEYS)}."))
     scope_kind = _scope_kind(given, what, errors)
     scope = _scope(given, scope_kind, errors)
     kind, window = what or (LimitKind.TURNS, Window.RUN)

@@ -6,6 +6,7 @@ from runs.models.definition import Definition
 from runs.models.limit import Limit, LimitEdition
 from runs.models.question import Question, QuestionKind, QuestionState, Verb
 from runs.models.record import Body, Event
+from runs.models.rehearsed import RehearsedPolicy
 from runs.models.run import Hold, Run, RunState, Team
 from runs.models.spend import (
     Account,
@@ -49,6 +50,7 @@ __all__ = [
     "QuestionKind",
     "QuestionState",
     "RateEntry",
+    "RehearsedPolicy",
     "Run",
     "RunState",
     "ScopeKind",

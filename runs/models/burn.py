@@ -1,5 +1,5 @@
 """What model calls used, added up by time and place, so that nobody has to read a month of calls. Made from the calls
-alone (`runs.engine.burn`): dropping all of it loses nothing."""
+alone (`runs.engine.spend.burn`): dropping all of it loses nothing."""
 
 from __future__ import annotations
 

@@ -272,7 +272,7 @@ class Call(models.Model):
 
     probing = False  # not kept: whether its breaker waits for how it ended
     metered = False  # not kept: whether an account waits for what it used
-    drew: Any = None  # not kept: what `drawn` is of, as `runs.engine.lent` has it
+    drew: Any = None  # not kept: what `drawn` is of, as `runs.engine.spend.lent` has it
     permitted_at = models.DateTimeField(db_default=Now())
     handed_at = models.DateTimeField(null=True, help_text="when the request had left")
     finished_at = models.DateTimeField(null=True)

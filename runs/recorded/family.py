@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from runs import registry
-from runs.definitions import ErrorPolicy, Node, Retry, Workflow
+from runs.definitions import ErrorPolicy, Node, Repair, Retry, Workflow
 from runs.recorded.items import Item, Recording, Said
 from runs.recorded.pattern import Recorded
 
@@ -41,7 +41,7 @@ def workflow(name: str, version: int) -> Workflow | None:
         work=Playback(),
         takes=Item,
         gives=Said,
-        errors=ErrorPolicy(recoverable=Retry(times=4, base_seconds=0.5)),
+        errors=ErrorPolicy(recoverable=Retry(times=4, base_seconds=0.5), data=Repair()),
     )
     return Workflow(
         name=name,

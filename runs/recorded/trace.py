@@ -211,6 +211,13 @@ def read(raw: Any) -> Trace:
     return trace
 
 
+def as_line(trace: Trace) -> str:
+    """A line that is read as the same run again."""
+    said = trace.model_dump(mode="json", exclude_defaults=True)
+    items = said.pop("items")
+    return json.dumps({"schema": SCHEMA, **said, "steps": items}, ensure_ascii=False)
+
+
 _FIELDS = (
     "run_id",
     "workflow",

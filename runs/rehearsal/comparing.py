@@ -217,7 +217,7 @@ def _decisions(run: PastRun, stopped: Crossing, was: Crossing | None) -> tuple[O
     moment, until = _moment(run, stopped), _moment(run, was) if was else None
     if moment is None:
         return ()
-    return tuple(_differing(run.questions, moment, until))
+    return tuple(differing(run.questions, moment, until))
 
 
 def _top_ups(run: PastRun, freed: Crossing | None) -> tuple[OtherDecision, ...]:
@@ -228,9 +228,10 @@ def _top_ups(run: PastRun, freed: Crossing | None) -> tuple[OtherDecision, ...]:
     return tuple(OtherDecision(question=one, how=NOT_ASKED) for one in near[:1] if one.answered)
 
 
-def _differing(
+def differing(
     questions: Iterable[PastQuestion], moment: datetime, until: datetime | None
 ) -> Iterable[OtherDecision]:
+    """Answers to what was asked from a moment on, or was open then; until another, where there is one."""
     for one in questions:
         if one.answered is None or (until is not None and one.asked >= until):
             continue
@@ -260,7 +261,7 @@ def as_json(one: Difference) -> dict[str, Any]:
     if one.waiting or one.waited:
         line["waits"] = {"calls": one.waiting, "ms": one.waited, "longest_ms": one.longest}
     if one.decisions:
-        line["decisions_differ"] = [_decision_json(other) for other in one.decisions]
+        line["decisions_differ"] = [decision_json(other) for other in one.decisions]
     return line | {"says": one.why}
 
 
@@ -282,7 +283,8 @@ def _crossing_json(one: Crossing) -> dict[str, Any]:
     }
 
 
-def _decision_json(one: OtherDecision) -> dict[str, Any]:
+def decision_json(one: OtherDecision) -> dict[str, Any]:
+    """A decision that differs, as a line has it."""
     question = one.question
     return {"question": question.number, "decision": question.verb, "by": question.by, "how": one.how}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from runs.guards.caps import crosses, over
 from runs.limits.kinds import LimitKind, LimitScope, Window
 from runs.limits.rows import Row, Where
 from runs.rehearsal.history import PastCall, PastRun, PastStep, Spans
@@ -163,7 +164,7 @@ def _sum(run: PastRun, row: Row) -> Crossing | None:
         asked = asks(row, call)
         if asked is None:
             continue
-        if used + asked > row.value and holds(row, call.begun):
+        if crosses(used, asked, row.value) and holds(row, call.begun):
             return Crossing(row=row, position=position, step=call.step, at=call.begun, value=used + asked)
         used += asked
     return None
@@ -171,7 +172,7 @@ def _sum(run: PastRun, row: Row) -> Crossing | None:
 
 def _context(run: PastRun, row: Row) -> Crossing | None:
     for position, call in covered(run, row):
-        if call.context is not None and call.context > row.value and holds(row, call.begun):
+        if call.context is not None and over(call.context, row.value) and holds(row, call.begun):
             return Crossing(row=row, position=position, step=call.step, at=call.begun, value=call.context)
     return None
 
@@ -239,7 +240,7 @@ def _where(run: PastRun, step: PastStep) -> Where:
 
 def _retries(run: PastRun, row: Row) -> Crossing | None:
     for number, retry in enumerate(run.retries or (), start=1):
-        if number > row.value and holds(row, retry.at):
+        if over(number, row.value) and holds(row, retry.at):
             position = run.position_at(retry.at) if retry.position is None else retry.position
             return Crossing(row=row, position=position, step=retry.step, at=retry.at, value=number)
     return None
@@ -249,7 +250,7 @@ def _plans(run: PastRun, row: Row, figure: Callable[[PastStep], int]) -> Crossin
     """A plan is refused when it is made: when its step ends."""
     for step in run.steps:
         made = step.ended or step.begun
-        if figure(step) > row.value and holds(row, made):
+        if over(figure(step), row.value) and holds(row, made):
             position = _after(run, step.number) if made is None else run.position_at(made)
             return Crossing(row=row, position=position, step=step.number, at=made, value=figure(step))
     return None

@@ -42,6 +42,7 @@ class PastCall:
     cost: int | None = 0
     context: int | None = None  # tokens of the history that a model call was sent with
     first: bool = True
+    failed: bool = False  # of a recording: that the record marks it so, and its model or tool is to blame
     node: str = ""  # the place of the workflow
 
     @property

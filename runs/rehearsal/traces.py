@@ -63,9 +63,14 @@ def _sent_again(trace: Trace) -> set[int]:
         if item.agent in failed:
             again.add(number)
         failed.discard(item.agent)
-        if item.failed and (item.error_kind == "provider" or not (item.error_kind or item.output)):
+        if provider_failed(item):
             failed.add(item.agent)
     return again
+
+
+def provider_failed(item: RecordedStep) -> bool:
+    """Whether a model item is one that its provider failed."""
+    return item.failed and (item.error_kind == "provider" or not (item.error_kind or item.output))
 
 
 def _call(
@@ -74,6 +79,7 @@ def _call(
     one = PastCall(step=number, kind=item.kind, agent=item.agent, begun=begun, ended=_ended(item, begun))
     if item.kind == "tool":
         return replace(one, tool=item.tool)
+    one = replace(one, failed=provider_failed(item))
     model = item.model or trace.model
     return replace(
         one,

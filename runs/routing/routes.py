@@ -47,4 +47,11 @@ Route = Go | Wait | Finish | Fail
 
 
 class NoWay(Exception):
-    """No edge out of a node holds: the definition does not say what comes next. A person is asked."""
+    """No edge out of a node holds: the definition does not say what comes next. A person is asked.
+
+    `most`: how often an edge may be taken that would hold but for that; None when there is none.
+    """
+
+    def __init__(self, says: str, *, most: int | None = None) -> None:
+        super().__init__(says)
+        self.most = most

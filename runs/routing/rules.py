@@ -60,16 +60,18 @@ class _Outputs(Sequence[BaseModel]):
 def _edge(machine: Orchestrated, trail: Trail, history: Sequence[Visited]) -> Edge:
     source = history[-1].node
     output = trail.last(source)
-    used_up: list[str] = []
+    used_up: dict[str, int] = {}
     for edge in machine.edges:
         if edge.source != source or (edge.when is not None and not edge.when(output)):
             continue
         if edge.most is not None and _taken(machine, edge, history) >= edge.most:
-            used_up.append(f"to {edge.target} ({edge.most} times)")
+            used_up[f"to {edge.target} ({edge.most} times)"] = edge.most
             continue
         return edge
     bounds = f"; used up: {', '.join(used_up)}" if used_up else ""
-    raise NoWay(f"no edge out of {source} holds for what it gave{bounds}")
+    raise NoWay(
+        f"no edge out of {source} holds for what it gave{bounds}", most=next(iter(used_up.values()), None)
+    )
 
 
 def _taken(machine: Orchestrated, edge: Edge, history: Sequence[Visited]) -> int:

@@ -178,7 +178,9 @@ def limits(workflow: Workflow) -> tuple[Limit, ...]:
             found += _supervised_limits(supervised)
         case Orchestrated() as machine:
             found += [
-                Limit(name=f"{edge.source} → {edge.target}", words=f"{edge.most}×", note="in a run, at most")
+                Limit(
+                    name=f"{edge.source} → {edge.target}", words=f"{edge.most:,}×", note="in a run, at most"
+                )
                 for edge in machine.edges
                 if edge.most is not None
             ]

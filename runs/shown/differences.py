@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from runs.canonical import digest
 from runs.definitions import Agent, Node, Workflow
+from runs.rehearsal import policies
+from runs.rehearsal.policies import PolicyChange
 from runs.shown import described
 from runs.shown.described import Acts
 from runs.shown.drawing import Sketch, sketch
@@ -29,11 +31,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Differences:
-    """What changed between two versions, the newer one's order first. `left_out` counts those beyond MOST."""
+    """What changed between two versions, the newer one's order first. `left_out` counts those beyond MOST; `policies`:
+    those of the newer one that differ, which can be tried on runs that are over."""
 
     since: int
     shown: tuple[Difference, ...]
     left_out: int
+    policies: tuple[PolicyChange, ...] = ()
 
 
 def between(older: Workflow, newer: Workflow) -> Differences:
@@ -44,7 +48,12 @@ def between(older: Workflow, newer: Workflow) -> Differences:
         for about in [*after, *(one for one in before if one not in after)]
         if before.get(about, "") != after.get(about, "") and not _inside(about, before, after)
     ]
-    return Differences(since=older.version, shown=tuple(found[:MOST]), left_out=max(0, len(found) - MOST))
+    return Differences(
+        since=older.version,
+        shown=tuple(found[:MOST]),
+        left_out=max(0, len(found) - MOST),
+        policies=tuple(policies.changed(older, newer)),
+    )
 
 
 def _inside(about: str, before: dict[str, str], after: dict[str, str]) -> bool:
@@ -93,6 +102,7 @@ def _agent_facts(agent: Agent) -> Iterator[tuple[str, str]]:
     yield "model", agent.model
     yield "prompt", f"version {agent.prompt_version}, text {digest(agent.prompt)[:8]}"
     yield "turns", str(agent.max_turns)
+    yield "when it is full", "a person is asked" if agent.when_full is None else "said again in fewer words"
     for name, value in sorted(agent.parameters.items()):
         yield f"parameter {name}", str(value)
     for one in agent.delegates:

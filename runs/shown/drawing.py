@@ -157,7 +157,7 @@ def _ways(workflow: Workflow) -> Iterable[tuple[str, str, str]]:
 def _edge_says(says: str, most: int | None) -> str:
     if most is None:
         return says
-    bound = f"at most {most}×"
+    bound = f"at most {most:,}×"
     return f"{says}, {bound}" if says else bound
 
 

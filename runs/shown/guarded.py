@@ -81,7 +81,9 @@ class Told:
 
     @property
     def figure(self) -> str:
-        """The value against its cap: "13 of 12"."""
+        """The value against its cap: "13 of 12"; where nothing at all is allowed, it says nothing."""
+        if self.cap == 0:
+            return ""
         unit = _unit(self.guard)
         value = [] if self.value is None else [about(unit, self.value)]
         told = [*value, *([] if self.cap is None else [shown(unit, self.cap)])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Case, Max, OuterRef, Q, Subquery, TextField, Value, When
 from django.db.models.expressions import RawSQL
@@ -37,6 +37,7 @@ from runs.shown.used import Used
 from runs.shown.visited import Asked, Called, Held, Tried, Visited
 
 EVENTS = 200  # a page
+MOST_EVENTS = 5_000  # the longest page, for who wants to read or search all of them at once
 MOST_ASKED = 8  # open questions of a run that are named on its page; the inbox has all
 _MOST_TRIES = 4000  # attempts and calls of the steps that are shown
 
@@ -267,11 +268,23 @@ def taken(past: History) -> Course | None:
     return course.course(workflow, replace(past.went, visits=visits))
 
 
+class Line(NamedTuple):
+    """An event as it is read; of a task of a plan with its place there, from 0."""
+
+    seq: int
+    at: datetime
+    kind: str
+    node: str | None
+    parent: int | None
+    place: int | None
+    data: dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """A page of events, newest first. `next` is the `before` of the following page, None at the beginning."""
 
-    events: tuple[Event, ...]
+    events: tuple[Line, ...]
     next: int | None
 
 
@@ -284,7 +297,8 @@ def events(run: Run, before: int | None = None, find: str = "", size: int = EVEN
         text = Cast("data", TextField())
         within = Q(kind__icontains=find) | Q(text__icontains=find) | Q(step__node__icontains=find)
         rows = rows.alias(text=text).filter(within)
-    found = list(rows.select_related("step").defer("step__note").order_by("-seq")[: size + 1])
+    columns = ("seq", "at", "kind", "step__node", "step__parent_id", "step__place", "data")
+    found = [Line(*row) for row in rows.order_by("-seq").values_list(*columns)[: size + 1]]
     return Told(events=tuple(found[:size]), next=found[size - 1].seq if len(found) > size else None)
 
 

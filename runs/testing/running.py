@@ -27,7 +27,7 @@ from runs.definitions import Workflow
 from runs.engine import starts
 from runs.engine.advance import advance
 from runs.engine.record import now
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Breaker, Question, QuestionState, RateEntry, Run, Step, StepState, Wait
 from runs.testing import replies, said, trial
 from runs.testing.caught import Accepted

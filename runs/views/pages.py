@@ -174,8 +174,11 @@ def _inspector_context(request: HttpRequest, found: Run, newest: int | None) -> 
 def _events_context(request: HttpRequest, found: Run) -> dict[str, Any]:
     before = number(request.GET.get("before", ""))
     find = plain(request.GET.get("find", "").strip())[:200]
+    many = "many" in request.GET
     return {
-        "told": history.events(found, before, find),
+        "told": history.events(found, before, find, history.MOST_EVENTS if many else history.EVENTS),
+        "many": many,
+        "most_events": history.MOST_EVENTS,
         "before": before,
         "find": find,
         "last_event": found.event_seq,

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from runs.definitions import Workflow
 from runs.models import Run
-from runs.shown import catalogue, described, differences, listing, triggers
+from runs.shown import catalogue, described, differences, listing, rehearsed, triggers
 from runs.shown.catalogue import Known, Version
 from runs.shown.described import Works
 from runs.shown.drawing import Place, Sketch, from_top, sketch, work_of
@@ -110,6 +110,7 @@ def _definition_context(known: Known, definition: Workflow) -> dict[str, Any]:
     drawn, column = sketch(definition), from_top(definition)
     stations = described.stations(definition)
     lines = passages(definition)
+    changed = _differences(known, definition)
     return {
         "workflow": definition,
         "pattern": described.pattern_name(definition),
@@ -126,7 +127,8 @@ def _definition_context(known: Known, definition: Workflow) -> dict[str, Any]:
         "passages_open": len(lines) <= OPEN,
         "limits": described.limits(definition),
         "triggers": triggers.triggers_of(definition.name) if known.newest.definition is definition else [],
-        "differences": _differences(known, definition),
+        "differences": changed,
+        "policies": rehearsed.tried(changed.policies) if changed else (),
     }
 
 

@@ -130,7 +130,7 @@ class ModelServer:
         self._thread.start()
         self._open: set[asyncio.StreamWriter] = set()
         start = asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(5)
+        self._server = asyncio.run_coroutine_threadsafe(start, self._loop).result(60)
         self.port: int = self._server.sockets[0].getsockname()[1]
 
     @property
@@ -141,9 +141,9 @@ class ModelServer:
         self.script.extend(replies)
 
     def stop(self) -> None:
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
         self._loop.close()
 
     async def _end(self) -> None:

@@ -13,7 +13,18 @@ from django.contrib.auth.models import User
 from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 
-from escalations import breakers, claims, controls, decisions, limits, rehearsals, spends, starts, topups
+from escalations import (
+    breakers,
+    claims,
+    controls,
+    decisions,
+    imports,
+    limits,
+    rehearsals,
+    spends,
+    starts,
+    topups,
+)
 from escalations.audit import chain, export
 from escalations.audit.filters import Filters
 from escalations.expected import IllegalMove, Refusal
@@ -26,6 +37,7 @@ from tests.budgets import parked as budgets
 from tests.deploys import flows as deploys
 from tests.factories import at_once, journal, shown
 from tests.limits import setting
+from tests.rehearsal import imported
 from tests.runs import flows
 from tests.verify import flows as verifying
 
@@ -107,6 +119,7 @@ def acts(actor: User) -> dict[Act, Callable[[], Any]]:
 
 def _on_limits(actor: User) -> dict[Act, Callable[[], Any]]:
     other = factories.person("second", "admin")
+    imports.keep(actor=other, name="theirs", runs=[imported.one()])
     lowered, over, raised, agreed, declined = (
         setting.made(actor, what=what, mode=mode)
         for what, mode in (
@@ -123,6 +136,8 @@ def _on_limits(actor: User) -> dict[Act, Callable[[], Any]]:
     return {
         Act.SET_LIMIT: lambda: setting.made(actor, what="cost/day", value="$5"),
         Act.REHEARSE_LIMIT: lambda: rehearsals.ask(actor=actor, given=setting.TURNS),
+        Act.KEEP_TRACES: lambda: imports.keep(actor=actor, name="ours", runs=[imported.one()]),
+        Act.FORGET_TRACES: lambda: imports.forget(actor=actor, name="theirs"),
         Act.CHANGE_LIMIT: lambda: setting.change(actor, lowered, value="3"),
         Act.END_LIMIT: lambda: limits.end(actor=actor, line=over, seen=setting.seen(over), reason="why"),
         Act.PROPOSE_LIMIT: lambda: setting.change(actor, raised, "why", value="9000"),

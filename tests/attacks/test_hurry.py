@@ -121,6 +121,24 @@ def test_an_address_that_names_nothing_is_not_found(client: Client) -> None:
     assert [path for path in NOWHERE if client.get(path).status_code != 404] == []
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/breakers/model/a%00b",
+        "/breakers/%00/x",
+        "/workflows/a%00b/",
+        "/runs/{run}/bodies/%00",
+        f"/limits/{HUGE}",
+        f"/budgets/{HUGE}",
+    ],
+)
+def test_no_address_of_something_fails_because_of_a_sign_that_nothing_is_called(
+    client: Client, path: str
+) -> None:
+    run = factories.advanced(factories.started("writing", plan="broken"))
+    assert client.get(path.format(run=run.pk)).status_code == 404
+
+
 ACTS: list[tuple[str, dict[str, str]]] = [
     (f"/escalations/{HUGE}/approve", {"version": "1", "digest": "x"}),
     (f"/escalations/{HUGE}/reject", {"version": "1", "digest": "x", "reason": "no"}),
@@ -144,6 +162,11 @@ ACTS: list[tuple[str, dict[str, str]]] = [
     ("/interventions/export", {"person": NUL, "act": NUL, "workflow": NUL, "outcome": NUL}),
     ("/interventions/export", {"to": "9999-12-31", "run": HUGE, "escalation": HUGE}),
     ("/sign-in", {"username": NUL, "password": NUL}),
+    ("/breakers/force", {"kind": NUL, "name": NUL, "to": NUL, "reason": NUL}),
+    ("/breakers/force", {"kind": "model", "name": NUL, "to": "closed", "reason": ""}),
+    (f"/limits/{HUGE}/end", {"seen": NUL, "reason": NUL}),
+    ("/limits/set", {"what": "turns/run", "scope_kind": "team", "scope": NUL, "value": NUL, "mode": NUL}),
+    (f"/budgets/{HUGE}/top-up", {"amount": NUL, "until": NUL, "reason": NUL, "seen": NUL}),
 ]
 
 

@@ -18,11 +18,13 @@ from runs import registry, tasks
 from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.simulated import calls, says
 from runs.definitions import EffectGate, Node, Pipeline, Workflow
-from runs.engine import answers, heart, holds, sweep
+from runs.engine import answers, holds, sweep
 from runs.engine.advance import advance
-from runs.engine.flights import Flight
-from runs.engine.runtime import Runtime
+from runs.engine.worker import heart
+from runs.engine.worker.flights import Flight
+from runs.engine.worker.runtime import Runtime
 from runs.models import Call, ControlReceipt, Event, Question, Run
+from tests import patience
 from tests.attacks import rogues
 from tests.runs import flows
 from tests.runs.conftest import advanced, question_of, start
@@ -43,7 +45,7 @@ def _lose_the_line() -> None:
 def _work(order: Order) -> Draft:
     if order.plan == "stuck":
         ENTERED.set()
-        GO_ON.wait(20)
+        GO_ON.wait(patience.SECONDS)
     if order.plan == "line lost once" and not CUT_LINES:
         CUT_LINES.append(1)
         _lose_the_line()
@@ -98,8 +100,7 @@ def beside(run: Run, runtime: Runtime) -> Iterator[threading.Thread]:
         yield thread
     finally:
         GO_ON.set()
-        thread.join(20)
-        assert not thread.is_alive()
+        patience.joined(thread)
 
 
 class LateRuntime(Runtime):
@@ -112,7 +113,7 @@ class LateRuntime(Runtime):
 
     def take_off(self, *args: Any, **more: Any) -> Flight:
         self.claimed.set()
-        self.fly_now.wait(20)
+        self.fly_now.wait(patience.SECONDS)
         return super().take_off(*args, **more)
 
 
@@ -126,12 +127,12 @@ def test_a_worker_confirms_no_stop_while_a_claim_of_before_is_about_to_fly() -> 
     heart.register(late.name, late.kind, 1)
     run = start("machine", plan="stuck")
     with beside(run, late):
-        assert late.claimed.wait(10)
+        assert late.claimed.wait(patience.SECONDS)
         control = engaged()
         late.beat()
         assert not ControlReceipt.objects.filter(control=control).exists()
         late.fly_now.set()
-        assert ENTERED.wait(10)
+        assert ENTERED.wait(patience.SECONDS)
         late.beat()
         assert not ControlReceipt.objects.filter(control=control).exists()
     late.beat()
@@ -151,12 +152,12 @@ def test_a_worker_confirms_although_it_looks_at_runs_that_came_later(worker: Run
 def test_a_step_that_never_ends_loses_its_lease_when_the_run_has_no_time_left(
     worker: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runs.engine.runtime.OVERDUE_SECONDS", 0.0)
+    monkeypatch.setattr("runs.engine.worker.runtime.OVERDUE_SECONDS", 0.0)
     run = start("machine", plan="stuck")
-    Run.objects.filter(pk=run.pk).update(deadline_at=Now() + timedelta(seconds=0.5))
+    Run.objects.filter(pk=run.pk).update(deadline_at=Now() + timedelta(seconds=2))
     with beside(run, worker):
-        assert ENTERED.wait(10)
-        time.sleep(0.6)
+        assert ENTERED.wait(patience.SECONDS)
+        time.sleep(2.1)
         before = Run.objects.get(pk=run.pk).lease_until
         worker.beat()
         assert Run.objects.get(pk=run.pk).lease_until == before

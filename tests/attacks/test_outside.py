@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from opsconsole import access, front
-from tests import factories
+from tests import factories, patience
 from tests.escalations.test_live import aside, cookie_of
 from tests.escalations.test_live import socket as live_socket
 from tests.setup.test_front import Lanes, lanes, raw
@@ -110,10 +110,10 @@ async def test_a_socket_is_opened_from_our_own_pages_only(
     knocking = live_socket(await aside(cookie_of)(operator), origin=origin)
     headers = [pair for pair in knocking.scope["headers"] if pair[0] != b"host"]
     knocking.scope["headers"] = [*headers, (b"host", host.encode())]
-    connected, _ = await knocking.connect(timeout=5)
+    connected, _ = await knocking.connect(timeout=patience.SECONDS)
     assert connected is let_in
     if connected:
-        await knocking.disconnect(timeout=5)
+        await knocking.disconnect(timeout=patience.SECONDS)
 
 
 def routes(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:

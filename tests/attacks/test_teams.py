@@ -21,22 +21,21 @@ from runs import bodies
 from runs.agents.door import ModelReply, ModelRequest, ToolCall
 from runs.agents.simulated import calls, says
 from runs.definitions import RefusedOutput, Results
-from runs.engine import heart
 from runs.engine.advance import advance
 from runs.engine.claim import claim
 from runs.engine.perform import perform
 from runs.engine.record import now
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker import heart
+from runs.engine.worker.runtime import Runtime
 from runs.errors import DataError, ReasoningError, RecoverableError
 from runs.models import Attempt, Call, Event, Question, Run, Step
-from tests import factories
+from tests import factories, patience
 from tests.attacks import gangs, rogues
 from tests.attacks.gangs import Errand, Told
 from tests.runs.conftest import advanced, answered, question_of, start
 
 pytestmark = pytest.mark.django_db(transaction=True)
-PATIENCE = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,7 @@ class Latch:
 
     def hold(self) -> None:
         self.reached.set()
-        assert self.go.wait(PATIENCE)
+        assert self.go.wait(patience.SECONDS)
 
 
 def planned(*errands: tuple[str, str]) -> Callable[[ModelRequest], ModelReply]:
@@ -83,12 +82,6 @@ def looking_at(run: Run, runtime: Runtime) -> threading.Thread:
     thread = threading.Thread(target=look)
     thread.start()
     return thread
-
-
-def joined(*threads: threading.Thread) -> None:
-    for thread in threads:
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
 
 
 def fresh(run: Run) -> Run:
@@ -157,31 +150,22 @@ def test_a_task_under_way_that_is_not_needed_any_more_gets_no_permit_and_disturb
         return Told(words="gathered")
 
     def after_it(errand: Errand) -> Told:
-        assert late.reached.wait(PATIENCE)
+        assert late.reached.wait(patience.SECONDS)
         return Told(words="done")
 
     gangs.HOLDS["late"], gangs.BEHAVES["spends late"] = late.hold, spend_late
     gangs.GATHERS["this"], gangs.DOES["after it"] = gathers, after_it
     run = of("first_of_gang", ("boy", "spends late"), ("run", "after it"))
     look = looking_at(run, runtime)
-    assert gather.reached.wait(PATIENCE)  # the join is met, the node after it is under way
+    assert gather.reached.wait(patience.SECONDS)  # the join is met, the node after it is under way
     late.go.set()
-    _until(lambda: Event.objects.filter(run=run, kind="voided").exists())
+    patience.until(lambda: Event.objects.filter(run=run, kind="voided").exists())
     gather.go.set()
-    joined(look)
+    patience.joined(look)
     assert ending(run) == ("done", {"words": "gathered", "extra": None})
     assert rogues.DONE == []
     assert fresh(run).fence == 1, "nobody lost the run over it"
     consistent(run)
-
-
-def _until(true: Callable[[], Any]) -> None:
-    pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.02)):
-        if true():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it did not become so")
 
 
 # plans that break the contract, and people who mend them
@@ -259,11 +243,11 @@ def test_an_answer_that_slips_past_the_form_is_asked_for_again_and_holds_up_nobo
     gangs.DOES["holds"] = holds_on
     run = of("gang", ("boy", "is vague"), ("run", "holds"))
     look = looking_at(run, runtime)
-    _until(lambda: Question.objects.filter(run=run, state="open").exists())
+    patience.until(lambda: Question.objects.filter(run=run, state="open").exists())
     first = question_of(run)
     answered(run, "approve", answer={**first.action, "value": {"nothing": "of it"}})
     held.go.set()
-    joined(look)
+    patience.joined(look)
     again = question_of(run)
     assert (again.kind, again.pk != first.pk) == ("contract", True)
     assert tasks(run) == ["waiting", "done"]
@@ -412,7 +396,7 @@ def at_its_end(run: Run, runtime: Runtime) -> Run:
     def final() -> bool:
         return advanced(run, runtime).final
 
-    _until(final)
+    patience.until(final)
     return fresh(run)
 
 
@@ -420,7 +404,9 @@ def test_fifty_questions_of_one_run_are_answered_by_two_people_at_once(
     runtime: Runtime, operator: User, colleague: User
 ) -> None:
     run = asking(50, runtime)
-    _until(lambda: advanced(run, runtime).state == "waiting")  # a call cut on a busy machine is tried again
+    patience.until(
+        lambda: advanced(run, runtime).state == "waiting"
+    )  # a call cut on a busy machine is tried again
     waiting = open_escalations(run)
     assert len(waiting) == 50
 
@@ -471,15 +457,15 @@ def test_an_answer_that_races_with_the_last_task_is_never_lost(runtime: Runtime,
         gangs.BEHAVES["spends"], gangs.DOES["ends"] = spends, ends
         run = of("gang", ("boy", "spends"), ("run", "ends"))
         look = looking_at(run, runtime)
-        _until(partial(open_escalations, run))
-        assert last.reached.wait(PATIENCE)
+        patience.until(partial(open_escalations, run))
+        assert last.reached.wait(patience.SECONDS)
         (escalation,) = open_escalations(run)
         done = factories.at_once(
             last.go.set,
             partial(decisions.approve, actor=operator, **factories.shown(escalation)),
         )
         assert [one for one in done if isinstance(one, Exception)] == []
-        joined(look)
+        patience.joined(look)
         run = advanced(run, runtime)
         assert run.state == "done", (run.state, tasks(run))
         consistent(run)
@@ -518,11 +504,11 @@ def test_a_run_that_ends_by_its_deadline_withdraws_every_question_and_closes_eve
     gangs.BEHAVES["spends"], gangs.DOES["ends"] = spends, ends
     run = of("gang", *[("boy", "spends")] * 3, ("run", "ends"))
     look = looking_at(run, runtime)
-    _until(lambda: len(open_escalations(run)) == 3)
+    patience.until(lambda: len(open_escalations(run)) == 3)
     shown = [factories.shown(one) for one in open_escalations(run)]
     Run.objects.filter(pk=run.pk).update(deadline_at=F("created_at"))
     last.go.set()
-    joined(look)
+    patience.joined(look)
     assert ending(run) == ("failed", "The run's deadline has passed.")
     assert set(run.questions.values_list("state", flat=True)) == {"withdrawn"}
     assert set(Escalation.objects.filter(run=run).values_list("state", flat=True)) == {"withdrawn"}
@@ -549,12 +535,12 @@ def test_an_answer_that_comes_while_the_join_ends_the_rest_either_counts_or_is_t
         gangs.BEHAVES["spends"], gangs.DOES["ends"] = spends, ends
         run = of("first_of_gang", ("boy", "spends"), ("run", "ends"))
         look = looking_at(run, runtime)
-        _until(partial(open_escalations, run))
-        assert last.reached.wait(PATIENCE)
+        patience.until(partial(open_escalations, run))
+        assert last.reached.wait(patience.SECONDS)
         (escalation,) = open_escalations(run)
         shown = factories.shown(escalation)
         _, decided = factories.at_once(last.go.set, partial(decisions.approve, actor=operator, **shown))
-        joined(look)
+        patience.joined(look)
         run = advanced(run, runtime)
         assert run.state == "done", run.ending
         if isinstance(decided, Exception):
@@ -567,8 +553,11 @@ def test_an_answer_that_comes_while_the_join_ends_the_rest_either_counts_or_is_t
 # leases of runs whose row is always locked
 
 
-def test_a_lease_is_extended_although_the_runs_row_is_locked_whenever_one_looks(runtime: Runtime) -> None:
+def test_a_lease_is_extended_although_the_runs_row_is_locked_whenever_one_looks(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Dozens of steps of one run settle and ask for permits: somebody always holds its row."""
+    monkeypatch.setattr(heart, "PATIENCE_SECONDS", patience.SECONDS)  # busy cores
     run = of("gang", ("run", "does"))
     assert isinstance(claim(run.pk, worker=runtime.name), tuple)
     enough = threading.Event()
@@ -593,7 +582,7 @@ def test_a_lease_is_extended_although_the_runs_row_is_locked_whenever_one_looks(
             assert left > almost_over
     finally:
         enough.set()
-        joined(*holders)
+        patience.joined(*holders)
 
 
 # agents that ask each other

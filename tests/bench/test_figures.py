@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opsconsole.bench.catalogue import BENCHES, named, usual
-from opsconsole.bench.figures import of_rounds, percentile
+from opsconsole.bench.figures import of_parts, of_rounds, percentile
 from opsconsole.bench.order import Order, parse
 from opsconsole.environment import REPOSITORY
 
@@ -44,6 +44,17 @@ def test_percentiles_are_medians_of_the_rounds_and_the_worst_sample_is_kept() ->
     assert (figures.p50_ms, figures.p95_ms, figures.max_ms) == (50.0, 95.0, 1000.0)
 
 
+def test_a_benchmark_of_several_parts_says_its_headline_under_its_own_name() -> None:
+    parts = [
+        of_rounds(f"stop-{name}", n=4, unit="ms", values=[one])
+        for name, one in (("call", 2.0), ("child", 9.0))
+    ]
+    told = json.loads(of_parts("stop", parts, parts[0]).line())
+    assert list(told) == KEYS
+    assert (told["bench"], told["value"], told["detail"]["headline"]) == ("stop", 2.0, "stop-call")
+    assert told["detail"]["parts"]["stop-child"]["value"] == 9.0
+
+
 def test_a_ratio_compares_with_the_floor_of_the_same_round() -> None:
     figures = of_rounds("steps", n=1, unit="steps/s", values=[10.0, 20.0, 30.0], floors=[100.0, 20.0, 60.0])
     assert (figures.floor, figures.ratio) == (60.0, 0.5)
@@ -60,15 +71,19 @@ def test_a_percentile_is_a_sample_that_was_measured(percent: float, expected: fl
 
 
 def test_an_order_travels_as_text_and_keeps_what_it_was_told(tmp_path: Path) -> None:
-    order = Order(bench="push", folder=tmp_path, rounds=5, n=7, million=True, load1=1.234, port=80)
+    order = Order(bench="push", folder=tmp_path, rounds=5, n=7, load1=1.234, port=80)
     assert parse(order.text()) == order
     figures = of_rounds("push-7", n=7, unit="ms", values=[1.0], detail={"signed_in": 5})
     order.tell(figures)
     assert order.told() == [replace(figures, load1=1.23)]
 
 
-def test_peers_and_the_profile_run_only_when_they_are_named() -> None:
-    assert {bench.name for bench in BENCHES} - {bench.name for bench in usual()} == {"peers", "profile"}
+def test_peers_the_profile_and_one_connection_run_only_when_they_are_named() -> None:
+    assert {bench.name for bench in BENCHES} - {bench.name for bench in usual()} == {
+        "backend",
+        "peers",
+        "profile",
+    }
     assert named("peers")
     assert named("nothing") is None
 

@@ -17,7 +17,7 @@ from tests.browser.person import Person
 from tests.browser.watch import Watch
 
 WIDE, NARROW = (1440, 900), (390, 844)
-PATIENCE_MS = 30_000  # for a busy machine; what must be quick is measured
+PATIENCE_MS = 60_000  # for a busy machine; what must be quick is measured
 
 Sit = Callable[..., Page]
 

@@ -14,12 +14,12 @@ LIMIT: dict[str, str | float | bool] = {
     "scope": "invoice_intake",
     "value": "1",
     "mode": "enforce",
-    "unrehearsed": "1",
     "reason": "a test of it",
 }
 
 
 def test_a_run_parks_at_a_turn_limit_is_topped_up_and_goes_on(sit: Sit, admin: Person) -> None:
+    admin.post("/limits/set", LIMIT)  # rehearses it
     answer = admin.post("/limits/set", LIMIT)
     assert answer.status == 302, answer.text()
     line = answer.headers["location"].rsplit("/", 1)[1]

@@ -9,12 +9,13 @@ from django.contrib.auth.models import User
 from escalations import limits, topups
 from escalations.models import Escalation
 from escalations.roles import Actor
-from runs.engine import room
 from runs.engine.limits import current
 from runs.engine.record import now
-from runs.engine.room import Standing
+from runs.engine.spend import room
+from runs.engine.spend.room import Standing
 from runs.models import Question, Run
 from tests import factories
+from tests.limits import setting
 
 
 def limited(
@@ -23,6 +24,7 @@ def limited(
     """A limit that is enforced; its number."""
     scope_kind, _, name = scope.partition(":")
     given = {"what": what, "scope_kind": scope_kind, "scope": name, "value": value, "mode": "enforce"}
+    setting.rehearsed_in_vain(given)
     number = limits.set_limit(actor=actor, given=given, reason="a test", unrehearsed=True).line
     current()
     return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,21 +14,23 @@ from pytest_django import Settings
 from escalations import limits
 from escalations.models import Escalation
 from runs.agents import prices
-from runs.engine import budgets, sweep
+from runs.definitions import End, ErrorPolicy, Fallback, Pipeline, Policy, Repair
+from runs.engine import sweep
+from runs.engine.spend import budgets
 from runs.limits.kinds import LimitKind, Window
 from runs.models import Account, Call, Limit, Question, QuestionKind, Run, TopUp
 from tests import factories
 from tests.budgets.parked import limited, parked, ran, standing
 from tests.budgets.test_pages import signed_in
+from tests.deploys.flows import installed
 from tests.faults import counts
 from tests.runs import flows
 from tests.screens.reading import Page, read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Every kind that the permit counts, with a cap that the run reaches: what is limited, to how much, of whom. The soak
-# takes all of them.
-_CAPS = [
+# Every kind that the permit counts, with a cap that the run reaches: what is limited, to how much, of whom.
+CAPS = [
     ("turns/run", "1", "organisation:"),
     ("cost/day", "0.000002", "model:simulated/payer"),
     ("tokens/minute", "2", "organisation:"),
@@ -38,7 +41,7 @@ _CAPS = [
     ("tokens/hour", "2", "organisation:"),
     ("cost/month", "0.000002", "provider:simulated"),
 ]
-CAPS = _CAPS[: counts.of(fast=2, soak=9)]
+WHOLE = counts.of(fast=2, soak=len(CAPS))  # so many take every way out; each of the others another one
 
 
 def card(client: Client, escalation: Escalation) -> Page:
@@ -59,7 +62,9 @@ def test_what_the_card_says_of_the_cap_and_of_every_way_out_is_what_happens(
     """At the cap nothing more is sent; then each of: the deadline, an end by a person, look again, a top-up."""
     limited(ines, what, value, scope)
     client = signed_in(marta)
-    for way in (expires, expires_first, ended, looked_at_again, topped_up):
+    ways = (expires, expires_first, ended, looked_at_again, topped_up)
+    number = CAPS.index((what, value, scope))
+    for way in ways if number < WHOLE else (ways[number % len(ways)],):
         escalation = parked()
         assert escalation.question.kind == QuestionKind.LIMIT
         words = card(client, escalation).text
@@ -257,7 +262,39 @@ def test_the_card_of_an_unpriced_model_says_how_to_set_its_price(
     assert not Call.objects.filter(run=run, kind="model").exists()
 
 
+@pytest.mark.parametrize("data", [End(), Repair(times=3, then=End()), Fallback(models=("simulated/other",))])
+def test_no_policy_ends_or_tries_again_what_only_a_price_can_mend(
+    data: Policy, marta: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One event of the guard, one card, no retry; with a price the run goes on from it."""
+    draft, pay = flows.PAYING.pattern.nodes
+    nodes = (draft, replace(pay, errors=ErrorPolicy(data=data)))
+    with installed(replace(flows.PAYING, name="paying_strictly", pattern=Pipeline(nodes=nodes))):
+        with monkeypatch.context() as without:
+            without.setattr(prices, "PRICES", {})
+            run = ran("paying_strictly")
+        run.refresh_from_db()
+        assert (run.state, run.retries) == ("waiting", 0)
+        (told,) = [one.data for one in run.events.filter(kind="guard")]
+        assert (told["guard"], told["scope"], told["mode"]) == ("price", "model simulated/payer", "enforce")
+        escalation = factories.escalation_of(run)
+        path = f"/escalations/{escalation.pk}/approve"
+        client = signed_in(marta)
+        client.post(path, card(client, escalation).forms[path])
+        assert factories.advanced(run).state == "done"
+
+
 def test_every_question_of_this_kind_speaks_of_its_limit_alone(ines: User, marta: User) -> None:
     number = limited(ines)
     page = card(signed_in(marta), parked())
     assert f"/limits/{number}#limit" in page.links()
+
+
+def test_who_ends_a_run_at_a_cap_is_offered_reasons_for_that_and_not_those_against_an_action(
+    ines: User, marta: User
+) -> None:
+    limited(ines)
+    page = card(signed_in(marta), parked())
+    assert "End the run of E-" in page.text
+    assert "Not worth more" in page.text
+    assert "Wrong payee" not in page.text

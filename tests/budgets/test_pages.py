@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from runs.engine import burn
+from runs.engine.spend import burn
 from runs.limits.kinds import LimitKind, Window
 from runs.limits.units import Unit, about
 from runs.models import Account, Breaker, Burn, BurnMark, Call, TopUp, Wait
@@ -129,7 +129,7 @@ def test_the_forecast_says_when_it_is_used_up_at_the_present_burn(ines: User) ->
     burn.roll_up()
     account = Account.objects.get(kind="cost", window="month")
     page = seen(ines, f"/budgets/{account.pk}")
-    assert "At the present burn it is used up" in page.text
+    assert "At the present pace it is used up at" in page.text
     Account.objects.filter(kind="cost").update(spent=1_100_000)
     assert "used up" in seen(ines, f"/budgets/{account.pk}").text
 

@@ -16,7 +16,7 @@ from escalations.audit import chain
 from escalations.expected import AlreadyDecided, IllegalMove, Invalid, NotAllowed, Refusal
 from escalations.models import Decision, Escalation, TopUpProposal
 from escalations.topups import Proposed
-from runs.engine import budgets
+from runs.engine.spend import budgets
 from runs.limits.kinds import LimitKind, Window
 from runs.models import Account, Call, Question, QuestionKind, Run, TopUp
 from tests import factories
@@ -170,12 +170,14 @@ def test_a_proposal_is_declined_taken_back_or_expires_and_then_does_nothing(
     topups.decline(actor=aisha, proposal_id=second.pk, reason="no")
     third = top_up(marta, escalation).proposal
     TopUpProposal.objects.filter(pk=third.pk).update(expires_at=timezone.now())
+    fourth = top_up(marta, escalation).proposal  # before the clock comes to the third
+    TopUpProposal.objects.filter(pk=fourth.pk).update(expires_at=timezone.now())
     assert topups.expire() == 1
-    for proposal in (first, second, third):
+    for proposal in (first, second, third, fourth):
         with pytest.raises(IllegalMove):
             topups.agree(actor=aisha, proposal_id=proposal.pk, digest=proposal.digest)
     assert not TopUp.objects.exists()
-    assert [one.actor_name for one in journal(act="top up proposal expired")] == ["system"]
+    assert [one.actor_name for one in journal(act="top up proposal expired")] == ["system", "system"]
 
 
 def test_a_proposal_whose_card_is_closed_is_overtaken(

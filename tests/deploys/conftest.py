@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from tests.deploys import workflows  # noqa: F401  (registers those that every process has, here, too)
 from tests.faults import healed, history
 from tests.faults.broker import Broker

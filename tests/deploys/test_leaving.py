@@ -9,6 +9,7 @@ import time
 import pytest
 
 from runs.models import Attempt, Call, Event, Run, Step, Worker
+from tests.faults import figures
 from tests.faults.acts import start
 from tests.faults.fleet import Fleet, Process, until
 
@@ -40,7 +41,7 @@ def test_a_call_under_way_finishes_and_the_next_step_is_left_to_others(fleet: Fl
     run = start("deploy_ponder")
     leaving = _worker(fleet, "leaving", call_seconds=2.0, drain_seconds=15)
     until(lambda: _thinking(1), "it is asking its model")
-    assert _leave(leaving) < DRAIN_SECONDS
+    assert _leave(leaving) < figures.room(DRAIN_SECONDS)
     assert _calls(run) == [("done", 1)]
     assert Step.objects.filter(run=run, state="done").count() == 1
     left = Run.objects.get(pk=run.pk)
@@ -59,8 +60,9 @@ def test_a_call_that_takes_too_long_is_cut_and_taken_over_at_once(fleet: Fleet) 
     until(lambda: _thinking(1), "it is asking its model")
     _worker(fleet, "staying", call_seconds=0.0, drain_seconds=15)
     took = _leave(leaving)
-    assert took < DRAIN_SECONDS
-    until(lambda: Run.objects.get(pk=run.pk).state == "done", "the run is done", 15)
+    assert took < figures.room(DRAIN_SECONDS)
+    until(lambda: Run.objects.get(pk=run.pk).state == "done", "the run is done")
+    assert not Event.objects.filter(run=run, kind="worker lost").exists(), "it was the lease"
     first = Attempt.objects.filter(step__run=run).order_by("pk").first()
     assert first is not None
     assert (first.number, first.worker.rpartition("-")[0]) == (
@@ -80,7 +82,7 @@ def test_a_thread_that_nothing_frees_does_not_keep_the_process(fleet: Fleet) -> 
     until(
         mark.exists, "it blocks"
     )  # not only claimed: a step that has not begun is let go without further ado
-    assert _leave(leaving) < DRAIN_SECONDS
+    assert _leave(leaving) < figures.room(DRAIN_SECONDS)
     left = Run.objects.get(pk=run.pk)
     assert (left.state, left.lease_owner) == ("ready", "")
     assert Event.objects.filter(run=run, kind="given back").exists()
@@ -97,12 +99,12 @@ def test_an_idle_and_a_busy_worker_leave_in_order(fleet: Fleet, runs: int) -> No
     made = [start("deploy_ponder") for _ in range(runs)]
     if runs:
         until(lambda: Call.objects.filter(state="done", run__in=made).count() >= 4, "it is busy")
-    assert _leave(leaving) < DRAIN_SECONDS
+    assert _leave(leaving) < figures.room(DRAIN_SECONDS)
     assert not Run.objects.exclude(lease_owner="").exists()
     if not runs:
         return
     _worker(fleet, "staying", call_seconds=0.0, drain_seconds=15)
-    until(lambda: Run.objects.filter(state="done").count() == 1 + len(made), "every run is done", 60)
+    until(lambda: Run.objects.filter(state="done").count() == 1 + len(made), "every run is done")
     assert not Call.objects.exclude(state="done").exists()
     assert not Call.objects.filter(send__gt=1).exists()
 
@@ -111,11 +113,11 @@ def test_of_a_plan_what_goes_on_finishes_and_the_rest_is_left(fleet: Fleet) -> N
     run = start("deploy_crew")
     leaving = _worker(fleet, "leaving", call_seconds=2.0, drain_seconds=15)
     until(lambda: _thinking(6), "six tasks ask their models")
-    assert _leave(leaving) < DRAIN_SECONDS
+    assert _leave(leaving) < figures.room(DRAIN_SECONDS)
     assert _calls(run) == [("done", 1)] * 6
     states = list(Step.objects.filter(run=run, node="ponder").values_list("state", flat=True))
     assert (states.count("done"), states.count("ready")) == (6, 14)
     assert Run.objects.get(pk=run.pk).lease_owner == ""
     _worker(fleet, "staying", call_seconds=0.0, drain_seconds=15)
-    until(lambda: Run.objects.get(pk=run.pk).state == "done", "the run is done", 60)
+    until(lambda: Run.objects.get(pk=run.pk).state == "done", "the run is done")
     assert _calls(run) == [("done", 1)] * 20

@@ -16,8 +16,8 @@ from runs import bodies, registry
 from runs.engine.claim import claim
 from runs.engine.perform import perform
 from runs.engine.places import Place, places
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker.runtime import Runtime
 from runs.models import Call, Definition, Event, Question, Run, Step
 from tests import factories
 from tests.deploys.flows import (

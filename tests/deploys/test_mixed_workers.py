@@ -73,7 +73,7 @@ def test_a_killed_worker_of_the_old_version_is_replaced_by_another_of_it(
     doomed = _worker(fleet, "doomed", "1")
     _worker(fleet, "new", "2")
     _started(ONE, RUNS)
-    until(lambda: sink.count() >= RUNS // 4, "some effects have arrived", 60)
+    until(lambda: sink.count() >= RUNS // 4, "some effects have arrived")
     doomed.kill()
     fleet.env["DEPLOYED"] = "1"
     fleet.agents("old", RUNS_VERSION_GRACE_SECONDS=600)

@@ -14,10 +14,11 @@ from pytest_django import Settings
 from escalations.models import Escalation
 from runs import bodies, registry
 from runs.definitions import Workflow
-from runs.engine import heart, starts, sweep, versions
+from runs.engine import starts, sweep, versions
 from runs.engine.claim import claim
-from runs.engine.endings import Nothing
-from runs.engine.runtime import Runtime
+from runs.engine.claimed import Nothing
+from runs.engine.worker import heart
+from runs.engine.worker.runtime import Runtime
 from runs.models import Definition, Event, Question, Run, Step, Worker
 from tests.deploys.flows import CLOSE, DRAFT, REVIEW, close_otherwise, installed, paying, pipeline
 from tests.runs.conftest import advanced, answered, question_of, start

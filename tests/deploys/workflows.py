@@ -90,6 +90,29 @@ BLOCK = registry.register(
 )
 
 
+def _compute(order: Order) -> Order:
+    """In a child process, whose number it writes down."""
+    if mark := os.environ.get("DEPLOY_CHILD"):
+        Path(mark).write_text(str(os.getpid()))
+        time.sleep(float(os.environ.get("DEPLOY_BLOCKS", "0")))
+    return order
+
+
+COMPUTE = registry.register(
+    Workflow(
+        name="deploy_compute",
+        version=1,
+        team="Testers",
+        goal=lambda order: "compute",
+        pattern=Pipeline(
+            nodes=(
+                Node(name="compute", work=_compute, takes=Order, gives=Order, isolated=True, seconds=3600.0),
+            )
+        ),
+    )
+)
+
+
 def _plan(order: Order) -> Plan:
     return Plan(tasks=tuple(Task(worker="ponder", input={"effects": number}) for number in range(20)))
 

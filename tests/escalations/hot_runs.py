@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from runs.engine.runtime import Runtime
+    from runs.engine.worker.runtime import Runtime
 
 THREADS = 4
 
@@ -24,7 +24,7 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
-    from runs.engine.runtime import Runtime
+    from runs.engine.worker.runtime import Runtime
 
     settings.SIMULATED_SECONDS = 0.0
     over = threading.Event()
@@ -46,7 +46,7 @@ def main() -> None:
     sys.stdin.read()
     over.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     sys.exit(len(failures))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import time
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +17,7 @@ from runs import live
 from runs.engine import holds
 from runs.engine.advance import advance
 from runs.models import Control, Run
-from tests import factories
+from tests import factories, patience
 from tests.factories import advanced, approval, journal, shown, started
 from tests.runs import flows
 
@@ -207,15 +207,13 @@ def _no_valkey(settings: Settings) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_no_valkey")
-def test_a_stop_works_and_is_quick_while_valkey_is_down(
+def test_a_stop_works_while_valkey_is_down_and_does_not_wait_for_it(
     operator: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = started()
-    began = time.monotonic()
     stop(operator)
-    assert time.monotonic() - began < 2.0
     assert advance(run.pk, factories.runtime()).why == "held"
     assert len(journal(act="engage stop", outcome="done")) == 1
-    while "a hint could not be sent" not in caplog.text:
-        assert time.monotonic() - began < 10, "the hints went out: Valkey was not down"
-        time.sleep(0.02)
+    patience.until(lambda: "a hint could not be sent" in caplog.text, "Valkey was down")
+    failed = [one for one in caplog.records if "a hint could not be sent" in one.getMessage()]
+    assert threading.get_ident() not in {one.thread for one in failed}, "who acts does not send them"

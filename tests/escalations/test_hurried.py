@@ -100,6 +100,7 @@ def test_a_held_run_gets_its_time_back_after_it_was_brought_forward(ines: User) 
     escalation = factories.approval()
     run = Run.objects.get(pk=escalation.run_id)
     Run.objects.filter(pk=run.pk).update(hold="pause", held_since=timezone.now() - timedelta(seconds=50))
+    run.questions.update(asked_at=timezone.now() - timedelta(seconds=60))
     limited(ines, 120)
     assert shortened.hurry_questions() == 1
     before = fresh(escalation).expires_at

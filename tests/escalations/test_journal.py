@@ -17,6 +17,7 @@ from escalations.audit import chain
 from escalations.audit.record import Subject, append
 from escalations.models import JournalEntry
 from escalations.roles import System
+from tests import patience
 from tests.factories import at_once, journal
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -223,7 +224,7 @@ def test_a_reader_never_sees_a_number_before_a_smaller_one() -> None:
     reader.start()
     at_once(*(lambda: [write(n) for n in range(20)] for _ in range(8)))
     stop.set()
-    reader.join(10)
+    patience.joined(reader)
     assert skipped == []
     assert len(journal()) == 160
 

@@ -17,6 +17,8 @@ from escalations import (
     claims,
     controls,
     decisions,
+    enforcing,
+    imports,
     limits,
     rehearsals,
     roles,
@@ -38,6 +40,7 @@ from tests.deploys import flows as deploys
 from tests.factories import approval, journal, shown
 from tests.limits import setting
 from tests.recorded import traces
+from tests.rehearsal import imported as recorded_runs
 from tests.verify import flows as verifying
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -161,9 +164,20 @@ def _limit(**given: str) -> int:
 
 
 def _set_limit() -> Attempt:
+    setting.rehearsed_in_vain(setting.TURNS)
     return lambda actor: limits.set_limit(
         actor=actor, given=setting.TURNS, unrehearsed=True, reason="tonight"
     )
+
+
+def _set_from_the_page() -> Attempt:
+    return lambda actor: enforcing.set_limit(actor=actor, given=setting.TURNS | {"mode": "warn"}, days=30)
+
+
+def _change_from_the_page() -> Attempt:
+    number = _limit()
+    given, seen = {"value": "3", "mode": "enforce"}, setting.seen(number)
+    return lambda actor: enforcing.change(actor=actor, line=number, seen=seen, given=given, days=30)
 
 
 def _change_limit() -> Attempt:
@@ -196,6 +210,19 @@ def _decline() -> Attempt:
 
 def _rehearse() -> Attempt:
     return lambda actor: rehearsals.ask(actor=actor, given=setting.TURNS)
+
+
+def _rehearse_to_the_end() -> Attempt:
+    return lambda actor: rehearsals.wait_for(actor=actor, given=setting.TURNS)
+
+
+def _keep_traces() -> Attempt:
+    return lambda actor: imports.keep(actor=actor, name="theirs", runs=[recorded_runs.one()])
+
+
+def _forget_traces() -> Attempt:
+    imports.keep(actor=System(name="command line"), name="theirs", runs=[recorded_runs.one()])
+    return lambda actor: imports.forget(actor=actor, name="theirs")
 
 
 def _top_up() -> Attempt:
@@ -281,12 +308,17 @@ ATTEMPTS: dict[str, tuple[Act, Callable[[], Attempt]]] = {
     "starts.start_run": (Act.START, _start),
     "starts.take_in_recording": (Act.START, _take_in),
     "audit.export.export": (Act.EXPORT, _export),
+    "enforcing._set": (Act.SET_LIMIT, _set_from_the_page),
+    "enforcing._change": (Act.CHANGE_LIMIT, _change_from_the_page),
     "limits.set_limit": (Act.SET_LIMIT, _set_limit),
     "limits.change": (Act.CHANGE_LIMIT, _change_limit),
     "limits.end": (Act.END_LIMIT, _end_limit),
     "limits.agree": (Act.AGREE_LIMIT, _agree),
     "limits.decline": (Act.DECLINE_LIMIT, _decline),
     "rehearsals.ask": (Act.REHEARSE_LIMIT, _rehearse),
+    "rehearsals.wait_for": (Act.REHEARSE_LIMIT, _rehearse_to_the_end),
+    "imports.keep": (Act.KEEP_TRACES, _keep_traces),
+    "imports.forget": (Act.FORGET_TRACES, _forget_traces),
     "topups.top_up": (Act.TOP_UP, _top_up),
     "topups.top_up_budget": (Act.TOP_UP_BUDGET, _top_up_budget),
     "topups.agree": (Act.AGREE_TOP_UP, _agree_top_up),

@@ -3,6 +3,8 @@
     python -m tests.faults.acting start USERNAME WORKFLOW KEY
     python -m tests.faults.acting approve USERNAME ESCALATION
     python -m tests.faults.acting drop FOLDER
+    python -m tests.faults.acting pause USERNAME RUN
+    python -m tests.faults.acting release USERNAME CONTROL
 
 Says `returned` when the act has come back: from then on it was acknowledged.
 """
@@ -22,6 +24,10 @@ def main(what: str, *given: str) -> None:
             _approve(*given)
         case "drop":
             _drop(*given)
+        case "pause":
+            _pause(*given)
+        case "release":
+            _release(*given)
     os.write(1, b"returned\n")
 
 
@@ -55,6 +61,23 @@ def _drop(folder: str) -> None:
     settings.WATCHED_FOLDERS = {"fault_plain/dropped": path}
     newest = max((one.stat().st_ctime for one in path.iterdir() if one.is_file()), default=0.0)
     folders.look(newest + 2 * SETTLE_SECONDS)
+
+
+def _pause(username: str, run: str) -> None:
+    from django.contrib.auth.models import User
+
+    from escalations import controls
+
+    actor = User.objects.get(username=username)
+    controls.engage(actor=actor, kind="pause", scope_kind="run", scope=run)
+
+
+def _release(username: str, control: str) -> None:
+    from django.contrib.auth.models import User
+
+    from escalations import controls
+
+    controls.release(actor=User.objects.get(username=username), control_id=int(control), reason="seen")
 
 
 if __name__ == "__main__":

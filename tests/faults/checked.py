@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -51,15 +52,29 @@ def _patiently(change: Callable[[], None]) -> None:
 
 def _tell(lines: Iterable[str]) -> None:
     """What the clients were told."""
-    from runs.models import Run
-    from tests.faults import history
-
     for line in lines:
         act = json.loads(line)
-        if act["ok"] and act["act"] == "start":
-            history.started(Run(pk=act["run"], start_key=act["key"]))
-        elif act["ok"]:
-            history.answered(act["question"], act["act"])
+        if act["ok"]:
+            _told(act["act"], act)
+
+
+def _told(what: str, act: dict[str, Any]) -> None:
+    from runs.models import Run
+    from tests.faults import acknowledged
+
+    match what:
+        case "start":
+            acknowledged.started(Run(pk=act["run"], start_key=act["key"]))
+        case "engage":
+            acknowledged.engaged(act["control"], act["kind"], act["scope_kind"], act["scope"])
+        case "release":
+            acknowledged.released(act["control"])
+        case "resume":
+            acknowledged.resumed(act["run"])
+        case "take":
+            acknowledged.taken(act["escalation"], act["by"])
+        case _:
+            acknowledged.answered(act["question"], what)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
 from tests.faults import counts, healed, history, workflows  # noqa: F401  (registers the workflows here, too)
 from tests.faults.broker import Broker
@@ -78,8 +79,13 @@ def slow_sink(tmp_path: Path) -> Iterator[SinkProcess]:
 
 
 @pytest.fixture
-def fleet(_nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: Path) -> Iterator[Fleet]:
+def fleet(
+    _nursery: Nursery, broker: Broker, transactional_db: None, tmp_path: Path, settings: Settings
+) -> Iterator[Fleet]:
     """Workers, all gone at the end; then the whole record is checked."""
+    settings.RUNS_GATE_HOLD_MS = (
+        250  # as long as theirs: who is frozen with the gate is ended by stops from here
+    )
     history.watch()
     fleet = Fleet(nursery=_nursery, folder=tmp_path)
     try:
@@ -107,8 +113,9 @@ def _console() -> Iterator[Console]:
 
 @pytest.fixture
 def whole_console(_console: Console) -> Iterator[Console]:
-    """A console to be hurt: each test leaves it as it was. Then its whole record is checked."""
+    """A console to be hurt: each test leaves it as it was. Then it works as before, and its whole record is checked."""
     yield _console
+    _console.heal()
     _console.check()
 
 

@@ -33,6 +33,8 @@ from tests import cluster
 from tests.faults.fleet import until
 
 START_SECONDS = 120.0  # ten on a quiet machine
+OPERATIONS = 3  # of each process, after the last fault
+_DUE = "hold = '' AND (state IN ('ready', 'running') OR state = 'sleeping' AND due_at <= now())"
 _NOT_OURS = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DATA_DIR", "DJANGO_SETTINGS_MODULE", "FAULT_MARKS")
 
 
@@ -45,6 +47,10 @@ class Console:
         self.data = self.folder / "data"
         self.marks_file = self.folder / "marks.jsonl"
         self.marks_file.touch(mode=0o600)
+        self._told_file = (
+            self.folder / "told.jsonl"
+        )  # what was acknowledged to whoever started a run by its form
+        self._told_file.touch(mode=0o600)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = int(listener.getsockname()[1])
         kept = {
@@ -125,9 +131,12 @@ class Console:
         headers = {"Cookie": session, "Content-Type": "application/x-www-form-urlencoded"}
         status, page, _ = self._asked("POST", f"/runs/start/{workflow}", headers, body)
         assert status == 302, (status, page)
-        return int(
+        run_id = int(
             self.value("SELECT id FROM runs_run WHERE workflow = %s AND start_key = %s", workflow, key)
         )
+        with self._told_file.open("a") as told:
+            told.write(json.dumps({"ok": True, "act": "start", "run": run_id, "key": key}) + "\n")
+        return run_id
 
     def _sign_in(self) -> str:
         name, password = (self.data / "sign-ins.txt").read_text().splitlines()[0].split()[:2]
@@ -213,7 +222,53 @@ class Console:
 
     def check(self, *logs: Path) -> None:
         """Fails with every sentence that is wrong about the record, or about what those clients were told."""
-        self._checked("check", *map(str, logs))
+        self._checked("check", *map(str, (self._told_file, *logs)))
+
+    # after the last fault
+
+    def heal(self, seconds: float = 120.0) -> None:
+        """Fails when a run that is due stays undone, or one of its processes does not do three things more, rightly."""
+        until(lambda: self.ready(), "every part is ready", seconds)
+        until(
+            lambda: not self.value(f"SELECT count(*) FROM runs_run WHERE {_DUE}"),
+            "the backlog is zero",
+            seconds,
+        )
+        for path in ("/", "/controls/"):  # each by a lane of its own, both by the front
+            answers = [self.get(path, self.session())[0] for _ in range(OPERATIONS)]
+            assert answers == [200] * OPERATIONS, f"{path}: {answers}"
+        self._ticks(seconds)
+        self._performs(seconds)
+
+    def _ticks(self, seconds: float) -> None:
+        """Beat asks for a sweep and the ordinary worker performs it: only then somebody writes that beat was seen."""
+        seen: set[Any] = set()
+
+        def ticked() -> bool:
+            seen.add(self.value("SELECT max(seen_at) FROM runs_worker WHERE kind = 'beat'"))
+            return len(seen) > OPERATIONS
+
+        until(ticked, f"{OPERATIONS} sweeps more by beat and the ordinary worker", seconds)
+
+    def _performs(self, seconds: float) -> None:
+        pid = self.children()["agents"]
+        worker = self.value(
+            "SELECT name FROM runs_worker WHERE pid = %s AND kind = 'agents' AND gone_at IS NULL", pid
+        )
+        before = self.value("SELECT coalesce(max(id), 0) FROM runs_attempt")
+        probes = [self.start("load_long", next(_probes), ms=1) for _ in range(OPERATIONS)]
+        until(
+            lambda: (
+                not self.value("SELECT count(*) FROM runs_run WHERE id = ANY(%s) AND state <> 'done'", probes)
+            ),
+            f"{OPERATIONS} runs more are done",
+            seconds,
+        )
+        last = self.rows(
+            "SELECT state FROM runs_attempt WHERE worker = %s AND id > %s ORDER BY id DESC LIMIT %s",
+            *(worker, before, OPERATIONS),
+        )
+        assert last == [("done",)] * OPERATIONS, f"{worker}: {last}"
 
     def _checked(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "tests.faults.checked", *arguments]
@@ -248,6 +303,7 @@ def _sent(cookies: SimpleCookie) -> str:
 
 
 _firsts = itertools.count(1, 1_000_000)
+_probes = itertools.count(900_000_000)
 
 
 class Clients:

@@ -1,4 +1,5 @@
-"""What a fault test has measured: one line a row at the end of the session, in `make soak` a file. Asserts nothing."""
+"""What a test has measured: one line a row at the end of the session, in `make soak` a file. Asserts nothing; what a
+test may assert of a figure is `room`."""
 
 from __future__ import annotations
 
@@ -54,6 +55,12 @@ def at(share: float, values: Sequence[float]) -> float:
     if not values:
         raise ValueError("nothing was measured")
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def room(seconds: float) -> float:
+    """What a test holds of a figure: itself in a soak; four times as much in `make test`, whose cores are shared with
+    other tests, coverage and whoever else is there, and where what it really was is only told."""
+    return seconds if counts.soaking() else 4 * seconds
 
 
 def spread(values: Sequence[float], unit: str = "s") -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from opsconsole.embedded import processes
 from opsconsole.environment import REPOSITORY
+from runs.models import Worker
 
 LEASE_SECONDS = 2
 LONG_LEASE = 30  # seconds: for tests in which nobody may lose one, however busy the machine
@@ -90,8 +91,12 @@ class Process:
 
     @property
     def worker(self) -> str:
-        """Its name on the attempts it makes; empty for what is no worker of agents."""
-        return f"agents-{self.name}-{self.pid}" if self.agent else ""
+        """Its name on the attempts it makes, or nobody's until it is up; empty for what is no worker of agents."""
+        if not self.agent:
+            return ""
+        begins = f"agents-{self.name}-{self.pid}."
+        known = Worker.objects.filter(name__startswith=begins).order_by("-pk").values_list("name", flat=True)
+        return known.first() or begins
 
     def ended(self) -> bool:
         if self.code is None:

@@ -6,11 +6,12 @@ That a record is right does not show that anybody still works. Asserts nothing a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from runs.engine.record import now
-from runs.models import Attempt, Hold, Run, RunState
+from runs.models import Attempt, Hold, Run, RunState, Worker
 from tests.faults import acts, workflows
 from tests.faults.broker import Broker
 from tests.faults.fleet import PATIENCE_SECONDS, Fleet, Process, until
@@ -22,17 +23,30 @@ def heal(fleet: Fleet, broker: Broker, *, seconds: float = PATIENCE_SECONDS) -> 
     """Fails when a run that is due stays undone, or a living worker does not do what it is given."""
     broker.stand()
     until(lambda: not due().exists(), "the backlog is zero", seconds)
-    living = [one for one in fleet.processes if one.worker and not one.ended() and not one.frozen()]
-    if not living:
-        return
-    _three_more(living, broker, seconds)
+    awake = [one for one in fleet.processes if not one.ended() and not one.frozen()]
+    if {"ordinary", "beat"} <= {one.name for one in awake}:
+        _three_sweeps_more(seconds)
+    if living := [one for one in awake if one.worker]:
+        _three_more(living, broker, seconds)
 
 
 def due() -> QuerySet[Run]:
-    """Runs that somebody should be working at now."""
+    """Runs that somebody should be working at now. What a pause holds that is over counts, too."""
     asleep = Q(state=RunState.SLEEPING, due_at__gt=now())
-    working = Run.objects.filter(hold=Hold.NONE).exclude(asleep)
+    free = Q(hold=Hold.NONE) | Q(hold=Hold.PAUSE, held_by__released_at__isnull=False)
+    working = Run.objects.filter(free).exclude(asleep)
     return working.filter(state__in=(RunState.READY, RunState.RUNNING, RunState.SLEEPING))
+
+
+def _three_sweeps_more(seconds: float) -> None:
+    """Beat asks for a sweep and the ordinary worker performs it: only then somebody writes that beat was seen."""
+    seen: set[Any] = set()
+
+    def swept() -> bool:
+        seen.update(Worker.objects.filter(name="beat").values_list("seen_at", flat=True))
+        return len(seen) > OPERATIONS
+
+    until(swept, f"{OPERATIONS} sweeps more by beat and the ordinary worker", seconds)
 
 
 def _three_more(living: Sequence[Process], broker: Broker, seconds: float) -> None:

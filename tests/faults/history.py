@@ -1,9 +1,9 @@
 """What must be true of every run's record, whatever was killed: one checker for every fault test.
 
 Two tables written by triggers (`watch`) keep what the product's own rows cannot show afterwards: every fence a run
-had, and every outcome a step ever got. What was acknowledged to somebody is told to this module (`started`,
-`answered`) after it was: that may never be missing. All times compared are PostgreSQL's, and statements', not
-transactions'; a sink's are the kernel's, of the same machine.
+had, and every outcome a step ever got. What was acknowledged to somebody is told to `acknowledged` after it was: that
+may never be missing. All times compared are PostgreSQL's, and statements', not transactions'; a sink's are the
+kernel's, of the same machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from django.db.models import F
 
 from escalations import decisions
 from escalations.roles import Act
-from runs.models import Attempt, Call, Control, Event, Question, Run
+from runs.models import Attempt, Call, Control, Event, Run
+from tests.faults import acknowledged
 
 _WATCH = """
     CREATE TABLE fault_fence (id bigserial, run_id bigint, was bigint, fence bigint);
@@ -44,29 +45,14 @@ _UNWATCH = """
 """
 
 
-_started: dict[int, str] = {}  # run -> its start key, as whoever started it was told
-_answered: dict[int, str] = {}  # question -> the verb, as whoever answered it was told
-
-
 def watch() -> None:
     """Begin to note fences and outcomes, from the inside of the database."""
-    _started.clear()
-    _answered.clear()
+    acknowledged.forget()
     _execute(_WATCH)
 
 
 def unwatch() -> None:
     _execute(_UNWATCH)
-
-
-def started(run: Run) -> None:
-    """Somebody was told that this run is started."""
-    _started[run.pk] = run.start_key
-
-
-def answered(question_id: int, verb: str) -> None:
-    """Somebody was told that the answer counts."""
-    _answered[question_id] = verb
 
 
 def check(arrivals: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -77,7 +63,7 @@ def check(arrivals: Sequence[Mapping[str, Any]] = ()) -> None:
 
 def faults(arrivals: Sequence[Mapping[str, Any]] = ()) -> Iterator[str]:
     """One sentence for each thing that can never be."""
-    yield from _lost()
+    yield from acknowledged.lost()
     yield from _human_acts()
     for run in Run.objects.order_by("pk"):
         yield from _events(run)
@@ -89,24 +75,6 @@ def faults(arrivals: Sequence[Mapping[str, Any]] = ()) -> Iterator[str]:
     yield from _calls()
     yield from _under_controls()
     yield from _arrived_under_controls(arrivals)
-
-
-def _lost() -> Iterator[str]:
-    """What was acknowledged and is not there."""
-    runs = dict(Run.objects.filter(pk__in=_started).values_list("pk", "start_key"))
-    begun = set(Event.objects.filter(run__in=_started, kind="started").values_list("run_id", flat=True))
-    for run_id, key in _started.items():
-        if runs.get(run_id) != key or run_id not in begun:
-            yield f"run {run_id}: its start was acknowledged and is lost"
-    answers = dict(Question.objects.filter(pk__in=_answered).values_list("pk", "verb"))
-    told = [data["question"] for data in _data("answered")]
-    for question_id, verb in _answered.items():
-        if answers.get(question_id) != verb or told.count(question_id) != 1:
-            yield f"question {question_id}: the answer {verb!r} was acknowledged and is lost or doubled"
-
-
-def _data(kind: str) -> list[dict[str, Any]]:
-    return list(Event.objects.filter(kind=kind).values_list("data", flat=True))
 
 
 # Whatever answers a question: what the product knows as an answer, and a top-up that a second person agreed to.

@@ -8,179 +8,41 @@ afterwards by `Storm.wrong`; whether the whole record is right, by tests/faults/
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.test import override_settings
 
-from escalations import decisions
+from escalations import controls, decisions
 from escalations import starts as starting
-from escalations.expected import AlreadyDecided
+from escalations.expected import AlreadyDecided, IllegalMove
 from escalations.models import Escalation
 from opsconsole.embedded import processes
-from runs.definitions import Workflow
 from runs.dropped import SETTLE_SECONDS
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
 from runs.engine.triggers import folders
-from runs.models import Attempt, Call, Question, Run, Step
+from runs.engine.worker.runtime import Runtime
+from runs.models import Attempt, Call, Control, Question, Run, Step
 from tests import factories
-from tests.faults import acts, healed, history, workflows
+from tests.faults import acknowledged, acts, healed, workflows
 from tests.faults.broker import Broker
+from tests.faults.cases import Case
 from tests.faults.fleet import LONG_LEASE, Fleet, Process, SinkProcess
+from tests.faults.retold import retold
 from tests.spend.audit import drifts
 
-FAULTS = {"kill": "killed", "freeze": "frozen past its lease", "reset": "cut off from the database"}
-POINTS = {
-    "after_wake": "with a hint in its hand",
-    "after_claim": "after a claim",
-    "before_permit": "before a permit, with the gate in its hands",
-    "after_permit": "after a permit",
-    "before_effect": "just before a hand-over",
-    "after_effect_before_record": "after an effect that is not recorded",
-    "mid_settle": "inside a settlement",
-    "after_commit_before_wake": "after a settlement",
-    "mid_heartbeat": "inside a heartbeat",
-    "after_ack": "after an act that is not answered",
-    "after_start_before_move": "after the start for a file that is not moved",
-}
-TOOLS: dict[str, tuple[Workflow, str]] = {
-    "asks": (workflows.SEND, ""),
-    "repeatable": (workflows.SEND_REPEATABLE, ", of a repeatable tool"),
-    "looks": (workflows.SEND_LOOK, ", of a tool that can look"),
-}
-BESIDE = "beside"  # two tasks of one plan side by side, both of a tool that can look
-ACTS = {"start": " (a start)", "approve": " (an approval)", "drop": ""}
-AT_EFFECTS = ("after_permit", "before_effect", "after_effect_before_record")
-# The passage that matters: the first permit is a model call's, the first step has no effect.
-PASSAGES = {
-    "before_permit": 2,
-    "after_permit": 2,
-    "mid_settle": 2,
-    "after_commit_before_wake": 2,
-    "mid_heartbeat": 4,
-}
-NOTHING_LATE = (
-    "after_wake",
-    "mid_settle",
-)  # nothing was claimed; the transaction is gone with its connection
-PATIENCE = 60.0  # seconds, for what takes a few on a quiet machine
+PATIENCE = 180.0  # seconds, for what takes a few on a quiet machine: two dozen processes do it at once
+HINT_AGAIN_SECONDS = 1.0
 PATIENT_GATE_MS = 20_000  # so that it is not for the time it took that a sender gives up
-SHORT_CALL, LONG_CALL = 5.0, 60.0  # seconds of a model call during which the heart beats four times
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """One fault at one failpoint."""
-
-    point: str
-    fault: str
-    tool: str = "asks"
-    act: str = ""
-    first: bool = False  # at the first passage, where the permit is a model call's
-
-    def __str__(self) -> str:
-        more = ACTS[self.act] if self.act else ", of two at once" if self.beside else TOOLS[self.tool][1]
-        return f"{FAULTS[self.fault]} {POINTS[self.point]}{more}{' of a model call' if self.first else ''}"
-
-    @property
-    def failpoint(self) -> str:
-        return f"{self.point}:{self.fault}:{1 if self.first else PASSAGES.get(self.point, 1)}"
-
-    @property
-    def beside(self) -> bool:
-        return self.tool == BESIDE
-
-    @property
-    def order(self) -> dict[str, Any]:
-        """What its run is started with."""
-        return {"tasks": ["send", "send"]} if self.beside else {}
-
-    @property
-    def nodes(self) -> int:
-        """How many steps its run has when it is done."""
-        return 4 if self.beside else len(self.workflow.nodes)
-
-    @property
-    def keys(self) -> int:
-        """How many effects it has."""
-        return 2 if self.beside else 1
-
-    @property
-    def workflow(self) -> Workflow:
-        match self.act:
-            case "drop":
-                return workflows.PLAIN
-            case "approve":
-                return workflows.SEND_ASKED
-            case _:
-                return workflows.CREW if self.beside else TOOLS[self.tool][0]
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether nobody who lives knows how the effect ended. Who only lost a connection says it on another one."""
-        return self.point in AT_EFFECTS and self.fault != "reset" and not self.first
-
-    @property
-    def unsent(self) -> bool:
-        """Whether the gate was lost with the connection, so that a stop could be engaged: nothing may leave then."""
-        at_effect = self.point in ("after_permit", "before_effect") and not (self.first or self.beside)
-        return self.fault == "reset" and at_effect
-
-    @property
-    def asked(self) -> list[str]:
-        """The questions that people get."""
-        if self.act == "approve":
-            return ["approval"]
-        return ["unknown"] if self.doubtful and self.tool == "asks" else []
-
-    @property
-    def happened(self) -> bool:
-        return self.point == "after_effect_before_record"
-
-    @property
-    def arrivals(self) -> int:
-        """How often its effect reaches the sink."""
-        if self.act == "drop":
-            return 0
-        again = self.doubtful and self.happened and self.tool == "repeatable"
-        return 2 if again else self.keys
-
-    @property
-    def late(self) -> bool:
-        """Whether what it did is said too late."""
-        return self.fault == "freeze" and not self.act and self.point not in NOTHING_LATE
-
-
-def cases() -> list[Case]:
-    """Each failpoint with each fault; at effects with each kind of tool, where that makes a difference."""
-    found = []
-    for fault in FAULTS:
-        for point in POINTS:
-            if point == "after_ack":
-                found += [Case(point=point, fault=fault, act=act) for act in ("start", "approve")]
-            elif point == "after_start_before_move":
-                found.append(Case(point=point, fault=fault, act="drop"))
-            elif point in AT_EFFECTS and fault != "reset":
-                found += [Case(point=point, fault=fault, tool=tool) for tool in TOOLS]
-            else:
-                found.append(Case(point=point, fault=fault))
-    return found
-
-
-def guarded() -> list[Case]:
-    """What is tried once more with limits in force, and with steps side by side."""
-    single = [case for case in cases() if case.point != "after_start_before_move"]
-    models = [Case(point="after_permit", fault=fault, first=True) for fault in FAULTS]
-    # Past the plan's two calls of models, of which both are in flight when a heart beats.
-    points = ("after_permit", "after_effect_before_record", "mid_heartbeat")
-    beside = [Case(point=point, fault=fault, tool=BESIDE) for fault in FAULTS for point in points]
-    return single + models + beside
 
 
 def misbooked() -> Iterator[str]:
@@ -205,6 +67,7 @@ class Hurt:
     run_id: int = 0  # of a start: known afterwards
     folder: Path | None = None
     fence: int = 0  # when it was hurt
+    moments: dict[str, datetime] = field(default_factory=dict)  # what was done to it, and when
     voided: list[str] = field(default_factory=list)
 
     @property
@@ -243,25 +106,40 @@ class Storm:
     # hurting
 
     def _hurt(self, some: Sequence[Case]) -> None:
-        begun = [self._begun(case) for case in some]
+        runs = [None if case.act else self._prepared(case) for case in some]
+        begun = [self._begun(case, run) for case, run in zip(some, runs, strict=True)]
         for one in begun:
             (self.hurt if self._is_hurt(one) else self.unhurt).append(one)
 
-    def _begun(self, case: Case) -> Hurt:
+    def _prepared(self, case: Case) -> Run:
+        """Its run. What people answer is answered before there is a worker that hears it."""
+        if not case.answered:
+            return acts.start(case.workflow.name, **case.order)
+        run = self._parked(case)
+        if case.point == "unread_given":
+            acts.mend(run, by=self.marta, effects="1")
+        else:
+            acts.answer(run, "approve", by=self.marta)
+        return run
+
+    def _parked(self, case: Case) -> Run:
+        run = acts.start(case.workflow.name)
+        with override_settings(SIMULATED_SECONDS=0.0):
+            advance(run.pk, Runtime("parking", "agents"))
+        return run
+
+    def _begun(self, case: Case, run: Run | None) -> Hurt:
         name = f"{self.fleet.folder.name}-doomed{len(self.fleet.processes)}"
-        if case.act:
+        if run is None:
             return self._begun_act(case, name)
-        run = acts.start(case.workflow.name, **case.order)
         process = self.fleet.alone(name, failpoint=case.failpoint, **self._settings(case))
         self.broker.hint(run.pk, queue=name)
         return Hurt(case=case, name=name, process=process, run_id=run.pk)
 
     def _settings(self, case: Case) -> dict[str, Any]:
-        if case.unsent:
-            return {"RUNS_GATE_HOLD_MS": PATIENT_GATE_MS}
-        if case.point != "mid_heartbeat":
-            return {}
-        return {"SIMULATED_SECONDS": SHORT_CALL if case.fault == "reset" else LONG_CALL}
+        """A slow worker must neither lose its lease nor give up a sending before it is hurt: see `_end_leases`."""
+        patient = {} if case.hasty else {"RUNS_GATE_HOLD_MS": PATIENT_GATE_MS}
+        return {"RUNS_LEASE_SECONDS": LONG_LEASE, **patient}
 
     def _begun_act(self, case: Case, name: str) -> Hurt:
         match case.act:
@@ -269,11 +147,18 @@ class Storm:
                 process = self._acting(case, name, "start", "marta", case.workflow.name, name)
                 return Hurt(case=case, name=name, process=process)
             case "approve":
-                run = acts.start(case.workflow.name)
-                with override_settings(SIMULATED_SECONDS=0.0):
-                    advance(run.pk, Runtime("parking", "agents"))
+                run = self._parked(case)
                 number = str(Escalation.objects.get(run=run).pk)
                 process = self._acting(case, name, "approve", "marta", number)
+                return Hurt(case=case, name=name, process=process, run_id=run.pk)
+            case "pause":
+                run = acts.start(case.workflow.name)
+                process = self._acting(case, name, "pause", "marta", str(run.pk))
+                return Hurt(case=case, name=name, process=process, run_id=run.pk)
+            case "release":
+                run = acts.start(case.workflow.name)
+                paused = self._paused(run.pk)
+                process = self._acting(case, name, "release", "marta", str(paused.pk))
                 return Hurt(case=case, name=name, process=process, run_id=run.pk)
             case _:
                 folder = self.fleet.folder / name
@@ -282,11 +167,18 @@ class Storm:
                 process = self._acting(case, name, "drop", str(folder))
                 return Hurt(case=case, name=name, process=process, folder=folder)
 
+    def _paused(self, run_id: int) -> Control:
+        """By the act, which says what is engaged already when it is done again."""
+        scope = str(run_id)
+        control = controls.engage(actor=self.marta, kind="pause", scope_kind="run", scope=scope)
+        acknowledged.engaged(control.pk, "pause", "run", scope)
+        return control
+
     def _acting(self, case: Case, name: str, *words: str) -> Process:
         return self.fleet.acting(name, *words, failpoint=case.failpoint)
 
     def _is_hurt(self, one: Hurt) -> bool:
-        if not processes.wait_until(one.process.hurt, PATIENCE):
+        if not self._reaches(one):
             return False
         match one.case.fault:
             case "kill":
@@ -295,7 +187,25 @@ class Storm:
                 one.process.wait_frozen()
         one.run_id = one.run_id or self._run_of_act(one)
         one.fence = one.run.fence
+        one.moments["seen to be hurt"] = datetime.now(UTC)
         return True
+
+    def _reaches(self, one: Hurt) -> bool:
+        """Until it has reached its failpoint. What it gave up on its way, for the time that it took, it tries again
+        when it is told to look: it does not poll."""
+        told = time.monotonic()
+
+        def reached() -> bool:
+            nonlocal told
+            if one.process.hurt():
+                return True
+            if not one.case.act and time.monotonic() - told > HINT_AGAIN_SECONDS:
+                told = time.monotonic()
+                due = healed.due().filter(pk=one.run_id).exclude(state="running")
+                self.broker.hint(*due.values_list("pk", flat=True), queue=one.name)
+            return False
+
+        return processes.wait_until(reached, PATIENCE)
 
     def _run_of_act(self, one: Hurt) -> int:
         if one.case.act == "start":
@@ -313,12 +223,22 @@ class Storm:
                     start_key=one.name,
                 )
                 assert (again.created, again.run.pk) == (False, one.run_id)
-                history.started(again.run)
+                acknowledged.started(again.run)
             case "approve":
                 escalation = Escalation.objects.get(run_id=one.run_id)
                 with pytest.raises(AlreadyDecided):
                     decisions.approve(actor=self.marta, **factories.shown(escalation))
-                history.answered(escalation.question_id, "approve")
+                acknowledged.answered(escalation.question_id, "approve")
+            case "pause":
+                paused = self._paused(one.run_id)
+                assert Control.objects.get(scope_kind="run", scope=str(one.run_id)) == paused
+                controls.release(actor=self.marta, control_id=paused.pk, reason="seen")
+                acknowledged.released(paused.pk)
+            case "release":
+                paused = Control.objects.get(scope_kind="run", scope=str(one.run_id))
+                with pytest.raises(IllegalMove):
+                    controls.release(actor=self.marta, control_id=paused.pk, reason="seen")
+                acknowledged.released(paused.pk)
             case "drop":
                 assert one.folder is not None
                 with override_settings(WATCHED_FOLDERS={f"{workflows.PLAIN.name}/dropped": one.folder}):
@@ -337,13 +257,32 @@ class Storm:
         return not self._open().exists()
 
     def _at_rest(self) -> bool:
+        self._end_leases()
         busy = self._open().exclude(state="waiting", questions__state="open")
         self.broker.hint(*busy.filter(pk__in=healed.due()).values_list("pk", flat=True))
         return not busy.exists()
 
+    def _end_leases(self) -> None:
+        """As if the time of their leases had passed, for whoever extends them no more. Leases so short as to be waited
+        for would be lost by who is only slow, before it is hurt."""
+        for one in self.hurt:
+            if one.case.act or not self._extends_no_more(one):
+                continue
+            with transaction.atomic():  # a frozen process may have the row, until its transaction is ended
+                held = Run.objects.filter(pk=one.run_id, state="running", lease_until__gt=Now())
+                mine = held.filter(lease_owner=one.process.worker).select_for_update(skip_locked=True)
+                Run.objects.filter(pk__in=[run.pk for run in mine]).update(lease_until=Now(), due_at=Now())
+
+    def _extends_no_more(self, one: Hurt) -> bool:
+        if one.case.fault != "reset":
+            return True
+        # What it knows to be permitted, and not how that ended, it does not give back: it leaves it to its lease.
+        return one.case.point == "unread_permit" and one.run.events.filter(kind="voided").exists()
+
     def _thaw(self) -> None:
         frozen = [one for one in self.hurt if one.case.fault == "freeze"]
         for one in frozen:
+            one.moments["thawed"] = datetime.now(UTC)
             one.process.thaw()
         for one in frozen:
             if one.case.late:
@@ -367,8 +306,14 @@ class Storm:
 
     # what came of it
 
-    def wrong(self, one: Hurt) -> Iterator[str]:
-        """One sentence for each thing that is not as it must be. The same for all cases."""
+    def wrong(self, one: Hurt) -> list[str]:
+        """One sentence for each thing that is not as it must be, the same for all cases; then all that is on record."""
+        wrong = list(self._wrong(one))
+        if not wrong:
+            return []
+        return [*wrong, retold(one.run_id, self.sink.arrivals(), one.process.log, one.moments)]
+
+    def _wrong(self, one: Hurt) -> Iterator[str]:
         if one in self.unhurt:
             yield f"{one.case.failpoint} was not reached; see {one.process.log}"
             return
@@ -379,14 +324,15 @@ class Storm:
         steps = list(Step.objects.filter(run=run).order_by("seq").values_list("seq", "state"))
         if steps != [(seq, "done") for seq in range(1, nodes + 1)]:
             yield f"{run}: its steps are {steps}"
-        if Attempt.objects.filter(step__run=run, state="done").count() != nodes:
+        by_people = Step.objects.filter(run=run).exclude(answered_by="").count()
+        if Attempt.objects.filter(step__run=run, state="done").count() + by_people != nodes:
             yield f"{run}: not one record a step"
         yield from self._wrong_effects(one)
         asked = list(Question.objects.filter(run=run).order_by("pk").values_list("kind", flat=True))
         if asked != case.asked:
             yield f"{run}: people were asked {asked}, not {case.asked}"
         closed = (
-            "withdrawn" if case.late else "answered"
+            "withdrawn" if case.late and not case.answered else "answered"
         )  # who wakes up says how it ended, and nobody need answer
         if Question.objects.filter(run=run).exclude(state=closed).exists():
             yield f"{run}: its question was not {closed}"

@@ -53,9 +53,13 @@ def _start(order: dict[str, Any]) -> int:
         for name, value in order["settings"].items():
             setattr(settings, name, value)
         if order.get("place"):
-            from runs.engine import heart
+            from runs.engine.worker import heart
 
             heart._place = lambda: order["place"]  # as if on a machine of its own
+        from tests.faults import under_way, unread
+
+        unread.install()
+        under_way.install()
         module = order.get("module", "celery")
         sys.argv = [module, *order["arguments"]]
         runpy.run_module(module, run_name="__main__", alter_sys=True)

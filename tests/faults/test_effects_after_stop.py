@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from django.db import transaction
 
 from runs.engine import holds
 from runs.models import Control, Hold, Run, Worker
 from tests.faults import counts, workflows
-from tests.faults.acts import start
+from tests.faults.acts import engage, release, resume, start
 from tests.faults.broker import Broker
 from tests.faults.fleet import Fleet, SinkProcess, until
 
@@ -114,8 +113,7 @@ def _let_flow(sink: SinkProcess, broker: Broker, *, effects: int) -> None:
 def _stop_and_go_on(broker: Broker) -> Stopped:
     scope = ("everything", "") if Control.objects.count() % 2 else ("workflow", workflows.SEND.name)
     asked = time.monotonic()
-    with transaction.atomic():
-        control, _ = holds.engage("stop", *scope, by="Marta")
+    control = engage("stop", *scope)
     acknowledged = time.time_ns()
     took_ms = (time.monotonic() - asked) * 1000
     until(lambda: holds.confirmation(control).state == "stopped", "both workers have confirmed")
@@ -126,13 +124,9 @@ def _stop_and_go_on(broker: Broker) -> Stopped:
 
 
 def _release(control: Control, broker: Broker) -> None:
-    while holds.mark(control.pk):
-        continue
-    holds.release(control.pk, by="Marta", reason="seen")
+    release(control)
     held = list(Run.objects.filter(hold=Hold.STOP).order_by("pk").values_list("pk", flat=True))
-    with transaction.atomic():
-        for run_id in held:
-            holds.resume(run_id)
+    resume(*held)
     broker.hint(*held)
 
 

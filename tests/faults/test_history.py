@@ -15,7 +15,7 @@ from escalations import claims, controls, decisions, starts, topups
 from escalations.models import Escalation, JournalEntry
 from escalations.roles import Act
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.limits.kinds import LimitKind, Window
 from runs.models import Control, Run
 from tests import factories

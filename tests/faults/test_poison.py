@@ -13,7 +13,7 @@ from tests.faults.fleet import LONG_LEASE, Fleet, Process, pause, until
 from tests.faults.load import workflows as _load  # noqa: F401  (registers them here, too)
 
 TRIES = 3
-BEFORE_SECONDS = counts.of(fast=5, soak=100)
+BEFORE_SECONDS = counts.of(fast=5, soak=60)
 WITH_SECONDS = counts.of(fast=8, soak=200)  # three restarts are to be less than a twentieth of it
 
 
@@ -21,7 +21,7 @@ def test_a_poison_step_of_the_console_is_quarantined_and_others_do_not_notice(wh
     console = whole_console
     poisoned = "SELECT count(*) FROM runs_question WHERE state = 'open' AND run_id = %s"
     with clients(console, starters=2, deciders=0, a_second=5, only="load_chain") as acting:
-        until(lambda: len(acting.acknowledged("start")) >= 3, "runs are started", 60)
+        until(lambda: len(acting.acknowledged("start")) >= 3, "runs are started")
         quiet = time.time()
         pause(BEFORE_SECONDS)
         begun = time.time()
@@ -47,7 +47,7 @@ def test_a_poison_step_of_the_console_is_quarantined_and_others_do_not_notice(wh
     )
     if counts.soaking():
         assert figures.at(0.95, amid) <= 1.5 * figures.at(0.95, before) + 0.1
-    until(console.ready, "the console is as it was", 60)
+    until(console.ready, "the console is as it was")
 
 
 def test_a_long_step_beside_a_poison_step_is_not_taken_for_poison(fleet: Fleet, broker: Broker) -> None:
@@ -72,7 +72,7 @@ def test_a_long_step_beside_a_poison_step_is_not_taken_for_poison(fleet: Fleet, 
         return Question.objects.filter(run=poison, state="open").exists()
 
     until(quarantined, "a person is asked about the poison", 180)
-    until(lambda: fresh(long).state == "done", "the long run is done", 60)
+    until(lambda: fresh(long).state == "done", "the long run is done")
     assert not Question.objects.filter(run=long).exists()
     assert [one.ended() for one in workers] == [True] * TRIES + [False]
     assert Event.objects.filter(run=long, kind="worker lost").count() == TRIES - 1

@@ -12,12 +12,12 @@ import signal
 import time
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from runs.engine import holds
 from runs.models import Attempt, Event, Hold, Question, Run, Step
 from tests.faults import workflows
-from tests.faults.acts import answer, fresh, start
+from tests.faults.acts import answer, engage, fresh, release, resume, start
 from tests.faults.broker import Broker
 from tests.faults.fleet import LEASE_SECONDS, LONG_LEASE, NEVER, Fleet, Process, SinkProcess, pause, until
 
@@ -145,8 +145,7 @@ def test_no_effect_begins_after_a_stop_amid_the_tasks_and_all_of_them_go_on_when
     broker.hint(*(run.pk for run in runs))
     for number in (2, 6, 10):
         until(lambda number=number: sink.count() >= number, f"{number} effects")  # type: ignore[misc]
-        with transaction.atomic():
-            control, _ = holds.engage("stop", "everything", by="Marta")
+        control = engage("stop", "everything")
         acknowledged = time.time_ns()
         until(lambda: holds.confirmation(control).state == "stopped", "both workers have confirmed")  # noqa: B023
         _nothing_flies()
@@ -155,9 +154,7 @@ def test_no_effect_begins_after_a_stop_amid_the_tasks_and_all_of_them_go_on_when
         assert sink.count() == before
         late = [one for one in sink.arrivals() if one["arrived_ns"] > acknowledged]
         assert late == []
-        while holds.mark(control.pk):
-            continue
-        holds.release(control.pk, by="Marta", reason="seen")
+        release(control)
         _resume_all(broker)
     for run in runs:
         until(lambda run=run: fresh(run).final, f"{run} is final")  # type: ignore[misc]
@@ -176,9 +173,7 @@ def _nothing_flies() -> None:
 
 def _resume_all(broker: Broker) -> None:
     ids = list(Run.objects.filter(hold=Hold.STOP).order_by("pk").values_list("pk", flat=True))
-    for run_id in ids:
-        with transaction.atomic():
-            holds.resume(run_id)
+    resume(*ids)
     broker.hint(*ids)
 
 
@@ -191,17 +186,14 @@ def test_a_paused_run_goes_on_by_itself_with_every_task_it_had_begun(
         _worker(fleet, name, lease=LONG_LEASE)
     broker.hint(run.pk)
     _begun(run, settled=1)
-    with transaction.atomic():
-        control, _ = holds.engage("pause", "run", str(run.pk), by="Marta")
+    control = engage("pause", "run", str(run.pk))
     until(lambda: holds.confirmation(control).state == "paused", "both workers have confirmed")
     until(lambda: fresh(run).state != "running", "the run is let go")
     settled = _settled(run)
     assert settled < len(TASKS), "there was nothing to pause any more"
     pause(0.5)
     assert _settled(run) == settled
-    while holds.mark(control.pk):
-        continue
-    holds.release(control.pk, by="Marta", reason="seen")
+    release(control)
     while holds.lift_released():
         continue
     _ended_right(run, sink)

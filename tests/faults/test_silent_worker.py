@@ -32,19 +32,19 @@ def test_a_frozen_worker_of_the_console_is_noticed_and_replaced(whole_console: C
         frozen, said = console.children()[name], console.said()
         stood = time.monotonic()
         os.kill(frozen, signal.SIGSTOP)
-        until(partial(_replaced, console, name, frozen), "it is replaced", 60)
+        until(partial(_replaced, console, name, frozen), "it is replaced")
         took.append(time.monotonic() - stood)
         assert f"{name} has been silent for" in console.said().removeprefix(said)
-        until(console.ready, "the console is as it was", 60)
+        until(console.ready, "the console is as it was")
     run_id = console.start("load_chain", 710_000)
-    until(lambda: console.value("SELECT state FROM runs_run WHERE id = %s", run_id) == "done", "it works", 60)
+    until(lambda: console.value("SELECT state FROM runs_run WHERE id = %s", run_id) == "done", "it works")
     figures.tell(
         "worker frozen under its supervisor (`make run`)",
         target=f"noticed and replaced within {TARGET_SECONDS:g} s",
         measured=figures.spread(took),
         n=len(took),
     )
-    assert max(took) <= TARGET_SECONDS, took
+    assert max(took) <= figures.room(TARGET_SECONDS), took
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_worker_that_hangs_ends_itself_and_says_where_it_stood(
     broker.hint(*(run.pk for run in runs))
     until(lambda: marks.read_text() != "", "it hangs")
     hung = time.monotonic()
-    until(hanging.ended, f"it ends itself; see {hanging.log}", 90)
+    until(hanging.ended, f"it ends itself; see {hanging.log}", figures.room(TARGET_SECONDS) + 30)
     took = time.monotonic() - hung
     assert hanging.code == 1
     assert "Thread 0x" in hanging.log.read_text(), "it says where every thread stood"
@@ -82,7 +82,7 @@ def test_a_worker_that_hangs_ends_itself_and_says_where_it_stood(
         measured=f"{took:.1f} s ({silent} s of silence allowed)",
         n=1,
     )
-    assert took <= target
+    assert took <= figures.room(target)
     _worker(fleet, "restarted", 600)
     until(lambda: all(fresh(run).final for run in runs), "its runs are over")
 

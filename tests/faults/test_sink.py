@@ -15,7 +15,7 @@ from tests.faults.fleet import SinkProcess, until
 
 
 def _connect(sink: SinkProcess) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", sink.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", sink.port), timeout=60)
 
 
 def _request(key: str) -> bytes:

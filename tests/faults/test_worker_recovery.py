@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Sequence
 
 from runs.models import Event, Run, Step, Worker
 from tests.faults import counts, figures, workflows
@@ -17,11 +18,13 @@ from tests.faults.broker import Broker
 from tests.faults.console import Console
 from tests.faults.fleet import LEASE_SECONDS, LONG_LEASE, NEVER, Fleet, Process, SinkProcess, pause, until
 
-AT_ONCE = counts.of(fast=3, soak=10)
+AT_ONCE, TURNS = counts.of(fast=3, soak=20), counts.of(fast=1, soak=5)
+SEEN_AT_ONCE, SEEN_TURNS = counts.of(fast=1, soak=4), counts.of(fast=1, soak=5)
 LEASE = counts.of(fast=LEASE_SECONDS, soak=15)
 SWEEP = counts.of(fast=1, soak=5)
 TARGET_SECONDS = LEASE + SWEEP  # 20 s with the settings of every day
 LATE_SECONDS = counts.of(fast=8, soak=0)  # what a few repetitions on a busy machine may take longer
+SEEN_LATE_SECONDS = counts.of(fast=6, soak=3)  # a sweep and a claim take their time too
 THINKING_SECONDS = 3600.0
 
 
@@ -30,8 +33,8 @@ def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fl
         fleet.agents(name, RUNS_LEASE_SECONDS=LEASE, RUNS_SWEEP_SECONDS=SWEEP)
     took: list[float] = []
     dice = random.Random(5)
-    for turn in range(counts.of(fast=1, soak=10)):
-        victims = [_busy(fleet, broker, f"victim{turn}-{number}", LEASE) for number in range(AT_ONCE)]
+    for turn in range(TURNS):
+        victims = _busy(fleet, broker, [f"victim{turn}-{number}" for number in range(AT_ONCE)], LEASE)
         killed = {}
         for run, victim in victims:
             pause(dice.uniform(0.0, 0.3))
@@ -45,38 +48,49 @@ def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fl
         measured=figures.spread(took),
         n=len(took),
     )
-    assert figures.at(0.95, took) <= TARGET_SECONDS + LATE_SECONDS, took
+    assert figures.at(0.95, took) <= figures.room(TARGET_SECONDS + LATE_SECONDS), took
     assert Event.objects.filter(kind="worker lost").count() == len(took)
 
 
 def test_a_killed_worker_is_made_good_at_once_by_a_neighbour(fleet: Fleet, broker: Broker) -> None:
     """Far earlier than by its lease, and counted as a lost worker all the same."""
     fleet.agents("rescuer", neighbours=True, RUNS_LEASE_SECONDS=LONG_LEASE, RUNS_SWEEP_SECONDS=SWEEP)
-    took = []
-    for number in range(counts.of(fast=1, soak=20)):
-        run, victim = _busy(fleet, broker, f"victim{number}", LONG_LEASE, neighbours=True)
-        before, killed = fresh(run), time.time()
-        victim.kill()
-        lost = _lost_at(run)
-        took.append(lost - killed)
-        assert before.lease_until is not None
-        assert lost < before.lease_until.timestamp(), "it was the lease"
-        until(lambda run=run: fresh(run).state == "done", f"{run} is done")  # type: ignore[misc]
-        assert fresh(run).fence > before.fence
-        assert Event.objects.filter(run=run, kind="worker lost").count() == 1
+    took: list[float] = []
+    dice = random.Random(6)
+    for turn in range(SEEN_TURNS):
+        names = [f"victim{turn}-{number}" for number in range(SEEN_AT_ONCE)]
+        victims = _busy(fleet, broker, names, LONG_LEASE, neighbours=True)
+        for run, victim in victims:
+            pause(dice.uniform(0.0, SWEEP / SEEN_AT_ONCE))
+            took.append(_seen_after(run, victim))
+        until(lambda: not Run.objects.exclude(state="done").exists(), "every run is done")
     figures.tell(
         f"worker killed, {LONG_LEASE} s lease, another worker on its machine",
         target=f"a sweep of {SWEEP} s",
         measured=figures.spread(took),
         n=len(took),
     )
+    assert figures.at(0.95, took) <= figures.room(SWEEP + SEEN_LATE_SECONDS), took
+
+
+def _seen_after(run: Run, victim: Process) -> float:
+    """Seconds from the death to somebody else's claim, which is counted as a lost worker all the same."""
+    before, killed = fresh(run), time.time()
+    victim.kill()
+    lost = _lost_at(run)
+    assert before.lease_until is not None
+    assert lost < before.lease_until.timestamp(), "it was the lease"
+    until(lambda: fresh(run).state == "done", f"{run} is done")
+    assert fresh(run).fence > before.fence
+    assert Event.objects.filter(run=run, kind="worker lost").count() == 1
+    return lost - killed
 
 
 def test_a_killed_worker_of_the_console_is_back_with_its_runs_in_seconds(whole_console: Console) -> None:
     """The worker that is started in its place frees what it had. In the soak each dies within half a minute of its
     start, so that the supervisor waits 10 s before it starts the next one."""
     console, took = whole_console, []
-    for number in range(counts.of(fast=1, soak=30)):
+    for number in range(counts.of(fast=1, soak=15)):
         run_id = console.start("load_long", 700_000 + number, ms=4000)
         until(lambda run_id=run_id: _state(console, run_id)[0] == "running", "it is performed")  # type: ignore[misc]
         killed = time.time()
@@ -94,7 +108,7 @@ def test_a_killed_worker_of_the_console_is_back_with_its_runs_in_seconds(whole_c
         measured=figures.spread(took),
         n=len(took),
     )
-    assert figures.at(0.95, took) <= 20.0, took
+    assert figures.at(0.95, took) <= figures.room(20.0), took
     until(console.ready, "the console is as it was")
 
 
@@ -144,22 +158,35 @@ def test_a_lost_connection_is_no_lost_worker(fleet: Fleet, broker: Broker) -> No
 
 
 def _busy(
-    fleet: Fleet, broker: Broker, name: str, lease: int, *, neighbours: bool = False
-) -> tuple[Run, Process]:
-    """A run in the middle of a long model call, and the worker that performs it."""
+    fleet: Fleet, broker: Broker, names: Sequence[str], lease: int, *, neighbours: bool = False
+) -> list[tuple[Run, Process]]:
+    """Runs in the middle of a long model call, each with the worker that performs it."""
     slow = {"SIMULATED_SECONDS": THINKING_SECONDS, "RUNS_LEASE_SECONDS": lease}
-    victim = fleet.alone(name, failpoint="", threads=1, neighbours=neighbours, **slow)
-    until(lambda: Worker.objects.filter(name=victim.worker).exists(), f"{name} is up")
-    run = start(workflows.CHAIN.name)
-    broker.hint(run.pk, queue=name)
-    until(lambda: fresh(run).lease_owner == victim.worker, f"{run} is performed by {name}")
-    return run, victim
+    victims = [fleet.alone(name, failpoint="", threads=1, neighbours=neighbours, **slow) for name in names]
+    until(lambda: all(_is_up(one) for one in victims), "all of them are up")
+    busy: dict[str, tuple[Run, Process]] = {}
+
+    def each_has_its_own() -> bool:
+        """On a busy machine a hint may lie for so long that somebody who polls takes the run: then another one."""
+        for victim in victims:
+            run = fresh(busy[victim.name][0]) if victim.name in busy else None
+            if run is None or run.final or run.lease_owner not in ("", victim.worker):
+                busy[victim.name] = start(workflows.CHAIN.name), victim
+                broker.hint(busy[victim.name][0].pk, queue=victim.queue)
+        return all(fresh(run).lease_owner == victim.worker for run, victim in busy.values())
+
+    until(each_has_its_own, "each performs its own")
+    return list(busy.values())
+
+
+def _is_up(process: Process) -> bool:
+    return Worker.objects.filter(name=process.worker).exists()
 
 
 def _lost_at(run: Run) -> float:
     """When somebody else took it, in seconds of the epoch."""
     lost = Event.objects.filter(run=run, kind="worker lost")
-    until(lost.exists, f"{run} is taken by another worker", 60)
+    until(lost.exists, f"{run} is taken by another worker")
     return lost[0].at.timestamp()
 
 

@@ -64,7 +64,8 @@ def _send(sending: Sending, gate: EffectGate) -> Mapping[str, Any]:
 
         def hand_over(seconds: float) -> None:
             conn.settimeout(seconds)
-            time.sleep(random.uniform(0.0, _slow_socket()))
+            if slow := _slow_socket():
+                time.sleep(random.uniform(0.0, slow))
             conn.sendall(request)
 
         gate.hand_over(hand_over)
@@ -153,8 +154,14 @@ def _by(name: str, agent: Agent) -> Node:
     return Node(name=name, work=agent, takes=Order, gives=Order)
 
 
-def _sending(name: str, **more: Any) -> Workflow:
-    return _workflow(name, _plain("prepare"), _by("send", _agent("sender", _tool(**more))), _plain("close"))
+def _muddle(order: Order) -> Order:
+    """What it gives is no order: a person mends it."""
+    return {"effects": "some"}  # type: ignore[return-value]
+
+
+def _sending(name: str, *, first: Node | None = None, **more: Any) -> Workflow:
+    sender = _agent("sender", _tool(**more))
+    return _workflow(name, first or _plain("prepare"), _by("send", sender), _plain("close"))
 
 
 def _look(sending: Sending, key: str) -> Mapping[str, Any] | NotKnown | None:
@@ -171,6 +178,9 @@ SEND_FOUND = _sending("fault_send_found", find=_find)
 SEND_LOOK = _sending("fault_send_look", look=_look)
 SEND_ASKED = _sending(
     "fault_send_asked", approval=lambda sending, order: Approval(reason="each is asked for")
+)
+SEND_MENDED = _sending(
+    "fault_send_mended", first=Node(name="prepare", work=_muddle, takes=Order, gives=Order)
 )
 CHAIN = _workflow("fault_chain", *(_by(f"think{n}", _agent("thinker")) for n in range(1, CHAIN_STEPS + 1)))
 PLAIN = _workflow("fault_plain", _plain("pass"), starts=(Folder(name="dropped"),))

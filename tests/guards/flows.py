@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, cast
 
+from pydantic import BaseModel
+
 from runs import registry
 from runs.agents.door import ModelReply, ModelRequest
-from runs.agents.simulated import calls, given, says, simulated
+from runs.agents.simulated import answer, calls, given, says, simulated
 from runs.definitions import (
     END,
     Agent,
@@ -29,6 +31,7 @@ from runs.definitions import (
     Pipeline,
     Plan,
     Repair,
+    RepairStep,
     Supervised,
     Tool,
     Untrusted,
@@ -37,7 +40,7 @@ from runs.definitions import (
 from runs.definitions import (
     Task as PlannedTask,
 )
-from runs.errors import DataError
+from runs.errors import DataError, RecoverableError
 from runs.plans import Conversation, Summary
 from tests.flows import making
 from tests.flows.making import Closed
@@ -57,6 +60,15 @@ class Task(Closed):
 class Letter(Closed):
     sender: str
     body: Annotated[str, Untrusted()]
+
+
+class Mail(BaseModel):
+    """What a tool answers that marks what others have written."""
+
+    sender: str
+    reply_to: Annotated[str, Untrusted()]
+    links: Annotated[dict[str, str], Untrusted()]
+    people: dict[str, str]
 
 
 class Done(Closed):
@@ -87,6 +99,8 @@ class World:
         self.looked: Counter[str] = Counter()
         self.outputs: list[str] = []
         self.asked = 0
+        self.away = False
+        self.left: list[float] = []  # seconds that looking was let take
 
     def does(self, *wanted: tuple[str, dict[str, Any]]) -> None:
         self.script = lambda number: wanted[number] if number < len(wanted) else None
@@ -105,6 +119,7 @@ def _send(send: Send, gate: EffectGate) -> Mapping[str, Any]:
 
 def _look(look: Look, gate: EffectGate) -> Mapping[str, Any]:
     WORLD.looked[look.name] += 1
+    WORLD.left.append(gate.seconds_left)
     return WORLD.shelf(look.name, WORLD.looked[look.name])
 
 
@@ -132,6 +147,7 @@ LOOK = Tool(
     effect=Effect.NONE,
     egress=False,
 )
+MAIL = replace(LOOK, answers=Mail)
 FETCH = Tool(
     name="web.fetch",
     arguments=Look,
@@ -160,6 +176,13 @@ def reader(request: ModelRequest) -> ModelReply:
     return calls(request, "shelf.look", {"name": "letter"})
 
 
+@simulated("watched_careless")
+def careless(request: ModelRequest) -> ModelReply:
+    """What it read, in a field that nobody asked it for."""
+    read = answer(request)
+    return says(request, {"found": read}) if read else calls(request, "shelf.look", {"name": "letter"})
+
+
 @simulated("watched_secretary")
 def secretary(request: ModelRequest) -> ModelReply:
     said = given(request)["said"]
@@ -176,6 +199,8 @@ def fetch(task: Task) -> Letter:
 
 
 def compact(given: Conversation) -> Summary:
+    if WORLD.away:
+        raise RecoverableError("the archive is down")
     return Summary(text=f"{len(given.said)} messages about {given.given[:20]}")
 
 
@@ -212,6 +237,26 @@ COMPACTED_BY_AGENT = workflow(
                 work=agent(when_full=Compact(by=agent("watched_secretary"))),
                 takes=Letter,
                 gives=Done,
+            ),
+        )
+    ),
+)
+COMPACTED_STUBBORN = workflow(
+    "watched_compacted_stubborn",
+    Pipeline(
+        nodes=(replace(cast(Pipeline, COMPACTED_BY_AGENT.pattern).nodes[1], takes=Task, errors=STUBBORN),)
+    ),
+)
+REPAIRED = workflow(
+    "watched_repaired",
+    Pipeline(
+        nodes=(
+            Node(
+                name="act",
+                work=agent("watched_careless"),
+                takes=Task,
+                gives=Done,
+                errors=ErrorPolicy(data=RepairStep(by=agent())),
             ),
         )
     ),
@@ -272,3 +317,16 @@ PLANNED_DEEP = workflow(
 TOO_DEEP = workflow("watched_too_deep", replace(cast(Supervised, PLANNED_DEEP.pattern), depth=1))
 TOO_WIDE = workflow("watched_too_wide", replace(cast(Supervised, PLANNED.pattern), most_tasks=3))
 ONE_RETRY = workflow("watched_one_retry", STUBBORN_ONE.pattern, retry_budget=1)
+MARKED = workflow(
+    "watched_marked",
+    Pipeline(nodes=(Node(name="act", work=agent("watched_clerk", SEND, MAIL), takes=Task, gives=Done),)),
+)
+MARKED_FIRST = workflow(
+    "watched_marked_first",
+    Pipeline(
+        nodes=(
+            Node(name="read", work=agent("watched_reader", MAIL), takes=Task, gives=Done),
+            Node(name="act", work=agent(), takes=Done, gives=Done),
+        )
+    ),
+)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
+from runs.definitions import Tool
+from runs.engine.watched import declared
 from runs.guards.arguments import Contracts
 from runs.guards.findings import Guard
 from runs.recorded import toolsets
@@ -99,3 +102,37 @@ def test_a_rejection_of_what_the_contract_refuses_is_no_drift() -> None:
 def test_an_error_of_the_tool_itself_is_no_drift() -> None:
     wanted = called("move_crate", {"crate": 4, "hall": "a"}, "", error="the crate is gone", error_kind="tool")
     assert found([wanted], declared=DECLARED) == []
+
+
+class Account(BaseModel):
+    iban: str
+    memo: dict[str, Any] = {}
+
+
+class Holder(BaseModel):
+    accounts: list[Account] = []
+    main: Account | None = None
+    heirs: list[Holder] = []
+
+
+class Transfer(BaseModel):
+    to: Account
+    by: Holder | Account | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"to": {"iban": "x"}}, None),
+        ({"to": {"iban": "x", "memo": {"anything": 1}}}, None),
+        ({"to": {"iban": "x"}, "by": {"heirs": [{"main": {"iban": "y"}}]}}, None),
+        ({"to": {"iban": "x", "extra": 1}}, "to"),
+        ({"to": {"iban": "x"}, "by": {"accounts": [{"iban": "y", "extra": 1}]}}, "by"),
+        ({"to": {"iban": "x"}, "by": {"heirs": [{"heirs": [{"main": {"iban": "y", "extra": 1}}]}]}}, "by"),
+        ({"to": {"iban": "x"}, "extra": 1}, ""),
+    ],
+)
+def test_nothing_that_a_contract_does_not_name_passes_however_deep(given: Any, place: str | None) -> None:
+    tool = Tool(name="pay", arguments=Transfer, perform=lambda one, gate: {}, sentence=str)
+    broken = declared(tool).broken(given)
+    assert (broken[0].split(".")[0] if broken else None) == place

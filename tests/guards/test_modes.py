@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
-from pytest_django import Settings
 
-from runs.engine import limits, noted
-from runs.engine.runtime import Runtime
+from runs import registry, tasks
+from runs.engine import holds, limits, noted, overdue
+from runs.engine.worker.runtime import Runtime
 from runs.limits.kinds import LimitKind
-from runs.models import Step
+from runs.models import Control, Run, Step
 from tests.guards.flows import PLANNED_DEEP, WORLD, Task, plan_plans
 from tests.guards.test_online import HELLO, Sent, limit, look, told
-from tests.runs.conftest import advanced, start
+from tests.runs.conftest import advanced, answered, start
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    settings.SIMULATED_SECONDS = 0.0
-    monkeypatch.setattr("runs.engine.settle.random.random", lambda: 0.0)
-    monkeypatch.setattr("runs.engine.bounds._recent", None)
-    monkeypatch.setattr("runs.engine.limits._book", None)
-    yield
-    WORLD.clear()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +116,98 @@ def test_where_no_limit_only_tells_nothing_is_asked_of_the_database() -> None:
         assert noted.plan(run, PLANNED_DEEP, step, plan, run.created_at) == []
         assert noted.write(run, []) is False
     assert len(asked) == 0
+
+
+# wall time, where nobody goes from step to step
+
+
+def _passed(run: Run, seconds: int) -> None:
+    """So much more of the run's time is gone."""
+    Run.objects.filter(pk=run.pk).update(deadline_at=F("deadline_at") - timedelta(seconds=seconds))
+
+
+def _modes(run: Run) -> list[tuple[str, int]]:
+    return [(one["mode"], one["limit"]) for one in told(run, "wall_time")]
+
+
+@pytest.mark.parametrize("mode", ["warn", "observe"])
+def test_the_time_of_a_run_whose_last_step_fails_is_told(runtime: Runtime, mode: str) -> None:
+    row = limit(LimitKind.WALL_TIME, 60_000, mode=mode)
+    run = start("bounded_stopping")
+    WORLD.script = lambda number: _passed(run, 120)  # while it is at its only step
+    run = advanced(run, runtime)
+    assert run.state == "failed"
+    assert _modes(run) == [(mode, row.pk)]
+
+
+@pytest.mark.parametrize("mode", ["warn", "observe"])
+def test_the_time_of_a_run_is_told_while_a_person_is_asked_and_once(runtime: Runtime, mode: str) -> None:
+    row = limit(LimitKind.WALL_TIME, 60_000, mode=mode)
+    WORLD.does(("post.send", {"to": "anna@friends.example", "text": "costly"}))
+    waiting, other = (advanced(start("watched"), runtime) for _ in range(2))
+    assert (waiting.state, overdue.tell()) == ("waiting", 0)
+    _passed(waiting, 61)
+    assert (overdue.tell(), overdue.tell()) == (1, 0)
+    assert (_modes(waiting), _modes(other)) == ([(mode, row.pk)], [])
+    assert told(waiting, "wall_time")[0]["value"] >= 61_000
+    answered(waiting, "approve")
+    run = advanced(waiting, runtime)
+    assert (run.state, _modes(run)) == ("done", [(mode, row.pk)])
+
+
+def test_what_had_passed_before_this_process_looked_or_the_limit_was_set_is_told_too(
+    runtime: Runtime,
+) -> None:
+    WORLD.does(("post.send", {"to": "anna@friends.example", "text": "costly"}))
+    run = advanced(start("watched"), runtime)
+    _passed(run, 600)
+    assert overdue.tell() == 0
+    row = limit(LimitKind.WALL_TIME, 60_000, mode="warn", scope="watched", scope_kind="workflow")
+    limit(LimitKind.WALL_TIME, 60_000, mode="warn", scope="watched_given", scope_kind="workflow")
+    _anew()
+    assert overdue.tell() == 1
+    assert _modes(run) == [("warn", row.pk)]
+
+
+def test_a_sweep_that_has_no_time_for_all_of_them_is_gone_on_with_by_the_next(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overdue, "BATCH", 1)
+    row = limit(LimitKind.WALL_TIME, 60_000, mode="warn")
+    WORLD.does(*[("post.send", {"to": "anna@friends.example", "text": "costly"})] * 3)
+    runs = [advanced(start("watched"), runtime) for _ in range(3)]
+    for run in runs:
+        _passed(run, 120)
+    for _ in range(len(registry.versions()) + 4):  # each definition takes a sweep of its own too
+        overdue.tell(seconds=0)
+    assert [_modes(run) for run in runs] == [[("warn", row.pk)]] * 3
+
+
+def test_a_held_runs_time_stands_still_and_is_not_told_of(runtime: Runtime) -> None:
+    limit(LimitKind.WALL_TIME, 60_000, mode="warn")
+    WORLD.does(("post.send", {"to": "anna@friends.example", "text": "costly"}))
+    run = advanced(start("watched"), runtime)
+    _passed(run, 120)
+    with transaction.atomic():
+        holds.engage("pause", "run", str(run.pk), by="Ines")
+    while holds.mark(Control.objects.get().pk):
+        pass
+    assert (overdue.tell(), _modes(run)) == (0, [])
+
+
+def test_a_limit_on_time_that_enforces_is_not_told_of_by_the_sweep(runtime: Runtime) -> None:
+    limit(LimitKind.WALL_TIME, 60_000)
+    WORLD.does(("post.send", {"to": "anna@friends.example", "text": "costly"}))
+    run = advanced(start("watched"), runtime)
+    _passed(run, 120)
+    assert (overdue.tell(), _modes(run)) == (0, [])
+
+
+def test_every_sweep_looks_for_runs_whose_time_is_to_be_told() -> None:
+    assert overdue.tell in tasks.sweep_parts()
+
+
+def _anew() -> None:
+    """Another process, which has told of nothing yet."""
+    overdue._told.clear()
+    limits._book = None

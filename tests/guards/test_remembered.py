@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pytest_django import Settings
 
 from runs.engine import remembered, sources
 from runs.engine.claimed import Claimed
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.guards.taint import Taint
 from runs.models import Question, QuestionState, Run
 from tests.guards.flows import WORLD
 from tests.runs.conftest import advanced, start
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture(autouse=True)
-def _quick(settings: Settings) -> Iterator[None]:
-    settings.SIMULATED_SECONDS = 0.0
+def _nothing_remembered() -> None:
     remembered._memories.clear()
-    yield
-    WORLD.clear()
 
 
 @pytest.fixture

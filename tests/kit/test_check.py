@@ -356,7 +356,7 @@ def test_a_command_that_is_told_to_end_drops_its_database(stranger: dict[str, st
         while "ping_pong" not in process.stdout.readline():  # the first row: it is well under way
             assert process.poll() is None
         process.send_signal(sign)
-        assert process.wait(30) != 0
+        assert process.wait(60) != 0
     process.stdout.close()
     assert databases() == before
 

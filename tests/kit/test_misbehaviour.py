@@ -19,7 +19,7 @@ from runs.agents.simulated import ask, says
 from runs.definitions import Ask, End, ErrorPolicy, Fallback, Retry
 from runs.engine import starts
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.errors import DataError, RecoverableError
 from runs.models import Call, Question, Run
 from runs.testing import Trial, approve, calls, reject, run_workflow

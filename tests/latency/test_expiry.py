@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 
 from escalations.expiry import deadline
 from escalations.models import Escalation
-from runs.engine import bounds, budgets, sweep
+from runs.engine import bounds, sweep
 from runs.engine import holds as held
+from runs.engine.spend import budgets
 from runs.models import Account, Breaker, Call, Hold, Question, Run, RunState, StepState, TopUp
 from tests import factories
 from tests.deploys import flows as deploys
+from tests.faults import counts
 from tests.latency import flows
 from tests.limits import setting
 from tests.runs.flows import CASHBOX
@@ -146,7 +148,7 @@ def passes(escalation: Escalation, gap: timedelta) -> None:
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(max_examples=1, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=counts.of(fast=2, soak=20), deadline=None, suppress_health_check=list(HealthCheck))
 @example(gap=0)
 @example(gap=DAY)
 @given(gap=st.integers(-DAY, 0) | st.integers(MINUTE, DAY))
@@ -231,6 +233,7 @@ def test_a_hold_moves_a_question_and_its_run_alike() -> None:
     run = factories.started("paying", amount=500)
     Run.objects.filter(pk=run.pk).update(deadline_at=timezone.now() + timedelta(minutes=2))
     run = factories.advanced(run)
+    run.questions.update(asked_at=timezone.now() - timedelta(minutes=6))
     run.hold, run.held_since = Hold.PAUSE, timezone.now() - timedelta(minutes=5)
     held.lift(run)
     question = Question.objects.select_related("run").get(run=run)

@@ -151,7 +151,7 @@ def test_time_that_a_person_took_is_on_the_path(operator: Client) -> None:
     found = Run.objects.select_related("team").get(pk=run.pk)
     drawn = limited.limited(history.history(found), timezone.now()).chain
     assert drawn.causes[0].words == "waiting for people"
-    assert 2879 <= drawn.causes[0].seconds <= 2885
+    assert 2879 <= drawn.causes[0].seconds <= 2940
     assert "waiting for people" in page(operator, run).text
 
 
@@ -217,7 +217,7 @@ def test_a_run_that_burns_says_with_which_call_it_will_cross(operator: Client, i
     Run.objects.filter(pk=escalation.run_id).update(state="ready", due_at=timezone.now())
     calls = Call.objects.filter(run=escalation.run_id, kind="model")
     assert calls.count() == 1
-    assert "at this burn crossed by call 3 from now" in page(operator, escalation.run).text
+    assert "at this pace crossed by call 3 from now" in page(operator, escalation.run).text
 
 
 def test_nothing_asks_more_of_the_database_than_before(operator: Client, ines: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -217,6 +218,7 @@ def test_lowering_goes_past_a_proposal_and_overtakes_it(ines: User, aisha: User)
     with pytest.raises(IllegalMove, match="overtaken"):
         limits.agree(actor=aisha, proposal_id=proposal.pk, digest=proposal.digest)
     assert says(number) == [(8, "enforce")]
+    assert json.loads(journal(act="change limit")[-1].body)["details"]["overtakes"] == [proposal.pk]
 
 
 def test_one_proposal_a_limit_and_another_admins_decline_closes_it(ines: User, aisha: User) -> None:
@@ -239,6 +241,17 @@ def test_a_proposal_expires_and_then_changes_nothing(ines: User, aisha: User) ->
     assert limits.expire() == 0
     assert [entry.act for entry in journal(actor_name="system")] == ["limit proposal expired"]
     assert says(number) == [(12, "enforce")]
+
+
+def test_a_proposal_that_another_follows_after_its_time_has_its_end_on_record_too(
+    ines: User, aisha: User
+) -> None:
+    number = made(ines)
+    change(ines, number, "long", value="60")
+    LimitProposal.objects.update(expires_at=timezone.now())
+    assert isinstance(change(aisha, number, "longer", value="70"), Proposed)
+    assert [entry.act for entry in journal(actor_name="system")] == ["limit proposal expired"]
+    assert limits.expire() == 0
 
 
 def test_a_proposal_that_was_altered_or_is_not_what_was_shown_is_not_agreed_to(

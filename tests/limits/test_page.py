@@ -44,9 +44,11 @@ def test_without_any_limit_the_definitions_bounds_stand_there(ines: User) -> Non
 
 def test_an_admin_sets_changes_and_ends_a_limit_by_its_forms(ines: User) -> None:
     client = signed_in(ines)
-    refused = read(client.post("/limits/set", TURNS | {"reason": ""}), 422)
-    assert "Rehearse exactly this first" in refused.text
-    answer = client.post("/limits/set", TURNS | {"reason": "tonight", "unrehearsed": "yes"})
+    first = client.post("/limits/set", TURNS | {"reason": "tonight"})
+    page = read(client.get(first["Location"]))
+    assert "No run that it covers began in that time." in page.text
+    assert not Limit.objects.exists()
+    answer = client.post("/limits/set", page.forms["/limits/set"] | TURNS)
     number = Limit.objects.get().pk
     assert (answer.status_code, answer["Location"]) == (302, f"/limits/{number}")
     form = read(client.get(f"/limits/{number}")).forms[f"/limits/{number}/change"]
@@ -198,6 +200,7 @@ def test_the_page_asks_the_database_at_most_twelve_times(ines: User, count: int)
         with CaptureQueriesContext(connection) as asked:
             page = read(client.get(path))
         assert len(asked) <= 12, [one["sql"] for one in asked.captured_queries]
+        assert not any("toolsets" in one["sql"] for one in asked.captured_queries)
         assert page.text.count(", from wide to narrow") == 1
 
 

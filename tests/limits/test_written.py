@@ -79,7 +79,7 @@ def test_a_limit_is_read_with_all_its_fields() -> None:
 @pytest.mark.parametrize(
     ("given", "field", "sentence"),
     [
-        ({"what": "wings/run"}, "what", "Choose what is limited."),
+        ({"what": "wings/run"}, "what", "Choose what is limited: turns/run,"),
         ({"scope_kind": "planet"}, "scope_kind", "Choose one of organisation, team, "),
         ({"scope_kind": "tool", "scope": "pay"}, "scope_kind", "Cost a month cannot be limited by tool"),
         ({"scope": ""}, "scope", "Write the name of the team."),

@@ -113,7 +113,8 @@ class Deciding(Sides):
 
     def _engages(self, pk: int, kind: str, scope: Any, marks: bool) -> None:
         known = [one for one in self.model.controls if one.pk == pk]
-        control: Any = known[0] if known else Thing(pk=pk, kind=kind, scope=scope, released=False)
+        new = Thing(pk=pk, kind=kind, scope=scope, at=self.model.now, released=False)
+        control: Any = known[0] if known else new
         assert (control.kind, control.scope, control.released) == (kind, scope, False)
         self.model.controls += [] if known else [control]
         if marks:

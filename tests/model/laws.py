@@ -51,6 +51,7 @@ class Performed:
         match self.outcome:
             case Failed(failure=failure):
                 told = {_ERRORS_OF_CALLS.get(self.says), "data" if self.step.spoiled else None}
+                told |= {"reasoning"} if self._failed_twice() else set()  # it is not sent a third time
                 if not self.died and failure.error_class not in told:
                     yield f"told {self.says!r}, it failed: {failure}"
             case Cut() | Lost():
@@ -64,6 +65,11 @@ class Performed:
             case Output():
                 if not self._tools() or self._tools()[-1].state not in ("done", "refused"):
                     yield f"it is done, and its effect is {self._tools()}"
+
+    def _failed_twice(self) -> bool:
+        """Also when the attempt was overtaken and its outcome counts nothing: it was sent all the same."""
+        failed = [one for one in self.before if one.kind == "tool" and one.state == "failed"]
+        return sum(one.error_class in ("data", "reasoning") for one in failed) >= 2
 
     def _asks(self, kind: str) -> Iterator[str]:
         if kind == "approval" and (not self.run.asks or self._answers("approval")):

@@ -14,7 +14,7 @@ class Thing:  # a run, step, question, control or claim
     performed = property(lambda run: [s for s in run.steps if (s.state, s.fence) == ("running", run.fence)])
 
     def __init__(self, **given: Any) -> None:
-        self.__dict__.update(given)
+        self.__dict__.update({"at": 0, "steps": [], "questions": []} | given)
 
 
 class Model:
@@ -22,7 +22,7 @@ class Model:
         self.now, self.runs, self.controls, self.claims = 0.0, list[Any](), list[Any](), list[Any]()
 
     def start(self, flow: str) -> Any:
-        run = Thing(flow=flow, due=self.now, deadline=self.now + DEADLINE, steps=[], questions=[])
+        run = Thing(flow=flow, at=self.now, due=self.now, deadline=self.now + DEADLINE)
         self.runs += (new := [] if self.is_held(run) and run.hold == "stop" else [run])
         return new
 
@@ -46,7 +46,7 @@ class Model:
             for step in () if first else sorted(run.steps, key=lambda s: (s.state == "ready", s.losses)):
                 self.take_up(run, step)
             then, nodes = after(run) if run.state == "running" else ("wait", ())
-            self.drop(run if then == "node" else Thing(steps=[], questions=[]))
+            self.drop(run if then == "node" else Thing())
             run.steps += [Thing(node=node, task=then == "tasks", attempts=[], errors=[]) for node in nodes]
             if then in (*OVER, "nobody"):
                 self.ask(run, None, "error") if then == "nobody" else self.end(run, None, then)
@@ -97,12 +97,11 @@ class Model:
             step.state, step.fence, step.due = "sleeping", 0, self.now + min(wait, left)
         else:
             self.ask(run, step, what if how == "asked" or what == "contract" else "error")
-        goes_on = run.state == "running" and not self.is_held(run)
-        return self.choose(run, claim.by) if goes_on else self.rest(run)
+        return self.rest(run) if run.state != "running" or self.is_held(run) else self.choose(run, claim.by)
 
     def ask(self, run: Any, step: Any, kind: str) -> None:
         until = min(self.now + (TO_APPROVE if kind == "approval" else TO_ANSWER), run.deadline)
-        run.questions.append(Thing(run=run, step=step, kind=kind, state="open", due=until))
+        run.questions.append(Thing(run=run, step=step, kind=kind, state="open", due=until, at=self.now))
         vars(step or Thing()).update(state="waiting", fence=0, question=run.questions[-1])
 
     def end(self, run: Any, step: Any, state: str) -> None:
@@ -124,7 +123,8 @@ class Model:
 
     def is_held(self, run: Any, *controls: Any) -> bool:  # by now, if anything covers it
         for control in (controls or self.covering(run))[:1] if not run.hold else ():
-            run.hold, run.by, run.since = control.kind, control, self.now if run.since is None else run.since
+            run.hold, run.by, first = control.kind, control, min(one.at for one in self.covering(run))
+            run.since = max(run.at, first) if run.since is None else run.since
         return bool(run.hold)
 
     def mark(self, control: Any) -> None:
@@ -136,8 +136,8 @@ class Model:
         for run in [run for run in self.runs if run is resumed or (run.hold == "pause" and run.by.released)]:
             run.hold = ""
             if not self.is_held(run):
-                for one in [one for one in (*run.questions, *run.steps, run) if one.due is not None]:
-                    one.due += self.now - run.since if one.state in ("open", "sleeping", "waiting") else 0
+                for it in [it for it in (*run.questions, *run.steps, run) if it.due is not None]:
+                    it.due += self.now - max(run.since, it.at) if it.state in "open sleeping waiting" else 0
                 run.deadline, run.since = run.deadline + self.now - run.since, None
 
     def answer(self, question: Any, verb: str = "") -> bool:  # whether it is taken; "": it expires

@@ -24,3 +24,18 @@ def test_an_example_ends_the_same_however_long_it_takes(machine: type[Machine], 
     one.comes_late(which=0, says=MANY, performs=False)
     one.as_expected()
     one.teardown()
+
+
+def test_what_failed_twice_is_not_sent_a_third_time_though_one_of_the_two_came_too_late(
+    machine: type[Machine],  # noqa: F811
+) -> None:
+    one = machine()
+    one.begin(heals=False, first="crew", second="", asks=False, deep=0)
+    one.as_expected()
+    one.turns(says=0, then=8, which=0, who=0)
+    one.as_expected()
+    one.comes_late(performs=True, says=8, which=0)
+    one.as_expected()
+    one.more_turns(says=0, which=0)
+    one.as_expected()
+    one.teardown()

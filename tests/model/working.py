@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from escalations import starts
-from runs.engine import heart
 from runs.engine.claim import claim
 from runs.engine.claimed import Next
 from runs.engine.outcomes import Asked, Cut, Failed, Later, Lost, Outcome, Output
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker import heart
+from runs.engine.worker.runtime import Runtime
 from runs.errors import ErrorClass
 from tests.model import AFTER_CUT, LEASE, SUSPECT, flows, laws
 from tests.model.deciding import Deciding

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from runs.engine import recordings
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Run
 from runs.recorded import toolsets
 from runs.recorded.trace import read

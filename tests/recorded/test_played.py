@@ -18,15 +18,15 @@ from runs import bodies, registry
 from runs.engine import holds, recordings, starts
 from runs.engine.advance import advance
 from runs.engine.claim import claim
-from runs.engine.claimed import Claimed
-from runs.engine.endings import Nothing
+from runs.engine.claimed import Claimed, Nothing
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker.runtime import Runtime
 from runs.models import Body, Call, Control, Event, Question, Run, Step
 from runs.recorded.items import Item, items
 from runs.recorded.totals import totals
 from runs.recorded.trace import read
+from tests import patience
 from tests.recorded.conftest import KNOWN, played, taken_in
 from tests.recorded.traces import called, conversation, message, thought, trace
 
@@ -213,16 +213,13 @@ def test_a_stop_cuts_a_recorded_pause_that_holds_no_connection(item: dict[str, A
     run = taken_in(trace(item), speed=1.0)
     thread = threading.Thread(target=_advanced, args=(run, runtime))
     thread.start()
-    _until(lambda: any(flight._waiting for flight in runtime.in_flight()))
+    patience.until(lambda: any(flight._waiting for flight in runtime.in_flight()))
     connection.close()
-    _until(lambda: _connections_out() == 0)
-    began = time.monotonic()
+    patience.until(lambda: _connections_out() == 0)
     engage()
     for flight in runtime.in_flight():
         flight.cut("stop everything by Ines")
-    thread.join(10)
-    assert not thread.is_alive()
-    assert time.monotonic() - began < 5
+    patience.joined(thread)
     assert Run.objects.get(pk=run.pk).state == "ready"
     assert set(Call.objects.filter(run=run).values_list("state", flat=True)) <= {"cut"}
     runtime.stop()
@@ -237,13 +234,6 @@ def _connections_out() -> int:
     """How many connections of this process are with somebody."""
     stats = connection.pool.get_stats()  # type: ignore[attr-defined]
     return int(stats["pool_size"]) - int(stats["pool_available"])
-
-
-def _until(true: Any) -> None:
-    until = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < until, "it did not come to that within 10 s"
-        time.sleep(0.01)
 
 
 def test_a_recorded_pause_takes_its_time(runtime: Runtime) -> None:

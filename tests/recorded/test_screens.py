@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Call, Run, Step
 from tests import factories
 from tests.recorded.conftest import played, taken_in

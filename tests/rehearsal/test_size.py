@@ -54,7 +54,8 @@ def test_so_many_runs_take_less_than_a_minute(kind: str, value: int, stopped: in
     assert (totals.runs, totals.stopped, totals.saved.cost) == (RUNS, stopped, saved)
     measured = f"{seconds:.1f} s, {ours:.1f} s of our processor, {grown} MB more"
     figures.tell(f"rehearsal of {kind}", target="60 s, 200 MB", measured=measured, n=RUNS)
-    assert ours < 30, "the rest of the minute is the database's, and that of whoever else is at work here"
+    if counts.soaking():
+        assert ours < 30, "the rest of the minute is the database's, and that of whoever else is at work here"
     assert grown < 200
 
 

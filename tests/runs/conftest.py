@@ -13,7 +13,7 @@ from pytest_django import Settings
 from runs.engine import answers, starts
 from runs.engine.advance import advance
 from runs.engine.claimed import Claimed, Next
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Question, Run
 from tests.runs import flows
 

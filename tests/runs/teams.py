@@ -24,6 +24,7 @@ from runs.definitions import (
     Join,
     Node,
     Orchestrated,
+    Pipeline,
     Plan,
     RefusedOutput,
     Repair,
@@ -97,6 +98,29 @@ WRITING_ROUND = registry.register(
 )
 
 
+def _unfinished(letter: Letter) -> Any:
+    return {**letter.model_dump(), "drafts": "many"}
+
+
+_UNFINISHED = (
+    Node(name="draft", work=_unfinished, takes=Letter, gives=Letter),
+    Node(name="judge", work=_judge, takes=Letter, gives=Verdict),
+)
+MENDED_CHAIN = registry.register(
+    workflow("mended_chain", Pipeline(nodes=_UNFINISHED), goal=lambda letter: letter.text)
+)
+MENDED_ROUND = registry.register(
+    workflow(
+        "mended_round",
+        Orchestrated(
+            nodes=_UNFINISHED,
+            edges=(Edge(source="draft", target="judge"), Edge(source="judge", target=END)),
+        ),
+        goal=lambda letter: letter.text,
+    )
+)
+
+
 class Chore(Closed):
     """What one task should do: done, fails, ends (asks a person), waits for GO."""
 
@@ -157,9 +181,9 @@ def _chore(chore: Chore) -> Counted:
         case "asks":
             raise ReasoningError("somebody should look")
         case "waits":
-            assert GO.wait(20)
+            assert GO.wait(60)
         case "meets":
-            TOGETHER.wait(20)
+            TOGETHER.wait(60)
         case "counts":
             with CROWD:
                 pass

@@ -17,7 +17,7 @@ from psycopg import errors
 
 from runs.engine import sweep
 from runs.engine.away import away
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Question, Run, RunState
 from tests.runs.conftest import advanced, answered, start
 

@@ -10,13 +10,13 @@ import pytest
 from django.db.models import F
 
 from runs.agents.door import Usage
-from runs.engine import calls, permits
-from runs.engine.caps import Asks
 from runs.engine.claim import claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
-from runs.engine.runtime import Runtime
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import calls, permits
+from runs.engine.spend.caps import Asks
+from runs.engine.spend.wanted import Result, Wanted
+from runs.engine.worker.runtime import Runtime
 from runs.errors import ErrorClass
 from runs.models import Body, Call, CallKind, CallState, Event, Question, Run
 from tests import factories

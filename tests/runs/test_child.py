@@ -10,10 +10,11 @@ from django.db import connection
 
 from runs import bodies
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Run
+from tests import patience
 from tests.runs.conftest import advanced, question_of, start
-from tests.runs.test_holds import engage, until
+from tests.runs.test_holds import engage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,11 +54,10 @@ def test_a_stop_kills_the_child_for_real(runtime: Runtime) -> None:
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        assert until(lambda: bool(_children()), 10)
+        patience.until(_children)
         engage("stop", "run", str(run.pk))
         beating.nudge()
-        looking.join(timeout=10)
-        assert not looking.is_alive()
+        patience.joined(looking)
         assert _children() == []
         assert Run.objects.get(pk=run.pk).hold == "stop"
         assert Attempt.objects.get(step__run=run).state == "cut"

@@ -11,13 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from runs import checks, registry
 from runs.definitions import Node, Pipeline, Tool, Workflow
 from runs.engine import edits
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from tests.runs import flows, teams
 from tests.runs.conftest import advanced, question_of, start
 
 
 class Loose(BaseModel):
     amount: int
+
+
+class LooseInside(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    by_month: dict[str, list[Loose]]
 
 
 def with_nodes(*nodes: Node) -> Workflow:
@@ -75,6 +80,16 @@ async def _looks_later(arguments: object, key: str) -> None:
         ),
         (with_nodes(paying_with(replace(flows.tool(), arguments=NO_MODEL))), "runs.E015", "argument model"),
         (with_nodes(paying_with(replace(flows.tool(), arguments=Loose))), "runs.E016", "forbid"),
+        (
+            with_nodes(paying_with(replace(flows.tool(), arguments=LooseInside))),
+            "runs.E016",
+            "that Loose does",
+        ),
+        (
+            with_nodes(paying_with(replace(flows.tool(), answers=NO_MODEL))),
+            "runs.E065",
+            "model of the answer",
+        ),
         (with_nodes(paying_with(replace(flows.tool(), approval=None))), "runs.E017", "never ask"),
         (with_nodes(paying_with(replace(flows.tool(), arguments=Hiding))), "runs.E019", "account, pin"),
         (

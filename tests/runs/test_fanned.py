@@ -19,8 +19,8 @@ from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed, Next
 from runs.engine.outcomes import Outcome
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Event, Question, Run, Step
 from runs.routing import Joined, verdict_of
 from tests.runs import teams

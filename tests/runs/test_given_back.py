@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models.functions import Now
 
-from runs.engine import heart, permits
+from runs import tasks
 from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Output, Refused
 from runs.engine.settle import settle
-from runs.engine.wanted import Wanted
-from runs.models import CallKind, Run, Step
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Wanted
+from runs.engine.worker import heart
+from runs.engine.worker.runtime import Runtime
+from runs.models import CallKind, Run, Step, Worker
+from tests import patience
 from tests.factories import started
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -68,3 +73,45 @@ def test_a_run_with_an_effect_that_may_be_on_its_way_is_kept_until_its_lease_end
     wanted = Wanted(kind=CallKind.TOOL, name="send", key="send", request={}, effect="irreversible")
     permits.permit(first, wanted)
     assert not heart.give_back("holder", run.pk, first.fence)
+
+
+@pytest.fixture
+def restarted(monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """What a container that starts again has: the same host, the same pid, the same place, and nothing in memory."""
+    before = tasks.runtime_of("agents@console-1")
+    before.start()
+    run = started()
+    claimed(run.pk, before.name)
+    before._stopping.set()  # it dies and says nothing
+    before.nudge()
+    for thread in before._threads:
+        patience.joined(thread)
+    monkeypatch.setattr(heart, "_registered", set())
+    after = tasks.runtime_of("agents@console-1")
+    after._register()
+    return after
+
+
+def test_a_container_that_starts_again_is_somebody_else_and_what_died_counts_as_a_loss(
+    restarted: Runtime,
+) -> None:
+    """Else a step that kills its worker would be begun again for ever, and no person asked."""
+    run = Run.objects.get()
+    restarted.beat()
+    restarted._adrift._adrift = {key: (fence, 0.0) for key, (fence, _) in restarted._adrift._adrift.items()}
+    restarted.beat()
+    assert Step.objects.get().fence == run.fence
+    Run.objects.update(lease_until=Now(), due_at=Now())
+    claimed(run.pk, restarted.name)
+    assert Step.objects.get().losses == 1
+    assert list(run.events.filter(kind__in=("given back", "worker lost")).values_list("kind", flat=True)) == [
+        "worker lost"
+    ]
+
+
+def test_whoever_had_the_pid_of_a_process_that_starts_is_gone_and_its_run_is_free(restarted: Runtime) -> None:
+    """Its place may be the same again, and then its pid seems to live."""
+    before = Worker.objects.exclude(name=restarted.name).get()
+    assert before.gone_at is not None
+    claimed(Run.objects.get().pk, restarted.name)
+    assert Step.objects.get().losses == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -13,7 +12,7 @@ import pytest
 from django.db import DataError, OperationalError, connection
 
 from runs.engine import lanes
-from runs.engine.taken_up import STEP
+from runs.engine.plainly import STEP
 from runs.models import Body, Run, Step
 from tests.factories import started
 
@@ -59,9 +58,7 @@ def test_more_threads_than_lanes_are_all_served_and_there_are_never_more_lanes()
 def test_who_waits_for_a_lane_gets_the_first_that_is_free() -> None:
     with ThreadPoolExecutor(lanes.MOST + 1) as threads:
         holding = [threads.submit(slow, 1.0) for _ in range(lanes.MOST)]
-        began = time.monotonic()
         last = threads.submit(slow, 0.0).result()
-        assert time.monotonic() - began < 5  # far below the ten seconds after which it would be refused
         assert last in {one.result() for one in holding}
 
 

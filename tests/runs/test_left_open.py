@@ -12,13 +12,13 @@ from django.db import connection
 from django.db.models import F
 
 from escalations.models import JournalEntry
-from opsconsole.embedded import processes
 from runs import registry
 from runs.definitions import EffectGate, Join, Node, Pipeline, Plan, Rest, Results, Supervised, Task, Workflow
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
 from runs.engine.tools import gateway, looking
+from runs.engine.worker.runtime import Runtime
 from runs.models import Call, Question, Run
+from tests import patience
 from tests.flows.making import Closed
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start
@@ -35,7 +35,7 @@ class Slow:
 
     def pay(self, payment: flows.Payment, gate: EffectGate) -> Mapping[str, Any]:
         gate.hand_over(lambda _: self.sent.set())
-        assert self.answer.wait(30), "the test forgot to answer"
+        assert self.answer.wait(patience.SECONDS), "the test forgot to answer"
         return {"paid": payment.amount}
 
 
@@ -52,7 +52,7 @@ def _both(quick: Quick) -> Plan:
 
 
 def _pass(quick: Quick) -> Quick:
-    assert SLOW.sent.wait(30), "the payment was never sent"
+    assert SLOW.sent.wait(patience.SECONDS), "the payment was never sent"
     return quick
 
 
@@ -108,7 +108,7 @@ def at_work() -> Iterator[list[threading.Thread]]:
     yield threads
     SLOW.answer.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(patience.SECONDS)
         assert not thread.is_alive()
 
 
@@ -123,7 +123,7 @@ def begun(run: Run, threads: list[threading.Thread], worker: str = "slow-worker"
 
     threads.append(threading.Thread(target=work))
     threads[-1].start()
-    assert SLOW.sent.wait(30)
+    assert SLOW.sent.wait(patience.SECONDS)
 
 
 def effect(run: Run) -> Call:
@@ -164,7 +164,7 @@ def test_a_worker_that_still_learns_how_it_ended_may_say_so(
     Run.objects.filter(pk=run.pk).update(deadline_at=F("created_at"))
     advanced(run, runtime)
     SLOW.answer.set()
-    at_work[0].join(30)
+    patience.joined(at_work[0])
     assert effect(run).state == "done"
     assert left_open(run) == ["cashbox.pay"]
     assert run.events.filter(kind="voided").exists()
@@ -181,7 +181,7 @@ def test_a_person_who_was_asked_need_not_answer_when_the_first_worker_comes_back
     question = question_of(run)
     assert (run.state, question.kind, effect(run).state) == ("waiting", "unknown", "unknown")
     SLOW.answer.set()
-    at_work[0].join(30)
+    patience.joined(at_work[0])
     question.refresh_from_db()
     assert (question.state, question.answer_text) == ("withdrawn", gateway.SAID_LATE)
     assert JournalEntry.objects.get(act="escalation withdrawn").reason == gateway.SAID_LATE
@@ -200,7 +200,7 @@ def test_a_worker_that_says_how_it_ended_while_another_doubts_it_is_believed(
 
     def while_it_looks(*given: Any, **named: Any) -> looking.Happened | looking.DidNot | looking.NotSure:
         SLOW.answer.set()
-        at_work[0].join(30)
+        patience.joined(at_work[0])
         return look(*given, **named)
 
     monkeypatch.setattr(looking, "look", while_it_looks)
@@ -216,7 +216,7 @@ def test_an_effect_of_a_task_that_is_not_needed_any_more_is_unknown_and_the_run_
     run = start("first_counts")
     begun(run, at_work, worker="both-tasks")
     payment = run.steps.filter(node="pay", state="ended")
-    assert processes.wait_until(payment.exists, 30)
+    patience.until(payment.exists)
     assert effect(run).state == "unknown"
     assert left_open(run) == ["cashbox.pay"]
 

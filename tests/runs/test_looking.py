@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from pytest_django import Settings
 
 from runs import bodies
 from runs.definitions import Tool
-from runs.engine import holds, permits
-from runs.engine.runtime import Runtime
-from runs.models import Call, Question, Run
+from runs.engine import holds
+from runs.engine.spend import permits
+from runs.engine.worker.runtime import Runtime
+from runs.models import Call, Control, Question, Run
 from runs.models.question import verbs_of
+from tests import patience
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start
 
@@ -197,3 +202,71 @@ def test_a_look_is_a_call_like_any_other_and_a_stop_keeps_it_from_being_made(
 def test_a_tool_that_finds_is_a_tool_that_looks() -> None:
     finds: Tool = flows.tool(find=flows.CASHBOX.find)
     assert (finds.looks, flows.tool().looks, flows.tool(look=flows.CASHBOX.look).looks) == (True, False, True)
+
+
+def test_no_stop_is_acknowledged_while_a_look_may_be_about_to_leave(
+    runtime: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RUNS_GATE_HOLD_MS = 10_000
+    stopped_meanwhile: list[bool] = []
+
+    def look(key: str) -> None:
+        stopping = aside(engage_stop)
+        stopping.join(0.5)
+        stopped_meanwhile.append(not stopping.is_alive())
+        waiting.append(stopping)
+
+    waiting: list[threading.Thread] = []
+    monkeypatch.setattr(flows.CASHBOX, "find", look)
+    doubtful(runtime)
+    patience.joined(waiting[0])
+    assert stopped_meanwhile[0] is False
+
+
+def test_a_stop_ends_the_waiting_for_a_look_and_it_is_made_again_afterwards(
+    runtime: Runtime, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RUNS_GATE_HOLD_MS = 1_000
+    found, answers_at_last = flows.CASHBOX.find, threading.Event()
+
+    def look(key: str) -> Any:
+        aside(engage_stop)
+        answers_at_last.wait(60)
+
+    monkeypatch.setattr(flows.CASHBOX, "find", look)
+    run = doubtful(runtime)
+    answers_at_last.set()
+    assert list(run.calls.filter(kind="look").values_list("state", flat=True)) == ["cut"]
+    assert not run.questions.exists()
+    monkeypatch.setattr(flows.CASHBOX, "find", found)
+    settings.RUNS_GATE_HOLD_MS = 10_000  # busy cores
+    control = Control.objects.get()
+    while holds.mark(control.pk):
+        continue
+    with transaction.atomic():
+        holds.release(control.pk, by="Ines", reason="fine again")
+    with transaction.atomic():
+        assert holds.resume(run.pk)
+    run = advanced(run, runtime)
+    assert (run.state, len(flows.CASHBOX.paid)) == ("done", 1)
+    assert list(run.calls.filter(kind="look").order_by("pk").values_list("state", flat=True)) == [
+        "cut",
+        "done",
+    ]
+
+
+def aside(act: Callable[[], None]) -> threading.Thread:
+    def acts() -> None:
+        try:
+            act()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=acts)
+    thread.start()
+    return thread
+
+
+def engage_stop() -> None:
+    with transaction.atomic():
+        holds.engage("stop", "everything", by="Ines")

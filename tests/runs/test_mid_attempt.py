@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runs import bodies
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import CallKind, Run
 from tests.runs import flows, teams
 from tests.runs.conftest import advanced, answered, question_of, start

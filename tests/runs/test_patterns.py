@@ -14,8 +14,9 @@ from runs import bodies
 from runs.engine import edits, sweep
 from runs.engine.advance import advance
 from runs.engine.claim import claim
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Body, Event, Question, Run, Step
+from tests import patience
 from tests.runs import flows, teams
 from tests.runs.conftest import advanced, answered, question_of, start
 
@@ -133,9 +134,9 @@ def test_when_enough_are_done_the_rest_is_dropped_and_its_question_withdrawn(run
     run = start("chores_first", does=["asks", "waits"])
     look = threading.Thread(target=_advance_and_close, args=(run, runtime))
     look.start()
-    wait_for(lambda: Question.objects.filter(run=run, state="open").exists())
+    patience.until(lambda: Question.objects.filter(run=run, state="open").exists())
     teams.GO.set()
-    look.join(20)
+    patience.joined(look)
     run.refresh_from_db()
     assert run.state == "done", run.ending
     assert output(run) == {"done": 1, "words": "0 ended, 1 done"}
@@ -143,16 +144,6 @@ def test_when_enough_are_done_the_rest_is_dropped_and_its_question_withdrawn(run
     question = Question.objects.get(run=run)
     assert question.state == "withdrawn"
     assert question.escalation.state == "withdrawn"
-
-
-def wait_for(true: Any, seconds: float = 15.0) -> None:
-    """Look again until it is so."""
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.02)):
-        if true():
-            return
-        pause.wait(0.02)
-    raise AssertionError("it did not become so")
 
 
 def test_one_task_waits_for_a_person_while_the_others_go_on(runtime: Runtime) -> None:
@@ -185,7 +176,7 @@ def test_an_answer_is_taken_up_while_another_task_is_under_way(runtime: Runtime)
     run = start("chores_most", does=["asks", "waits"])
     look = threading.Thread(target=_advance_and_close, args=(run, runtime))
     look.start()
-    wait_for(lambda: Question.objects.filter(run=run, state="open").exists())
+    patience.until(lambda: Question.objects.filter(run=run, state="open").exists())
     answered(run, "reject", text="no")
     run.refresh_from_db()
     assert run.state == "running"
@@ -193,7 +184,7 @@ def test_an_answer_is_taken_up_while_another_task_is_under_way(runtime: Runtime)
     advance(run.pk, runtime)
     assert states(run) == ["ended", "running"]
     teams.GO.set()
-    look.join(20)
+    patience.joined(look)
     run.refresh_from_db()
     assert output(run)["words"] == "0 ended, 1 done"
 

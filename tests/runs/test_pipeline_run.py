@@ -15,8 +15,8 @@ from runs.engine.advance import advance
 from runs.engine.claim import Nothing, claim
 from runs.engine.outcomes import Output
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Call, Event, Question, Run, Step
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, only, question_of, start

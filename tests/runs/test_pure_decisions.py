@@ -79,6 +79,14 @@ def test_retries_end_with_the_runs_budget_and_the_reason_says_so() -> None:
     assert "used up" in verdict.reason
 
 
+def test_without_a_word_nobody_is_given_its_own_broken_output_again() -> None:
+    for error_class in (ErrorClass.DATA, ErrorClass.REASONING):
+        verdict = judge(
+            ErrorPolicy(), failure(error_class, where="total"), tries=0, budget_left=9, jitter=0.5
+        )
+        assert isinstance(verdict, Escalate)
+
+
 def test_a_repair_tells_the_agent_the_failing_path() -> None:
     policy = ErrorPolicy(data=Repair(times=1, then=Ask()))
     verdict = judge(policy, failure(ErrorClass.DATA, where="total"), tries=0, budget_left=9, jitter=0.5)

@@ -16,8 +16,8 @@ from runs.engine.claim import Nothing, claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Outcome
 from runs.engine.perform import perform
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Control, Event, Question, QuestionKind, Run, Step
 from runs.models.run import MOVES
 from tests.runs import teams
@@ -272,3 +272,17 @@ def test_a_large_output_is_not_kept_in_memory_and_a_rule_that_looks_at_it_gets_i
     assert [type(one) for one in kept] == [routing.Later, routing.Later]
     assert [one.fetch()["text"] for one in kept] == [LARGE["text"]] * 2
     assert bodies.load(claimed.step.input) == {"text": LARGE["text"], "drafts": 1}
+
+
+def test_only_the_newest_outputs_are_kept_in_memory_and_a_rule_that_looks_at_an_old_one_gets_it(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(straight, "KEPT_STEPS", 2)
+    claimed = only(claim(start(**{**ROUND, "text": "4 drafts"}).pk, worker=runtime.name))
+    for _ in range(4):
+        with runtime.fly(0, "", 0) as flight:
+            claimed = only(settle(claimed, perform(claimed, flight)))
+    kept = [one.output for one in claimed.past or ()]
+    assert [isinstance(one, routing.Later) for one in kept] == [True, True, False, False]
+    assert [one.fetch()["drafts"] for one in kept[:2]] == [1, 1]
+    assert [one["drafts"] for one in kept[2:]] == [2, 2]

@@ -10,9 +10,10 @@ import pytest
 from django.db import transaction
 from django.db.models import F
 
+from runs import bodies
 from runs.engine import answers, taken_up
 from runs.engine.claim import claim
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Attempt, Event, Question, QuestionState, Run, Step
 from runs.models.run import MOVES
 from tests import factories
@@ -42,6 +43,16 @@ def told() -> Run:
     return answered(waiting(factories.unforeseen_error), text="try it again")
 
 
+def mended(name: str, drafts: Any = 3) -> Run:
+    """A run whose first step a person has given its output; the judge comes next."""
+    question = waiting(
+        lambda: factories.escalation_of(
+            factories.advanced(factories.started(name, text="2 drafts", drafts=0))
+        )
+    )
+    return answered(question, verb="approve", answer={"value": {"text": "2 drafts", "drafts": drafts}})
+
+
 GOING_ON: dict[str, Callable[[], Run]] = {
     "an approval": approved,
     "words to a broken contract": lambda: answered(waiting(factories.broken_contract), text="shorter"),
@@ -49,6 +60,8 @@ GOING_ON: dict[str, Callable[[], Run]] = {
     "an unknown effect that did happen": lambda: answered(
         waiting(factories.unknown_effect), verb="respond", text="it happened"
     ),
+    "a person's own value in a chain": lambda: mended("mended_chain"),
+    "a person's own value by rules": lambda: mended("mended_round"),
 }
 
 
@@ -160,19 +173,24 @@ CHANGED_MEANWHILE: dict[str, Callable[[Run], Any]] = {
 }
 
 
+def after_the_read(monkeypatch: pytest.MonkeyPatch, change: Callable[[], Any]) -> None:
+    """Somebody is quicker than who has read a run that waited."""
+    read = taken_up._read
+
+    def then_changed(row: tuple[Any, ...]) -> Any:
+        waited = read(row)
+        change()
+        return waited
+
+    monkeypatch.setattr(taken_up, "_read", then_changed)
+
+
 @pytest.mark.parametrize("change", CHANGED_MEANWHILE.values(), ids=CHANGED_MEANWHILE)
 def test_what_changed_after_the_read_is_seen_by_the_function(
     change: Callable[[Run], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = approved()
-    read = taken_up._read
-
-    def then_changed(row: tuple[Any, ...]) -> Any:
-        waited = read(row)
-        change(run)
-        return waited
-
-    monkeypatch.setattr(taken_up, "_read", then_changed)
+    after_the_read(monkeypatch, lambda: change(run))
     assert taken_up.take_up(run.pk, "w") is None
     assert not Event.objects.filter(run=run, kind="went on").exists()
     assert Run.objects.get(pk=run.pk).lease_owner == ""
@@ -188,3 +206,44 @@ def test_whoever_waits_at_the_gate_meets_the_stop_that_closed_it() -> None:
     run = approved()
     assert met_a_stop(lambda: taken_up.take_up(run.pk, "w")) is None
     assert Step.objects.get(run=run, state="waiting")
+
+
+@pytest.mark.parametrize("name", ["mended_chain", "mended_round"])
+def test_a_run_goes_on_with_the_value_that_a_person_gave(name: str, runtime: Runtime) -> None:
+    run = advanced(mended(name), runtime)
+    assert (run.state, run.output and bodies.load(run.output)["drafts"]) == ("done", 3)
+    assert run.steps.get(node="draft").answered_by == "Marta"
+
+
+def test_a_persons_value_that_breaks_the_contract_too_is_asked_for_again(runtime: Runtime) -> None:
+    run = mended("mended_chain", drafts="some")
+    assert taken_up.take_up(run.pk, "w") is None
+    question = Question.objects.get(run=advanced(run, runtime), state="open")
+    assert (question.kind, question.action["value"]["drafts"]) == ("contract", "some")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        set_run(fence=F("fence") + 1),
+        lambda run: run.steps.update(state="ended"),
+        asked,
+        lambda run: engaged("everything", ""),
+        lambda run: add_a_step(run),
+    ],
+    ids=["somebody else has it", "its step waits no more", "it asks", "everything is stopped", "a step came"],
+)
+def test_what_changed_after_a_persons_value_was_read_is_seen_by_the_function(
+    change: Callable[[Run], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = mended("mended_chain")
+    after_the_read(monkeypatch, lambda: change(run))
+    assert taken_up.take_up(run.pk, "w") is None
+    assert not Event.objects.filter(run=run, kind="step done").exists()
+    assert Run.objects.get(pk=run.pk).lease_owner == ""
+
+
+def test_two_workers_that_hear_of_a_persons_value_do_not_both_go_on() -> None:
+    run = mended("mended_chain")
+    assert len(heard_by_eight(run)) == 1
+    assert Event.objects.filter(run=run, kind="step done").count() == 1

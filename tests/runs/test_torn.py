@@ -10,22 +10,25 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
-from runs.engine import heart, lanes, permits, sweep
+from runs.engine import lanes, sweep
 from runs.engine.advance import advance
 from runs.engine.claim import claim
 from runs.engine.outcomes import Lost, Output
 from runs.engine.perform import perform
 from runs.engine.record import lock_run
-from runs.engine.runtime import Runtime
 from runs.engine.settle import settle
-from runs.engine.torn import Torn
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Wanted
 from runs.engine.turn import POISON_AFTER, SUSPECT_AFTER
-from runs.engine.wanted import Wanted
+from runs.engine.worker import heart
+from runs.engine.worker.runtime import Runtime
+from runs.engine.worker.torn import Torn
 from runs.models import CallKind, Event, Run, Step
+from tests import patience
 from tests.runs import teams
 from tests.runs.conftest import advanced, only, start
 from tests.runs.test_fanned import task, under_way
-from tests.runs.test_patterns import output, wait_for
+from tests.runs.test_patterns import output
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,7 +63,7 @@ def beaten(runtime: Runtime, true: Callable[[], bool]) -> None:
         runtime.beat()
         return true()
 
-    wait_for(beat)
+    patience.until(beat)
 
 
 def given_back(run: Run) -> list[int]:
@@ -80,17 +83,17 @@ def test_what_was_lost_goes_on_and_what_is_performed_beside_it_is_not_disturbed(
     run = start("chores_many", does=["waits"] * 3 + ["done"] * 3)
     look = threading.Thread(target=_advance_and_close, args=(run, runtime))
     look.start()
-    wait_for(gone)
+    patience.until(gone)
     beaten(runtime, lambda: bool(given_back(run)))
     assert given_back(run) == [lost]
     assert [flight.lost for flight in runtime.in_flight()] == [False] * 3
     assert sweep.due_beside("torn") == [run.pk]
     again = threading.Thread(target=_advance_and_close, args=(run, runtime))
     again.start()
-    wait_for(lambda: run.steps.filter(state="done").count() == 4)  # the plan and three tasks
+    patience.until(lambda: run.steps.filter(state="done").count() == 4)  # the plan and three tasks
     teams.GO.set()
-    look.join(20)
-    again.join(20)
+    patience.joined(look)
+    patience.joined(again)
     run.refresh_from_db()
     assert output(run)["done"] == 6
     assert not Event.objects.filter(run=run, kind__in=["voided", "worker lost"]).exists()

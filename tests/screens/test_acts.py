@@ -132,7 +132,7 @@ def test_a_doubt_is_looked_at_again_by_the_tool_that_can(operator: Client) -> No
 def test_a_card_of_a_tool_that_cannot_look_says_so_and_offers_none(operator: Client) -> None:
     escalation = factories.unknown_effect()
     page = card(operator, escalation)
-    assert "cashbox.pay cannot look by itself: its definition states no look." in page.text
+    assert "cashbox.pay cannot look for itself: its definition names no way to." in page.text
     assert f"/escalations/{escalation.pk}/look" not in page.forms
 
 

@@ -10,7 +10,7 @@ from escalations.card import Card, card
 from escalations.expected import IllegalMove
 from escalations.models import Escalation
 from runs import registry
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Run
 from tests.runs import teams
 from tests.runs.conftest import advanced, start

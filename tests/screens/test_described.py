@@ -11,7 +11,9 @@ from pydantic import BaseModel
 from runs.definitions import (
     Another,
     Ask,
+    Compact,
     End,
+    ErrorPolicy,
     Fallback,
     Join,
     Node,
@@ -194,6 +196,28 @@ def test_a_changed_prompt_is_seen_even_under_the_same_version_of_it() -> None:
     work = replace(patterns.WRITER, prompt="Something else.")
     nodes = tuple(replace(one, work=work) if one.name == "draft" else one for one in DESK_1.nodes)
     assert [one.about for one in changed(pattern=replace(RULES, nodes=nodes))] == ["node draft: prompt"]
+
+
+def test_changed_policies_are_said_with_the_commands_that_rehearse_them() -> None:
+    def of(node: Node) -> Node:
+        if node.name != "draft":
+            return node
+        work = replace(patterns.WRITER, when_full=Compact(by=agent("short")))
+        return replace(node, work=work, errors=ErrorPolicy(recoverable=Ask()))
+
+    changes = replace(RULES, nodes=tuple(of(node) for node in DESK_1.nodes))
+    found = differences.between(DESK_1, replace(DESK_1, version=2, pattern=changes))
+    assert tuple(one.command for one in found.policies) == (
+        f"manage.py rehearse policy {DESK_1.name} draft",
+        f"manage.py rehearse when-full {patterns.WRITER.name} compact",
+    )
+    assert (
+        Difference(
+            about="node draft: when it is full", before="a person is asked", after="said again in fewer words"
+        )
+        in found.shown
+    )
+    assert differences.between(DESK_1, replace(DESK_1, version=2)).policies == ()
 
 
 def test_the_width_and_depth_of_a_fan_out_are_said() -> None:

@@ -71,6 +71,16 @@ def test_the_value_that_a_guard_names_is_marked_in_the_action(operator: Client) 
     assert "named by a failed check" in card(operator, escalation)
 
 
+def test_a_value_that_a_guard_quotes_in_small_letters_is_marked_all_the_same(operator: Client) -> None:
+    escalation = factories.approval()
+    question = escalation.question
+    question.action = {**question.action, "arguments": {"iban": "IE69XXXX00000000999904"}}
+    named = "pay would get iban = ie69xxxx00000000999904"
+    question.evidence = [{"ok": False, "title": "Outside", "details": [["action", named]]}]
+    question.save()
+    assert "named by a failed check" in card(operator, escalation)
+
+
 def test_an_edit_is_sent_from_the_bar_that_never_leaves_the_screen(operator: Client) -> None:
     page = card(operator, factories.approval(), "?mode=edit")
     bar = page.split('class="acts"')[1]

@@ -263,3 +263,30 @@ def test_the_search_of_the_bar_finds_runs_and_escalations(operator: Client) -> N
     assert f"/runs/{escalation.run_id}" in links
     assert f"/escalations/{escalation.pk}" in links
     assert "Nothing matches." in read(operator.get("/search", {"q": "no such words"})).text
+
+
+def test_a_page_that_is_not_there_still_has_stop_and_the_places(operator: Client) -> None:
+    for path in ("/runs/999999", "/no/such/page"):
+        page = read(operator.get(path), status=404)
+        assert {"stop-open", "places", "held"} <= set(page.ids()), path
+
+
+def test_what_a_part_of_a_page_is_refused_with_is_no_page_in_a_page(operator: Client) -> None:
+    refused = operator.get("/runs/999999/moving", headers={"HX-Request": "true"})
+    assert refused.status_code == 404
+    assert b'id="places"' not in refused.content
+
+
+def test_somebody_without_a_role_is_refused_without_the_counts_of_others(transactional_db: None) -> None:
+    client = signed_in(factories.person("nobody_yet"))
+    for path, status in (("/runs/", 403), ("/no/such/page", 404)):
+        refused = client.get(path)
+        assert refused.status_code == status
+        assert b'id="places"' not in refused.content
+        assert b"stop-open" not in refused.content
+
+
+def test_a_search_that_found_as_many_as_it_shows_says_that_there_may_be_more(operator: Client) -> None:
+    for _ in range(26):
+        factories.started("paying", amount=77)
+    assert "25 or more runs for" in read(operator.get("/search?q=Pay")).text

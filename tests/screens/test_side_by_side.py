@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from itertools import pairwise
 
 import pytest
@@ -157,9 +156,7 @@ def test_planned_tasks_are_shown_without_a_bar_and_lead_nowhere(operator: Client
     assert not [one for one in page.links() if f"attempt={task.pk}#" in one and "row" in one]
 
 
-def test_a_wide_fan_out_costs_as_many_queries_as_a_narrow_one_and_half_a_second_at_most(
-    operator: Client,
-) -> None:
+def test_a_wide_fan_out_costs_as_many_queries_as_a_narrow_one(operator: Client) -> None:
     def looked_at(run: Run, part: str) -> int:
         with CaptureQueriesContext(connection) as queries:
             read(operator.get(f"/runs/{run.pk}{part}"))
@@ -169,18 +166,7 @@ def test_a_wide_fan_out_costs_as_many_queries_as_a_narrow_one_and_half_a_second_
     for part in ("", "/moving"):
         assert looked_at(narrow, part) == looked_at(wide, part) <= MOST_QUERIES
     plan = Step.objects.get(run=wide, parent=None)
-    for part in ("", f"?plan={plan.pk}", "/moving"):
-        assert fastest(operator, f"/runs/{wide.pk}{part}") < 0.5, part
-
-
-def fastest(client: Client, where: str) -> float:
-    """Seconds of processor time: other tests on the same machine are not what is measured."""
-    found = []
-    for _ in range(3):
-        begun = time.process_time()
-        client.get(where)
-        found.append(time.process_time() - begun)
-    return min(found)
+    assert looked_at(wide, f"?plan={plan.pk}") <= MOST_QUERIES
 
 
 def test_the_list_says_where_a_run_is_that_waits_at_one_of_many_tasks(operator: Client) -> None:

@@ -1,6 +1,8 @@
-"""An ASGI app for the front's tests: `/slow` blocks its lane, everything else tells what it was sent."""
+"""An ASGI app for the front's tests: `/slow` blocks its lane until the file that it names is there, everything else
+tells what it was sent."""
 
 import json
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -20,7 +22,8 @@ async def application(scope: dict[str, Any], receive: Receive, send: Send) -> No
         if not message.get("more_body"):
             break
     if scope["path"] == "/slow":
-        time.sleep(0.3)  # noqa: ASYNC251  (nothing else of this process goes on: the worst a page can do)
+        while not os.path.exists(scope["query_string"]):  # noqa: ASYNC240
+            time.sleep(0.01)  # noqa: ASYNC251  (nothing else of this process goes on: the worst a page can do)
     headers = {name.decode(): value.decode() for name, value in scope["headers"]}
     told = {"headers": headers, "client": scope["client"], "length": len(body), "path": scope["path"]}
     await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -20,14 +20,11 @@ import pytest
 
 from opsconsole import environment
 from opsconsole.embedded.processes import wait_until
+from tests import patience
+from tests.faults import figures
 
 COLD_SECONDS, WARM_SECONDS, STOP_SECONDS = 60.0, 10.0, 5.0
 ORDINARY = 33  # www-data on Debian; any account that is not root will do
-
-
-def on_busy_cores(seconds: float) -> float:
-    """The figures are for two idle cores; where others want them too, it takes as much longer."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def free_port() -> int:
@@ -70,7 +67,7 @@ class Start:
         return self.output.read()
 
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience.SECONDS)
         try:
             conn.request("GET", path)
             response = conn.getresponse()
@@ -80,7 +77,7 @@ class Start:
 
     def text(self, path: str) -> str:
         """The body of a page that must be there."""
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=patience.SECONDS)
         try:
             conn.request("GET", path)
             response = conn.getresponse()
@@ -110,7 +107,7 @@ class Start:
         """Ctrl-C as a terminal sends it: to the whole group. Seconds until make has ended."""
         begun = time.monotonic()
         os.killpg(self.process.pid, signal.SIGINT)
-        self.process.wait(20)
+        self.process.wait(patience.SECONDS)
         return time.monotonic() - begun
 
     def supervisor(self) -> int:
@@ -145,7 +142,7 @@ class Start:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        wait_until(lambda: not self.alive(), 6)
+        wait_until(lambda: not self.alive(), 20)
         for pid in self.alive():
             os.kill(pid, signal.SIGKILL)
         self.output.close()
@@ -165,15 +162,19 @@ def clone() -> Iterator[Path]:
 def first(clone: Path) -> Iterator[Start]:
     """The very first start: it installs, too."""
     start = Start(clone, clone / ".data")
-    start.took = start.wait_ready(COLD_SECONDS + 60)  # type: ignore[attr-defined]
+    start.took = start.wait_ready(figures.room(COLD_SECONDS))  # type: ignore[attr-defined]
     yield start
     start.end()
 
 
+def _tell(what: str, target: float, took: float) -> None:
+    figures.tell(what, target=f"{target:g} s", measured=f"{took:.1f} s", n=1)
+
+
 def test_the_first_start_takes_a_minute_at_most(first: Start) -> None:
     took = first.took  # type: ignore[attr-defined]
-    print(f"cold start: {took:.1f} s")
-    assert took <= on_busy_cores(COLD_SECONDS), first.said()
+    _tell("the first start, with everything installed", COLD_SECONDS, took)
+    assert took <= figures.room(COLD_SECONDS), first.said()
 
 
 def test_progress_the_address_and_the_sign_ins_are_printed(first: Start) -> None:
@@ -209,7 +210,7 @@ def test_static_files_are_served_from_the_very_first_start(first: Start) -> None
 def test_a_second_start_on_the_same_data_says_so(first: Start, clone: Path) -> None:
     second = Start(clone, first.data, has_data=False)
     try:
-        assert second.process.wait(20) != 0
+        assert second.process.wait(patience.SECONDS) != 0
         assert f"A console already runs on {first.data}" in second.said()
         assert f"process {first.supervisor()}" in second.said()
     finally:
@@ -220,7 +221,7 @@ def test_a_second_start_on_the_same_data_says_so(first: Start, clone: Path) -> N
 def test_a_port_in_use_is_one_sentence(first: Start, clone: Path) -> None:
     other = Start(clone, clone.parent / "other-data", port=first.port)
     try:
-        assert other.process.wait(20) != 0
+        assert other.process.wait(patience.SECONDS) != 0
         assert f"Port {first.port} is in use by another program; choose another with PORT=" in other.said()
         assert "Traceback" not in other.said()
     finally:
@@ -230,7 +231,7 @@ def test_a_port_in_use_is_one_sentence(first: Start, clone: Path) -> None:
 def test_a_full_disk_is_one_sentence(clone: Path, first: Start) -> None:
     other = Start(clone, clone.parent / "other-data", extra={"OPSCONSOLE_LEAST_FREE_MB": "999999999"})
     try:
-        assert other.process.wait(20) != 0
+        assert other.process.wait(patience.SECONDS) != 0
         assert "MB are free for" in other.said()
         assert "Traceback" not in other.said()
     finally:
@@ -250,7 +251,7 @@ def test_a_bad_setting_is_one_sentence(
 ) -> None:
     other = Start(clone, clone.parent / "other-data", extra=extra)
     try:
-        assert other.process.wait(20) != 0
+        assert other.process.wait(patience.SECONDS) != 0
         assert sentence in other.said()
         assert "Traceback" not in other.said()
     finally:
@@ -266,7 +267,7 @@ def test_a_command_shares_the_servers_of_the_running_console(first: Start, clone
         env={"PATH": os.environ["PATH"], "DATA_DIR": str(first.data)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * patience.SECONDS,
     )
     assert done.returncode == 0, done.stderr
     assert "agents 1" in done.stdout
@@ -277,8 +278,8 @@ def test_a_command_shares_the_servers_of_the_running_console(first: Start, clone
 def test_a_killed_process_is_started_again(first: Start, name: str) -> None:
     killed = first.children()[name]
     os.kill(killed, signal.SIGKILL)
-    assert wait_until(lambda: first.children().get(name, killed) != killed, 10)
-    assert wait_until(first.ready, 20), first.get("/readyz")
+    assert wait_until(lambda: first.children().get(name, killed) != killed, patience.SECONDS)
+    assert wait_until(first.ready, patience.SECONDS), first.get("/readyz")
     assert f"{name} ended (killed by SIGKILL): starting it again" in first.said()
 
 
@@ -289,28 +290,29 @@ def _pid_in(file: Path) -> int:
 def test_the_console_recovers_when_both_servers_are_killed(first: Start) -> None:
     for file in (first.data / "postgres/postmaster.pid", first.data / "valkey/valkey.pid"):
         os.kill(_pid_in(file), signal.SIGKILL)
-    assert wait_until(lambda: not first.ready(), 5, 0.01)
+    assert wait_until(lambda: not first.ready(), patience.SECONDS, 0.01)
     # Beat's row proves the whole way: beat, Valkey, a worker, PostgreSQL.
-    assert wait_until(first.ready, 40, 0.2), first.get("/readyz")
+    assert wait_until(first.ready, 2 * patience.SECONDS, 0.2), first.get("/readyz")
 
 
 def test_the_second_start_is_fast_prints_no_secret_and_stops_in_order(clone: Path, first: Start) -> None:
     data = clone.parent / "second-data"
     cold = Start(clone, data)
     try:
-        cold.wait_ready(COLD_SECONDS)
-        assert cold.interrupt() <= STOP_SECONDS
-        assert wait_until(lambda: not cold.alive(), 1), cold.said()
+        cold.wait_ready(figures.room(COLD_SECONDS))
+        _tell("Ctrl-C", STOP_SECONDS, took := cold.interrupt())
+        assert took <= figures.room(STOP_SECONDS)
+        assert wait_until(lambda: not cold.alive(), patience.SECONDS), cold.said()
     finally:
         cold.end()
     warm = Start(clone, data)
     try:
-        took = warm.wait_ready(COLD_SECONDS)
-        print(f"warm start: {took:.1f} s")
-        assert took <= on_busy_cores(WARM_SECONDS), warm.said()
+        took = warm.wait_ready(figures.room(COLD_SECONDS))
+        _tell("a later start", WARM_SECONDS, took)
+        assert took <= figures.room(WARM_SECONDS), warm.said()
         assert (data / "sign-ins.txt").read_text().strip() not in warm.said()
         os.kill(warm.supervisor(), signal.SIGKILL)
-        assert wait_until(lambda: not warm.alive(), STOP_SECONDS), warm.alive()
+        assert wait_until(lambda: not warm.alive(), figures.room(STOP_SECONDS)), warm.alive()
     finally:
         warm.end()
 
@@ -325,8 +327,8 @@ def test_the_console_recovers_when_the_keeper_is_killed_too(first: Start) -> Non
         *map(_pid_in, (first.data / "postgres/postmaster.pid", first.data / "valkey/valkey.pid")),
     ):
         os.kill(pid, signal.SIGKILL)
-    assert wait_until(lambda: not first.ready(), 5, 0.01)
-    assert wait_until(first.ready, 40, 0.2), first.said()
+    assert wait_until(lambda: not first.ready(), patience.SECONDS, 0.01)
+    assert wait_until(first.ready, 2 * patience.SECONDS, 0.2), first.said()
     assert first.children() == before, first.said()
 
 
@@ -349,9 +351,9 @@ def test_an_ordinary_user_installs_and_runs_it(clone: Path) -> None:
     as_other = ("setpriv", f"--reuid={ORDINARY}", f"--regid={ORDINARY}", "--clear-groups")
     start = Start(home, home / ".data", prefix=as_other, extra={"HOME": str(home), "PY": _SYSTEM_PYTHON})
     try:
-        start.wait_ready(COLD_SECONDS + 60)
+        start.wait_ready(figures.room(COLD_SECONDS))
         assert {Path(f"/proc/{pid}").stat().st_uid for pid in start.alive()} == {ORDINARY}
-        assert start.interrupt() <= STOP_SECONDS
-        assert wait_until(lambda: not start.alive(), 1), start.said()
+        assert start.interrupt() <= figures.room(STOP_SECONDS)
+        assert wait_until(lambda: not start.alive(), patience.SECONDS), start.said()
     finally:
         start.end()

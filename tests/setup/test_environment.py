@@ -1,6 +1,7 @@
 """What the environment may say, and the one sentence for everything else."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,20 @@ def settings_with(**given: str) -> subprocess.CompletedProcess[str]:
         ({"PORT": "abc"}, "PORT must be a whole number from 1 to 65535, not 'abc'."),
         ({"PORT": "70000"}, "PORT must be a whole number from 1 to 65535, not '70000'."),
         ({"OPSCONSOLE_RUNS_LEASE_SECONDS": "0"}, "OPSCONSOLE_RUNS_LEASE_SECONDS must be a whole number"),
+        (
+            {"OPSCONSOLE_BREAKER_CONSECUTIV": "3"},
+            "OPSCONSOLE_BREAKER_CONSECUTIV is set, and there is no such setting. Did you mean "
+            "OPSCONSOLE_BREAKER_CONSECUTIVE?",
+        ),
+        ({"OPSCONSOLE_ZZZ": "3"}, "OPSCONSOLE_ZZZ is set, and there is no such setting. Unset it"),
+        (
+            {"OPSCONSOLE_RUNS_LEASE_SECONDS": "10", "OPSCONSOLE_RUNS_HEARTBEAT_SECONDS": "6"},
+            "OPSCONSOLE_RUNS_HEARTBEAT_SECONDS must be a whole number from 1 to 5, not '6'.",
+        ),
+        (
+            {"OPSCONSOLE_LOG_LEVEL": "loud"},
+            "OPSCONSOLE_LOG_LEVEL must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'.",
+        ),
         ({"OPSCONSOLE_PRODUCTION": "perhaps"}, "OPSCONSOLE_PRODUCTION must be 1 or 0, not 'perhaps'."),
         ({"DATABASE_URL": "postgresql://u:p@h/n"}, "DATABASE_URL is set and REDIS_URL is not"),
         ({"REDIS_URL": "redis://h"}, "REDIS_URL is set and DATABASE_URL is not"),
@@ -91,3 +106,11 @@ def test_starting_a_run_where_no_console_has_run_is_one_sentence(tmp_path: Path)
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1].startswith("CommandError: No console has run on this data yet")
     assert "Traceback" not in said.stderr
+
+
+def test_every_setting_that_the_code_reads_is_known_and_no_other() -> None:
+    read: set[str] = set()
+    for folder in ("opsconsole", "runs", "escalations"):
+        for file in (environment.REPOSITORY / folder).rglob("*.py"):
+            read |= set(re.findall(r'"OPSCONSOLE_([A-Z_]+[A-Z])"', file.read_text()))
+    assert read == set(environment.NAMES)

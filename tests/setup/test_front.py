@@ -5,12 +5,12 @@ import contextlib
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,7 @@ def lanes() -> Iterator[Lanes]:
         listener.set_inheritable(True)
         arguments = [str(listener.fileno()), str(sockets["pages"]), str(sockets["control"])]
         _run(stack, "opsconsole.front", *arguments, pass_fds=(listener.fileno(),))
-        assert wait_until(lambda: all(path.exists() for path in sockets.values()), 20)
+        assert wait_until(lambda: all(path.exists() for path in sockets.values()), 60)
         yield Lanes(port=listener.getsockname()[1], control_pid=pids["control"])
 
 
@@ -60,7 +60,7 @@ def _run(stack: contextlib.ExitStack, module: str, *arguments: str, pass_fds: tu
 
 
 def get(port: int, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Any:
-    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         conn.request("POST" if body is not None else "GET", path, body=body, headers=headers or {})
         response = conn.getresponse()
@@ -72,7 +72,7 @@ def get(port: int, path: str, headers: dict[str, str] | None = None, body: bytes
 
 def raw(port: int, sent: bytes) -> bytes:
     """What comes back until the front closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as conn:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as conn:
         conn.sendall(sent)
         received = b""
         while chunk := conn.recv(65536):
@@ -148,7 +148,7 @@ def test_garbage_gets_a_400_and_a_huge_head_too(lanes: Lanes) -> None:
 async def test_a_websocket_passes_both_ways(lanes: Lanes) -> None:
     async with websockets.connect(f"ws://127.0.0.1:{lanes.port}/ws/live") as socket:
         await socket.send("hello")
-        assert await asyncio.wait_for(socket.recv(), 5) == "hello"
+        assert await asyncio.wait_for(socket.recv(), 60) == "hello"
 
 
 def test_a_lane_that_is_frozen_does_not_freeze_the_other(lanes: Lanes) -> None:
@@ -178,14 +178,18 @@ def test_a_lane_that_is_down_is_a_503_that_says_when_to_come_back(tmp_path: Path
     assert b"starting, try again" in answer
 
 
-def test_thirty_pages_that_block_their_lane_do_not_delay_a_control(lanes: Lanes) -> None:
+def test_no_control_waits_for_thirty_pages_that_block_their_lane(lanes: Lanes, tmp_path: Path) -> None:
+    free = tmp_path / "free"
+    ask = f"GET /slow?{free} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with contextlib.ExitStack() as hanging:
+        hanging.callback(free.touch)
+        pages = []
         for _ in range(30):
-            conn = hanging.enter_context(socket.create_connection(("127.0.0.1", lanes.port), timeout=5))
-            conn.sendall(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        took = []
+            conn = hanging.enter_context(socket.create_connection(("127.0.0.1", lanes.port), timeout=60))
+            conn.sendall(ask)
+            pages.append(conn)
         for _ in range(20):
-            begun = time.monotonic()
             assert get(lanes.port, "/controls/engage", body=b"scope=all")["length"] == 9
-            took.append(time.monotonic() - begun)
-        assert max(took) < 0.3  # one page alone takes longer
+        assert select.select(pages, [], [], 0)[0] == []
+        free.touch()
+        assert all(conn.recv(12) == b"HTTP/1.1 200" for conn in pages)

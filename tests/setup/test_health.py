@@ -55,7 +55,9 @@ def test_a_silent_a_gone_and_a_missing_worker_are_each_said(client: Client) -> N
 def test_one_living_worker_of_a_kind_is_enough(client: Client) -> None:
     see("agents", 3600)
     see("agents", 1)
-    assert ready(client)[1]["agents"] == {"ok": True, "seconds_ago": 1.0}
+    agents = ready(client)[1]["agents"]
+    assert agents["ok"]
+    assert 1.0 <= agents["seconds_ago"] < 3600
 
 
 @pytest.mark.django_db(transaction=True)

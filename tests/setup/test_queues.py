@@ -1,7 +1,6 @@
 """The two queues: a message reaches one of them, and one that cannot be sent is given up at once."""
 
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +9,7 @@ from django.conf import settings
 from kombu.exceptions import OperationalError
 
 from opsconsole.celery import app
+from tests import patience
 
 NOBODY_TAKES = "tests.nobody_takes_this"
 
@@ -33,20 +33,21 @@ def test_a_task_without_a_queue_is_ordinary(valkey: redis.Redis) -> None:
     assert (valkey.llen("ordinary"), valkey.llen("agents")) == (1, 0)
 
 
-def test_a_hint_to_a_server_that_is_gone_fails_at_once() -> None:
-    begun = time.monotonic()
-    with app.connection_for_write("redis://127.0.0.1:1/0") as conn, pytest.raises(OperationalError):
-        app.send_task(NOBODY_TAKES, connection=conn, retry=False)
-    assert time.monotonic() - begun < 1.0
+def test_a_hint_to_a_server_that_is_gone_fails() -> None:
+    _fails("redis://127.0.0.1:1/0")
 
 
-def test_a_hint_to_a_server_that_hangs_fails_within_seconds() -> None:
+def test_a_hint_to_a_server_that_hangs_fails_by_its_own_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        begun = time.monotonic()
+        _fails(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+
+
+def _fails(url: str) -> None:
+    def send() -> None:
         with app.connection_for_write(url) as conn, pytest.raises(OperationalError):
             app.send_task(NOBODY_TAKES, connection=conn, retry=False)
-        assert time.monotonic() - begun < 4.0
+
+    patience.ends(send)
 
 
 def test_the_sweep_ticks_on_the_ordinary_queue() -> None:

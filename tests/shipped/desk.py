@@ -12,7 +12,7 @@ from opsconsole.shipped.refund_desk import books
 from runs import bodies
 from runs.engine import answers, edits, starts, verifying
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Question, QuestionKind, Run
 
 Answer = Callable[[Question], None]

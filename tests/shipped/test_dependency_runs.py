@@ -14,7 +14,7 @@ from runs.agents.misbehaviour import misbehaving
 from runs.checks import problems
 from runs.definitions import NotKnown
 from runs.engine import answers, edits, starts
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Question, Run, Step
 
 from .desk import advanced, output_of

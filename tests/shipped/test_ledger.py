@@ -23,6 +23,7 @@ from opsconsole.shipped.invoice_intake.ledger import (
 )
 from runs.definitions import NotKnown
 from runs.errors import DataError, ErrorClass, classify
+from tests import patience
 
 from .intake import OpenGate
 
@@ -233,7 +234,7 @@ def test_a_locked_ledger_is_recoverable_and_soon_said(book: Ledger) -> None:
     def slow(send: ledger.Send) -> None:
         other = Thread(target=second_writer)
         other.start()
-        other.join(timeout=10)
+        patience.joined(other)
         send(0.25)
 
     book.post(invoice(), key="a", hand_over=slow)

@@ -18,7 +18,7 @@ from runs import registry
 from runs.agents.misbehaviour import misbehaving
 from runs.checks import problems
 from runs.engine import edits, starts, verifying
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Call, Question, Run, Step
 
 from .desk import advanced, answer, because, ended, output_of, question_of, refunded, started
@@ -196,7 +196,7 @@ django.setup()
 settings.SIMULATED_SECONDS = 0.0
 settings.REFUND_BOOK, settings.REFUND_OUTBOX = sys.argv[2], sys.argv[3]
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 advance(int(sys.argv[1]), Runtime("doomed", "agents"))
 """
 

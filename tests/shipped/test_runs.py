@@ -18,7 +18,7 @@ from runs.canonical import canonical
 from runs.checks import problems
 from runs.engine import answers, edits, starts
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Call, Question, Run
 
 from .test_samples import TABLE
@@ -193,7 +193,7 @@ django.setup()
 settings.SIMULATED_SECONDS = 0.0
 settings.INVOICE_LEDGER = sys.argv[2]
 from runs.engine.advance import advance
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 advance(int(sys.argv[1]), Runtime("doomed", "agents"))
 """
 

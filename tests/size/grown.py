@@ -31,39 +31,8 @@ def _url() -> str:
 
 def lengthened(run: Run, steps: int) -> None:
     """So many more steps of that run, each like its last one: done, with an attempt and three events."""
-    with connection.cursor() as cursor:
-        for statement in _LONGER:
-            cursor.execute(statement, {"run": run.pk, "steps": steps})
-        cursor.execute("ANALYZE runs_step, runs_attempt, runs_event")
+    copies.lengthen(run.pk, steps, url=_url())
     run.refresh_from_db()
-
-
-_LONGER = (
-    """
-    INSERT INTO runs_step (run_id, seq, node, state, input_id, output_id, answered_by, started_at, finished_at)
-    SELECT run_id, seq + more, node, state, input_id, output_id, '', started_at + more * interval '1 s',
-        finished_at + more * interval '1 s'
-    FROM generate_series(1, %(steps)s) AS more,
-        (SELECT * FROM runs_step WHERE run_id = %(run)s ORDER BY seq DESC LIMIT 1) AS last
-    """,
-    """
-    INSERT INTO runs_attempt (step_id, number, agent, state, fence, worker, note, error_class, error, error_where,
-        started_at, finished_at)
-    SELECT id, 1, '', 'done', 1, 'test', '', '', '', '', started_at, finished_at FROM runs_step AS step
-    WHERE run_id = %(run)s AND NOT EXISTS (SELECT FROM runs_attempt WHERE step_id = step.id)
-    """,
-    """
-    INSERT INTO runs_event (run_id, seq, kind, step_id, data)
-    SELECT %(run)s, (SELECT event_seq FROM runs_run WHERE id = %(run)s) + row_number() OVER (ORDER BY step.seq, kind),
-        kind, step.id, jsonb_build_object('node', node, 'seq', step.seq)
-    FROM (SELECT * FROM runs_step WHERE run_id = %(run)s ORDER BY seq DESC LIMIT %(steps)s) AS step,
-        unnest(ARRAY['step', 'attempt', 'step done']) AS kind
-    """,
-    """
-    UPDATE runs_run SET event_seq = (SELECT max(seq) FROM runs_event WHERE run_id = %(run)s),
-        finished_at = (SELECT max(finished_at) FROM runs_step WHERE run_id = %(run)s) WHERE id = %(run)s
-    """,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

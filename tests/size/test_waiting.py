@@ -6,22 +6,25 @@ Counts blocks, rows, threads and connections; measures no time.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
 from escalations import decisions
 from escalations.models import Escalation
+from opsconsole.bench import drive
 from runs import tasks
 from runs.engine import sweep
 from runs.models import Call, Purse, Run, Step
 from tests import factories
 from tests.budgets import parked
 from tests.factories import shown
-from tests.size import grown
+from tests.size import grown, reads
 
 FEW, MANY = 10, 2_000
+VALUE = {"text": "mended", "plan": "by hand", "amount": "7"}  # as `writing` wants it
 MORE_BLOCKS = 8  # an index may have grown by a level, and a page of it may be read in two halves
 _BLOCKS = """
     SELECT coalesce(sum(pg_stat_get_xact_blocks_fetched(oid)), 0) FROM pg_class
@@ -101,6 +104,54 @@ def test_runs_that_wait_hold_nothing(transactional_db: None) -> None:
     assert not Step.objects.filter(state="running").exists()
     assert not Purse.objects.exists()
     assert not Call.objects.exclude(reserved=None).exists()
+
+
+@pytest.fixture(params=["auto", "force_generic_plan"])
+def plans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What is asked often is planned once, for any values: such a plan must not read a table either."""
+    options = connection.settings_dict["OPTIONS"]
+    monkeypatch.setitem(options, "options", f"{options['options']} -c plan_cache_mode={request.param}")
+    reads.hang_up()
+    yield
+    reads.hang_up()
+
+
+def _open(kinds: tuple[str, ...]) -> list[Escalation]:
+    """The newest open one of each kind."""
+    asked = Escalation.objects.filter(state="open").select_related("run")
+    return [asked.filter(question__kind=kind).order_by("-pk")[0] for kind in kinds]
+
+
+def _decide(marta: User, escalations: list[Escalation]) -> None:
+    """A tool call approved, words to a failed step, a value of a person's own; and what the worker makes of each."""
+    approved, told, mended = escalations
+    decisions.approve(actor=marta, **shown(approved))
+    decisions.respond(actor=marta, text="go on", **shown(told))
+    edited = decisions.edit(actor=marta, value=VALUE, **shown(mended))
+    decisions.approve(actor=marta, **shown(edited))
+    for one in escalations:
+        run = Run.objects.get(pk=one.run_id)
+        assert factories.advanced(run).event_seq > run.event_seq
+
+
+def test_a_decision_reads_no_more_among_many_than_among_half_of_them(marta: User, plans: None) -> None:
+    """Among ten every table is read in whole, so that few are no measure."""
+    runs = [
+        one.run for one in (factories.approval(), factories.unforeseen_error(), factories.broken_contract())
+    ]
+    kinds = ("approval", "error", "contract")
+    found = []
+    for _ in range(2):
+        for run in runs:
+            grown.copied(run, MANY // 2)
+        _decide(marta, _open(kinds))  # what is done once only
+        chosen = _open(kinds)
+        found.append(reads.of(lambda: _decide(marta, chosen)))  # noqa: B023  # called at once
+    half, all_ = found
+    assert all_.rows < half.rows + FEW * FEW, found
+    assert all_.blocks < half.blocks + FEW * FEW, found
+    assert reads.of(Run.objects.filter(hold="").count).rows > MANY, "what reads them all is seen"
+    assert reads.of(drive.until_quiet).rows < FEW, "the benchmark's own question, beside what it measures"
 
 
 def test_a_decision_on_any_of_them_lets_it_go_on(marta: User) -> None:

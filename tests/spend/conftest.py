@@ -11,12 +11,13 @@ from django.db import connection
 from django.db.models import F
 
 from runs.agents.door import Usage
-from runs.engine import limits, permits
+from runs.engine import limits
 from runs.engine.claim import claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Blocked, Park
 from runs.engine.record import now
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result, Wanted
 from runs.models import Account, Call, CallKind, CallState, Chunk, Limit
 from tests.runs.conftest import _empty_cashbox, _no_pauses, only, runtime, start
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from runs import registry
 from runs.definitions import ErrorPolicy, Node, Policy
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Call, Run
 from tests.flows import making
 from tests.runs import flows

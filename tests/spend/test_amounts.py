@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 
-from runs.engine import budgets, permits
 from runs.engine.claimed import Claimed
-from runs.engine.estimates import Estimate
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import budgets, permits
+from runs.engine.spend.estimates import Estimate
+from runs.engine.spend.wanted import Result, Wanted
 from runs.models import Account, Call, CallState, Run
 from tests.spend.conftest import account, asking, at_work, empty_accounts, held, limit, tried, used
 

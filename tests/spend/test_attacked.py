@@ -10,12 +10,13 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from runs import bodies
-from runs.engine import breakers, budgets, permits
+from runs.engine import breakers
 from runs.engine.claimed import Claimed
-from runs.engine.estimates import Estimate
-from runs.engine.outcomes import Blocked, Later
+from runs.engine.outcomes import Blocked, Later, Park
 from runs.engine.settle import settle
-from runs.engine.wanted import Result
+from runs.engine.spend import budgets, permits
+from runs.engine.spend.estimates import Estimate
+from runs.engine.spend.wanted import Result
 from runs.models import Account, Breaker, Call, CallState, Chunk, Event, Run, Wait
 from tests.spend.conftest import account, asking, at_work, held, limit, tried, used
 from tests.spend.test_breakers import due, opened
@@ -172,6 +173,27 @@ def test_an_account_that_is_opened_later_is_told_of_what_is_uncertain() -> None:
         assert held(account(what, scope).pk) == (COST + 1, 0), what
 
 
+@pytest.mark.parametrize("lost", [True, False], ids=["uncertain", "under way"])
+@pytest.mark.parametrize("day", [COST * 9, COST * 100_000], ids=["reserved", "drawn"])
+@pytest.mark.parametrize(("later", "scope"), [("cost/month", ""), ("cost/run", "run:")])
+def test_what_may_still_be_used_cannot_be_spent_again_under_a_later_limit(
+    lost: bool, day: int, later: str, scope: str
+) -> None:
+    claimed = at_work()
+    limit("cost/day", day)
+    permits.permit(claimed, asking("first"))
+    call = permits.permit(claimed, asking("second"))
+    if lost:
+        permits.record(claimed, call, LOST)
+    limit(later, COST * 5 // 2)
+    assert isinstance(tried(claimed, asking("next")), Park)
+    assert held(account(later, scope).pk) == (0, COST * 2)
+    permits.record(claimed, call, used(cost=7))
+    assert held(account(later, scope).pk) == (7, COST)
+    assert isinstance(tried(claimed, asking("next")), Call)
+    assert held(account(later, scope).pk) == (7, COST * 2)
+
+
 def test_usage_that_comes_after_nobody_knew_is_booked_once_and_stands_on_the_call() -> None:
     claimed = at_work()
     limit("cost/day", COST * 9)
@@ -185,12 +207,13 @@ def test_usage_that_comes_after_nobody_knew_is_booked_once_and_stands_on_the_cal
     assert (run.cost_micros, run.tokens_out) == (500, 1000)
 
 
-def test_a_probe_that_was_cut_says_nothing_about_what_it_probed() -> None:
+@pytest.mark.parametrize("state", [CallState.CUT, CallState.REFUSED])
+def test_a_probe_that_was_cut_or_never_sent_says_nothing_about_what_it_probed(state: CallState) -> None:
     claimed = at_work()
     breaker = opened(claimed)
     due(breaker)
     probe = permits.permit(claimed, asking("probe", name="p"))
-    permits.record(claimed, probe, Result(state=CallState.CUT, error="a stop", certain=False, latency_ms=2))
+    permits.record(claimed, probe, Result(state=state, error="a stop", certain=False, latency_ms=2))
     breaker.refresh_from_db()
     assert breaker.state != "closed"
     another = permits.permit(claimed, asking("another", name="p"))  # at once: nothing probes any more

@@ -9,10 +9,10 @@ import pytest
 from django.db.models import F
 from pytest_django import Settings
 
-from runs.engine import permits
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Blocked
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result, Wanted
 from runs.errors import ErrorClass
 from runs.models import Breaker, Call, CallState
 from tests.spend.conftest import MODEL, asking, at_work, tool, tried, used
@@ -124,6 +124,22 @@ def test_a_probe_of_an_agent_that_its_provider_failed_at_says_nothing_about_it()
     assert (breaker.state, breaker.opens) == ("closed", 0)
 
 
+def test_a_slow_provider_is_none_of_its_agents_fault() -> None:
+    claimed = at_work()
+    for n in range(4):  # one agent, by one model after the other
+        _ended(claimed, asking(f"k{n}", model=f"simulated/{n}"), LATE)
+    assert why() == []
+
+
+def test_a_slow_probe_of_an_agent_that_was_answered_well_closes_its_breaker() -> None:
+    claimed = at_work()
+    for n in range(4):
+        _ended(claimed, asking(f"k{n}"), replace(DOWN, error_class=ErrorClass.DATA))
+    passes(31)
+    _ended(claimed, asking("probe", model="simulated/another"), LATE)
+    assert Breaker.objects.get(kind="agent").state == "closed"
+
+
 def test_calls_that_people_cut_do_not_make_its_share_of_failures_smaller() -> None:
     came_to(at_work(), GOOD, DOWN, GOOD, CUT, CUT, CUT, CUT, DOWN)
     assert why() == [(MODEL, OPENED)]
@@ -168,3 +184,74 @@ def test_after_a_good_probe_the_failures_before_it_open_it_again_only_with_a_new
     assert why() == []  # three of seven
     came_to(claimed, DOWN)
     assert why() == [(MODEL, f"4 of 8 calls failed within {WINDOW} s (limit 50 %)")]
+
+
+TRY_MS = 70  # of an agent's try together; one call of 40 ms is neither slow nor a slow try
+PART = replace(GOOD, latency_ms=40)
+
+
+@pytest.fixture
+def counted(settings: Settings) -> None:
+    settings.RUNS_BREAKERS = settings.RUNS_BREAKERS | {"try_slow_ms": TRY_MS}
+
+
+def tries(count: int, *results: Result, model: str = MODEL) -> None:
+    """Tries of one agent, each by another run, with these calls."""
+    for _ in range(count):
+        claimed = at_work()
+        for n, result in enumerate(results):
+            _ended(claimed, asking(f"{claimed.run.pk} {n}", model=model), result)
+
+
+@pytest.mark.usefixtures("counted")
+def test_an_agent_whose_tries_take_too_long_together_is_not_asked_for_a_while() -> None:
+    tries(2, PART)
+    tries(1, PART, PART)
+    assert why() == []
+    tries(1, PART, PART)
+    assert why() == [
+        ("writer", f"2 of 4 tries took longer than 0.07 s, by its calls within {WINDOW} s (limit 50 %)")
+    ]
+
+
+def test_without_a_threshold_of_their_own_no_try_of_an_agent_is_slow() -> None:
+    tries(5, PART, PART, PART)
+    assert why() == []
+
+
+@pytest.mark.usefixtures("counted")
+def test_what_is_held_against_its_model_counts_nothing_towards_an_agents_try() -> None:
+    """A slow or failing model leaves its agent free to go on by another."""
+    for n in range(5):
+        tries(1, LATE, LATE, PART, model=f"simulated/{n}")
+        tries(1, replace(DOWN, latency_ms=45), PART, model=f"simulated/other {n}")
+    assert why() == []
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_try_counts_with_all_its_calls_as_long_as_one_of_them_is_in_the_window() -> None:
+    under_way = [at_work() for _ in range(4)]
+    for claimed in under_way:
+        _ended(claimed, asking(f"{claimed.run.pk} early"), PART)
+    Call.objects.update(finished_at=F("finished_at") - timedelta(seconds=WINDOW + 1))
+    for claimed in under_way:
+        _ended(claimed, asking(f"{claimed.run.pk} late"), PART)
+    assert [name for name, _ in why()] == ["writer"]
+    Breaker.objects.all().delete()
+    Call.objects.update(finished_at=F("finished_at") - timedelta(seconds=WINDOW + 1))
+    tries(1, PART, PART)
+    assert why() == [], "those of before are over"
+
+
+@pytest.mark.usefixtures("counted")
+def test_a_probe_of_a_try_that_was_slow_before_is_judged_by_itself_and_opens_nothing_again() -> None:
+    tries(3, PART, PART)
+    slow = at_work()
+    for n in range(2):
+        _ended(slow, asking(f"{n}"), PART)
+    assert [name for name, _ in why()] == ["writer"]
+    passes(31)
+    _ended(slow, asking("probe"), PART)
+    assert Breaker.objects.get(kind="agent").state == "closed"
+    _ended(slow, asking("after"), PART)
+    assert Breaker.objects.get(kind="agent").state == "closed", "it became slow once"

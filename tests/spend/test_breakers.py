@@ -9,11 +9,12 @@ import pytest
 from django.db import connection
 from pytest_django import Settings
 
-from runs.engine import breakers, permits
+from runs.engine import breakers
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Blocked
-from runs.engine.runtime import Runtime
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result, Wanted
+from runs.engine.worker.runtime import Runtime
 from runs.errors import ErrorClass
 from runs.guards.breaking import BreakerRule, Ended, open_for, opens
 from runs.models import Breaker, BreakerChange, BreakerState, Call, CallState, Run, Wait

@@ -6,7 +6,7 @@ from runs import registry
 from runs.agents import simulated
 from runs.agents.simulated import calls
 from runs.definitions import Delegate, ErrorPolicy, Fallback, Node
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Breaker, Wait
 from tests.flows import making
 from tests.kit import flows

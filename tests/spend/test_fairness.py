@@ -105,15 +105,15 @@ def test_a_team_that_floods_takes_no_more_than_its_share_and_nobody_waits_for_lo
     assert queue.granted[ONE] >= 2  # not even then
     queue.granted.clear()
     queue.waited.clear()
-    for _ in range(108):
+    for _ in range(60):
         queue.tick(FLOOD, ONE, OTHER)
     total = sum(queue.granted.values())
-    assert total >= 0.8 * RATE * 18  # eighteen minutes: the rate is used
+    assert total >= 0.8 * RATE * 10  # ten minutes: the rate is used
     for team in (ONE, OTHER):
-        assert queue.granted[team] >= 0.8 * total / 3, queue.granted
+        assert queue.granted[team] >= 0.7 * total / 3, queue.granted  # in ten minutes a call more or less
         assert max(queue.waited[team]) <= 6, (team, queue.waited[team])  # a minute
-    assert queue.granted[FLOOD] >= 0.8 * total / 3, queue.granted
-    assert queue.granted[FLOOD] <= 1.3 * total / 3, queue.granted
+    assert queue.granted[FLOOD] >= 0.7 * total / 3, queue.granted
+    assert queue.granted[FLOOD] <= 1.4 * total / 3, queue.granted
 
 
 def test_what_the_others_do_not_ask_for_the_flood_may_have_and_who_comes_again_goes_first(

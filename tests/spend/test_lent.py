@@ -12,11 +12,11 @@ import pytest
 from django.db import connection, connections
 from django.db.models import F
 
-from runs.engine import budgets, lent, permits
 from runs.engine.claimed import Claimed
-from runs.engine.estimates import Estimate
 from runs.engine.outcomes import Blocked, Park
 from runs.engine.sent import Sent
+from runs.engine.spend import budgets, lent, permits
+from runs.engine.spend.estimates import Estimate
 from runs.models import Account, Call, CallState, Purse, RateEntry, Run
 from tests.spend.audit import drifts
 from tests.spend.conftest import account, asking, at_work, held, limit, now, tried, used

@@ -15,7 +15,7 @@ from runs.agents.door import ModelReply, ModelRequest
 from runs.agents.misbehaviour import Misbehaviour, misbehaving
 from runs.definitions import Ask, Fallback, Retry
 from runs.engine import breakers
-from runs.engine.runtime import Runtime
+from runs.engine.worker.runtime import Runtime
 from runs.models import Breaker, BreakerChange, Call, Question, Run, Wait
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start

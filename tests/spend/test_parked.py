@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runs.engine import budgets
-from runs.engine.runtime import Runtime
+from runs.engine.spend import budgets
+from runs.engine.worker.runtime import Runtime
 from runs.models import Account, CallKind, Event, Question, QuestionKind, Run, TopUp
 from tests.runs import flows
 from tests.runs.conftest import advanced, answered, question_of, start

@@ -8,9 +8,9 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from runs.engine import budgets, permits
-from runs.engine.estimates import Estimate
 from runs.engine.outcomes import Blocked, Park
+from runs.engine.spend import budgets, permits
+from runs.engine.spend.estimates import Estimate
 from runs.models import Account, Call, Chunk, Limit, Purse, Run
 from tests.spend.audit import drifts
 from tests.spend.conftest import account, asking, at_work, held, limit, now, tool, tried, used

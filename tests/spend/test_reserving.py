@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, transaction
 
-from runs.engine import budgets, estimates, permits
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Blocked, Park
-from runs.engine.wanted import Result
+from runs.engine.spend import budgets, estimates, permits
+from runs.engine.spend.wanted import Result
 from runs.models import Account, Call, CallState, Chunk, Event, Run, TopUp
 from tests.spend.conftest import (
     MODEL,
@@ -255,8 +255,8 @@ def test_the_straight_and_the_long_way_reserve_the_same(monkeypatch: pytest.Monk
     for straight in (True, False):
         with monkeypatch.context() as patched:
             if not straight:
-                patched.setattr("runs.engine.calls.permit", lambda *_: None)
-                patched.setattr("runs.engine.calls.record", lambda *_: None)
+                patched.setattr("runs.engine.spend.calls.permit", lambda *_: None)
+                patched.setattr("runs.engine.spend.calls.record", lambda *_: None)
             claimed = at_work()
             limit("cost/day", COST * 100_000)
             limit("cost/run", COST * 10)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -12,11 +11,12 @@ import pytest
 from django.db import DatabaseError, Error, connection, transaction
 from django.db.models import F
 
-from runs.engine import breakers, budgets, holds, permits
+from runs.engine import breakers, holds
 from runs.engine.claimed import Claimed
-from runs.engine.estimates import Estimate
 from runs.engine.outcomes import Blocked, Park, Refused
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import budgets, permits
+from runs.engine.spend.estimates import Estimate
+from runs.engine.spend.wanted import Result, Wanted
 from runs.errors import ErrorClass
 from runs.models import Account, Breaker, Call, CallState, Limit, Run, TopUp
 from tests.faults import counts
@@ -25,7 +25,7 @@ from tests.spend.conftest import MODEL, asking, at_work, held, limit, tool, used
 
 pytestmark = pytest.mark.django_db(transaction=True)
 THREADS = 8
-SECONDS = counts.of(fast=8, soak=30)
+ACTS = counts.of(fast=120, soak=3000)  # of each thread
 COST, NEED = Estimate(asking()).of("cost"), Estimate(asking()).of("tokens")
 # With a kind's usual need of one call, and for how many calls there is room at first.
 LIMITS = [
@@ -60,7 +60,6 @@ class World:
     killed: int = 0
     changing: threading.Lock = field(default_factory=threading.Lock)
     stopping: threading.Lock = field(default_factory=threading.Lock)
-    until: float = field(default_factory=lambda: time.monotonic() + SECONDS)
 
 
 def test_accounts_say_what_the_calls_say_whatever_happens_at_once() -> None:
@@ -104,7 +103,7 @@ def _live(world: World, n: int) -> None:
         _kill,
     ]
     try:
-        while time.monotonic() < world.until:
+        for _ in range(ACTS):
             _dare(world, lambda: dice.choice(acts)(world, dice))
     finally:
         connection.close()

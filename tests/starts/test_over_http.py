@@ -86,7 +86,7 @@ def signed(body: bytes, id: str = "msg_1") -> dict[str, str]:
 
 
 def post(port: int, body: Any, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
-    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         with contextlib.suppress(BrokenPipeError):  # the answer comes before everything is sent
             conn.request("POST", ADDRESS, body=body, headers=headers)

@@ -10,8 +10,10 @@ from runs.agents.door import ModelRequest
 from runs.agents.misbehaviour import Misbehaviour
 from runs.claims import Statement
 from runs.definitions import (
+    ErrorPolicy,
     Node,
     Plan,
+    Repair,
     Results,
     Supervised,
     Task,
@@ -194,12 +196,13 @@ def test_a_verifier_is_given_only_what_stands_with_the_passages_round_it() -> No
     assert one.passages[0].text == flows.PAPERS["bridge"]
 
 
-def test_a_verifier_that_leaves_a_claim_out_is_asked_again() -> None:
+def test_a_verifier_that_leaves_a_claim_out_is_asked_again_where_the_definition_says_so() -> None:
     both = {"verdicts": [{"number": 0, "holds": True}, {"number": 1, "holds": True}]}
     none: dict[str, list[object]] = {"verdicts": []}
-    trial = run_workflow(desk(flows.CHECKER), TOPIC, agents={"verify_checker": [says(none), says(both)]})
+    flow = desk(flows.CHECKER, errors=ErrorPolicy(data=Repair()))
+    trial = run_workflow(flow, TOPIC, agents={"verify_checker": [says(none), says(both)]})
     trial.expect(state="done")
-    trial = run_workflow(desk(flows.CHECKER), TOPIC, agents={"verify_checker": [says(none)] * 2})
+    trial = run_workflow(flow, TOPIC, agents={"verify_checker": [says(none)] * 2})
     trial.expect(state="waiting")
     assert trial.escalations[-1].kind == "error", "nobody may write the verifier's answer in its place"
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runs.engine import bounds, breakers, caps
+from runs.engine import bounds, breakers
 from runs.engine.again import Again
-from runs.engine.caps import Asks
 from runs.engine.claimed import Claimed
 from runs.engine.fullness import Fullness
-from runs.engine.wanted import Wanted
+from runs.engine.spend import caps
+from runs.engine.spend.caps import Asks
+from runs.engine.spend.wanted import Wanted
 from runs.engine.watched import Watched
 
 WORKFLOW = "bench_unguarded"

@@ -65,6 +65,17 @@ def ask_again(slip: Slip) -> Slip:
     raise DataError("this step always asks", where="number")
 
 
+def break_contract(slip: Slip) -> Any:
+    """What meets no contract. An agent's breaker would open after some of it; a function has none."""
+    return {**slip.model_dump(), "number": "lots"}
+
+
+def arrive(slip: Slip) -> Slip:
+    """Say that it started."""
+    stamp(slip.mark)
+    return slip
+
+
 def _note(noting: Noting, gate: EffectGate) -> Mapping[str, Any]:
     gate.hand_over(lambda seconds: None)
     return {"noted": noting.number}
@@ -157,6 +168,7 @@ GUARDED = _workflow("bench_guarded", *(_node(f"note{n}", _NOTER) for n in range(
 UNGUARDED = _workflow(unguarded.WORKFLOW, *(_node(f"note{n}", _NOTER) for n in range(1, STEPS + 1)))
 SHORT = _workflow("bench_short", *(_node(f"hop{n}", hop) for n in range(1, PAGE_STEPS + 1)))
 ASKS = _workflow("bench_asks", _node("ask", ask_again, errors=ErrorPolicy(data=_ASK)))
+MENDS = _workflow("bench_mends", _node("break", break_contract), _node("arrive", arrive))
 PAYS = _workflow("bench_pays", _node("pay", _PAYER))
 _PIECE = _node("piece", hop)
 FAN = _fan("bench_fan", _PIECE, plan=fan)

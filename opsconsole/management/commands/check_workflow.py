@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from pydantic import ValidationError
 
 from opsconsole import environment, throwaway
@@ -25,6 +26,9 @@ from runs.agents.misbehaviour import Misbehaviour
 from runs.canonical import canonical, told
 from runs.definitions import Workflow
 from runs.errors import wrong_values
+from runs.models import RehearsedPolicy
+from runs.rehearsal.policies import changed
+from runs.shown.rehearsed import Tried, tried
 from runs.testing.checking import Row, cases, check
 from runs.testing.faults import TrialFault
 from runs.testing.stand_ins import agents_of
@@ -79,8 +83,9 @@ class Command(BaseCommand):
             9,
         )
         _begin_again_with_servers()
+        policies = _changed(found)
         if not options["json"]:
-            self._begin(found, len(samples))
+            self._begin(found, len(samples), policies)
         try:
             with throwaway.database():
                 rows = [
@@ -96,13 +101,19 @@ class Command(BaseCommand):
                 ]
         except (Refused, TrialFault) as why:
             raise CommandError(str(why)) from why
-        self._end(found, seed, rows, as_json=options["json"])
+        self._end(found, seed, rows, policies, as_json=options["json"])
         if options["strict"] and any(row.caught is False for row in rows):
             raise CommandError("Something is not caught.", returncode=1)
 
-    def _begin(self, workflow: Workflow, samples: int) -> None:
+    def _begin(self, workflow: Workflow, samples: int, changed: Sequence[Tried]) -> None:
         self.stdout.write(f"{workflow.name} v{workflow.version}, {samples} input{'s'[: samples != 1]}.")
         self.stdout.write(_about_tools(workflow))
+        for one in changed:
+            change = one.change
+            self.stdout.write(
+                f"Changed policy, {change.about}: {change.before} -> {change.after}. {one.says}."
+            )
+            self.stdout.write(f"  {change.command}")
         self.stdout.write("")
         self.stdout.write(self._line(_HEADS))
 
@@ -120,7 +131,9 @@ class Command(BaseCommand):
             self.stdout.flush()
         return row
 
-    def _end(self, workflow: Workflow, seed: int, rows: Sequence[Row], *, as_json: bool) -> None:
+    def _end(
+        self, workflow: Workflow, seed: int, rows: Sequence[Row], changed: Sequence[Tried], *, as_json: bool
+    ) -> None:
         missed = [row for row in rows if row.caught is False]
         if as_json:
             told = {
@@ -130,6 +143,7 @@ class Command(BaseCommand):
                 "not_caught": len(missed),
                 "reached_the_world": sum(1 for row in missed if row.too_late),
                 "rows": [asdict(row) for row in rows],
+                "policies": [_told(one) for one in changed],
             }
             self.stdout.write(json.dumps(told))
             return
@@ -151,6 +165,28 @@ def _workflow(name: str) -> Workflow:
     if not agents_of(found):
         raise CommandError(f"{name} has no agents: nobody can misbehave.")
     return found
+
+
+def _changed(workflow: Workflow) -> Sequence[Tried]:
+    """Its policies that the next older installed version had otherwise, with what the console's own database, where
+    there is one, has of their rehearsals."""
+    older = [
+        one for one, _ in registry.versions() if one.name == workflow.name and one.version < workflow.version
+    ]
+    if not older:
+        return ()
+    changes = tuple(changed(max(older, key=lambda one: one.version), workflow))
+    if RehearsedPolicy._meta.db_table not in connection.introspection.table_names():
+        return [Tried(change=one, last=None) for one in changes]
+    return tried(changes)
+
+
+def _told(one: Tried) -> dict[str, Any]:
+    change, last = one.change, one.last
+    told = {"about": change.about, "before": change.before, "after": change.after, "command": change.command}
+    if last is None:
+        return told | {"rehearsed": None}
+    return told | {"rehearsed": {"at": last.at.isoformat(), "by": last.by, "result": last.result}}
 
 
 def _about_apps() -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,25 +16,19 @@ from django.db import connection
 
 from escalations import drafted
 from escalations.expected import Refusal
-from opsconsole.management.recordings import declared
-from runs.agents import prices
-from runs.agents.door import Usage
-from runs.errors import DataError
+from opsconsole.management import policies, traces
 from runs.limits import written
 from runs.limits.kinds import KEYS, LimitScope, Mode
-from runs.limits.units import Unit, shown
-from runs.recorded import family, lines
-from runs.recorded.outcomes import outcomes
-from runs.recorded.toolsets import Toolsets
-from runs.rehearsal import traces
 from runs.rehearsal.comparing import Difference, as_json
+from runs.rehearsal.departures import Departure
 from runs.rehearsal.drafts import Draft, draft
-from runs.rehearsal.history import How, PastRun
 from runs.rehearsal.rehearsing import Rehearsal, made
+from runs.rehearsal.sentences import sentences
 from runs.rehearsal.totals import Totals
 from runs.shown import past
 
 DAYS = 30  # of history, unless somebody says since when
+NO_SPAN = "Traces have no span: leave --since and --until out."
 MOST_TRACES = 20_000  # runs of files that are kept in memory for limits that count over many runs
 
 
@@ -42,7 +36,8 @@ class Command(BaseCommand):
     help = (
         "Try a draft of a limit on runs that are over: a new one (KIND SCOPE VALUE), another value of one that is "
         "there (--change LINE VALUE), or its end (--end LINE). Compared is what held then with the same and the draft. "
-        "One line a run that differs, then the totals. Nothing is changed."
+        "One line a run that differs, then the totals. Nothing is changed. Policies are tried likewise: "
+        "policy WORKFLOW STEP, when-full AGENT compact|ask, breaker [model|tool|agent[:NAME]]."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -68,10 +63,27 @@ class Command(BaseCommand):
             action="store_true",
             help="believe what the traces say about whether they succeeded; only to count successes lost",
         )
+        parser.add_argument(
+            "--import",
+            dest="keep",
+            type=Path,
+            metavar="FILE",
+            help="keep the traces of a file, so that admins can rehearse over them at /limits/ too",
+        )
+        parser.add_argument("--name", default="", help="of what --import keeps; default: the file's own")
+        parser.add_argument("--forget", metavar="NAME", help="remove what was kept under that name")
+        parser.add_argument("--kept", action="store_true", help="say which traces are kept")
         parser.add_argument("--json", action="store_true", help="print JSON lines, and nothing else")
+        policies.add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         self._as_json = bool(options["json"])
+        if options["keep"] or options["forget"] or options["kept"]:
+            self._keep(options)
+            return
+        if options["words"] and options["words"][0] in policies.WORDS:
+            self._policy(options)
+            return
         tried = _draft(options)
         totals = self._traces(tried, options) if options["traces"] else self._own(tried, options)
         if self._as_json:
@@ -79,15 +91,49 @@ class Command(BaseCommand):
                 json.dumps({"draft": tried.terms, "totals": totals.as_json()}, ensure_ascii=False)
             )
         else:
-            self.stdout.write(_summary(tried, totals))
+            self.stdout.write("\n".join(sentences(tried.says, totals.as_json())))
+
+    def _keep(self, options: Mapping[str, Any]) -> None:
+        _must_have_tables()
+        if options["words"]:
+            raise CommandError("Keep the traces first, then rehearse: give one of both.")
+        if options["keep"]:
+            believe = options["outcomes"]
+            one = traces.keep(options["keep"], options["name"], believe=believe, say=self.stderr.write)
+            self.stdout.write(f"Kept {one.runs:,} runs as {one.name}: choose them beside a limit's form.")
+        elif options["forget"]:
+            self.stdout.write(f"Forgot {traces.forget(options['forget']):,} runs.")
+        else:
+            self.stdout.write("\n".join(traces.kept()) or "No traces are kept.")
+
+    def _policy(self, options: Mapping[str, Any]) -> None:
+        """What is no limit: a policy or threshold of definitions and settings."""
+        if options["change"] is not None or options["end"] is not None or options["mode"]:
+            raise CommandError("--change, --end and --mode are for limits.")
+        files = tuple(options["traces"] or ())
+        if not files:
+            _must_have_tables()
+        elif options["since"] or options["until"]:
+            raise CommandError(NO_SPAN)
+        since, until = _span(options)
+        span = policies.Span(since=since, until=until, traces=files, believe=options["outcomes"])
+
+        def tell(one: Departure) -> None:
+            told = json.dumps(one.as_json(), ensure_ascii=False)
+            self.stdout.write(told if self._as_json else f"{one.run.key}: {one.says}")
+
+        draft, says, totals = policies.rehearse(
+            options["words"], options, span, tell=tell, say=self.stderr.write
+        )
+        policies.keep(options["words"], draft, says, span, totals)
+        if self._as_json:
+            self.stdout.write(json.dumps({"draft": draft, "totals": totals}, ensure_ascii=False))
+        else:
+            self.stdout.write("\n".join(policies.sentences(says, totals)))
 
     def _own(self, tried: Draft, options: Mapping[str, Any]) -> Totals:
         _must_have_tables()
-        at = datetime.now(UTC)
-        since = _moment("--since", options["since"]) or at - timedelta(days=DAYS)
-        until = _moment("--until", options["until"]) or at
-        if since >= until:
-            raise CommandError("The span is empty: --since must be before --until.")
+        since, until = _span(options)
         rehearsal = Rehearsal(tried)
         if rehearsal.needs_stream:
             rehearsal.feed(past.calls_until(tried, since, until))
@@ -97,9 +143,9 @@ class Command(BaseCommand):
 
     def _traces(self, tried: Draft, options: Mapping[str, Any]) -> Totals:
         if options["since"] or options["until"]:
-            raise CommandError("Traces have no span: leave --since and --until out.")
+            raise CommandError(NO_SPAN)
         rehearsal = Rehearsal(tried)
-        runs = self._read(options["traces"], believe=options["outcomes"])
+        runs = traces.histories(options["traces"], believe=options["outcomes"], say=self.stderr.write)
         if rehearsal.needs_stream:
             kept = list(runs)
             if len(kept) > MOST_TRACES:
@@ -113,28 +159,6 @@ class Command(BaseCommand):
         if not rehearsal.totals.runs + rehearsal.totals.beside:
             raise CommandError("There is no recorded run that can be read.")
         return rehearsal.totals
-
-    def _read(self, files: list[Path], *, believe: bool) -> Iterator[PastRun]:
-        for path in files:
-            try:
-                said = outcomes(path) if believe else {}
-                known = declared(path) or Toolsets()
-                for line in lines.lines(path):
-                    if line.trace is None:
-                        self.stderr.write(f"{path.name}, line {line.number}: {line.wrong}")
-                        continue
-                    yield traces.past(
-                        line.trace,
-                        workflow=family.name_of(line.trace.workflow),
-                        team=family.TEAM,
-                        price=_price,
-                        how=_how(said.get(line.trace.run_id)),
-                        toolsets=known,
-                    )
-            except lines.CannotRead as why:
-                raise CommandError(str(why)) from why
-            except OSError as why:
-                raise CommandError(f"Cannot read {path}: {why.strerror}.") from why
 
     def _tell(self, one: Difference | None) -> None:
         if one is not None:
@@ -160,8 +184,7 @@ def _draft(options: Mapping[str, Any]) -> Draft:
             return drafted.changing(_line(change), value="".join(words), mode=options["mode"] or "")
         return _new(words, options)
     except Refusal as why:
-        errors = getattr(why, "errors", None)
-        raise CommandError(" ".join(said for _, said in errors) if errors else why.sentence) from why
+        raise CommandError(traces.sentence(why)) from why
 
 
 def _new(words: list[str], options: Mapping[str, Any]) -> Draft:
@@ -186,6 +209,15 @@ def _new(words: list[str], options: Mapping[str, Any]) -> Draft:
         raise CommandError(" ".join(said for _, said in why.errors)) from why
 
 
+def _span(options: Mapping[str, Any]) -> tuple[datetime, datetime]:
+    at = datetime.now(UTC)
+    since = _moment("--since", options["since"]) or at - timedelta(days=DAYS)
+    until = _moment("--until", options["until"]) or at
+    if since >= until:
+        raise CommandError("The span is empty: --since must be before --until.")
+    return since, until
+
+
 def _line(number: int) -> int:
     _must_have_tables()
     return number
@@ -207,53 +239,3 @@ def _moment(name: str, text: str | None) -> datetime | None:
     except ValueError as why:
         raise CommandError(f"{name}: write a day and an hour in UTC, such as 2026-11-01 08:00.") from why
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-def _price(model: str, tokens_in: int, tokens_out: int) -> int | None:
-    if model not in _unpriced:
-        try:
-            return prices.cost_micros(model, Usage(tokens_in=tokens_in, tokens_out=tokens_out))
-        except DataError:
-            _unpriced.add(model)
-    return None
-
-
-_unpriced: set[str] = set()
-
-
-def _how(success: bool | None) -> How:
-    if success is None:
-        return How.UNKNOWN
-    return How.SUCCEEDED if success else How.FAILED
-
-
-def _summary(tried: Draft, totals: Totals) -> str:
-    found = totals
-    rate = found.per_operator_hour
-    said = [
-        f"{tried.says}.",
-        f"{found.runs:,} runs looked at: {found.stopped:,} stopped, {found.freed:,} not stopped any more, "
-        f"{found.warned:,} warned of, {found.noted:,} noted.",
-        f"Successes lost: {found.successes_lost:,} of {found.successes:,}; of {found.success_unknown:,} stopped runs "
-        "nobody knows.",
-        f"Saved: {shown(Unit.MONEY, found.saved.cost)} and {found.saved.tokens:,} tokens in {found.saved.calls:,} "
-        "calls.",
-        f"{found.calls_waiting:,} more calls wait, {found.waited:,} ms in all.",
-        f"Extra escalations: {found.extra_escalations:,}"
-        + (
-            f", {float(rate):.3f} an operator-hour."
-            if rate is not None
-            else "; nobody was at work in that time."
-        ),
-        f"Decisions that would differ: {found.decisions_differ:,} of {found.answered:,}.",
-    ]
-    if found.beside:
-        said.append(f"{found.beside:,} other runs are not covered by it.")
-    marks = found.spread.as_json(found.unit, found.value)
-    if marks:
-        of = marks["said"]
-        said.append(
-            f"They came to at most {of['p50']} (half), {of['p90']} (90 %), {of['p99']} (99 %), {of['most']}."
-        )
-    said += [f"{runs:,} runs: {why}" for why, runs in sorted(found.untold.items())]
-    return "\n".join(said)

@@ -5,7 +5,7 @@ said of exactly that. Sends nothing and permits nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,9 +13,9 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies
 from runs.canonical import SPARE, canonical, plain, tame, told
 from runs.definitions import Tool
-from runs.engine import permits
 from runs.engine.claimed import Claimed
-from runs.engine.wanted import Wanted
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Wanted
 from runs.errors import DataError, broken
 from runs.models import Call, CallKind, Question, QuestionKind, QuestionState
 
@@ -28,18 +28,20 @@ class Action:
     arguments: BaseModel
     key: str
     question_id: int | None = None
+    given: Any = field(init=False, compare=False)  # the arguments as plain data
+    digest: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "given", plain(self.arguments))
+        object.__setattr__(self, "digest", permits.approved_digest(self.tool.name, self.given))
 
     @property
     def data(self) -> dict[str, Any]:
         return {
             "tool": self.tool.name,
-            "arguments": plain(self.arguments),
+            "arguments": self.given,
             "sentence": plain(self.tool.sentence(self.arguments)),
         }
-
-    @property
-    def digest(self) -> str:
-        return permits.approved_digest(self.tool.name, plain(self.arguments))
 
 
 def check_arguments(tool: Tool, raw: Mapping[str, Any]) -> BaseModel:

@@ -15,16 +15,16 @@ from runs import bodies
 from runs.agents.door import ToolCall
 from runs.canonical import canonical, plain
 from runs.definitions import Approval, Tool
-from runs.engine import permits
 from runs.engine.again import Again
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Park
 from runs.engine.questions import Asking
+from runs.engine.spend import permits
 from runs.engine.tools.actions import Action, answered, check_arguments, wanted
 from runs.engine.tools.doubted import after_doubt
 from runs.engine.tools.gateway import in_time, perform
 from runs.engine.watched import Watched, both
-from runs.errors import DataError, StepError
+from runs.errors import DataError
 from runs.models import Call, CallState, Question, QuestionKind, QuestionState, Verb
 
 
@@ -68,10 +68,10 @@ def call(
         return _called(claimed, action, step_input, words, None)
     try:
         answer = _called(claimed, action, step_input, words, guards)
-    except StepError as error:
-        guards.watched.rejected(tool, error)
+    except Exception as error:
+        guards.watched.rejected(tool, action.given, error)
         raise
-    guards.watched.returned(guards.agent, tool.name, plain(arguments), canonical(answer))
+    guards.watched.returned(guards.agent, tool, action.given, canonical(answer))
     return answer
 
 
@@ -118,8 +118,8 @@ def _guarded(action: Action, approval: Approval | None, guards: Guards | None) -
     if guards is None:
         return approval
     guards.again.tool(action.tool.name, action.digest)
-    guards.watched.calls(guards.agent, action.tool, action.arguments)
-    return both(approval, guards.watched.tainted(guards.agent, action.tool, action.arguments, action.key))
+    guards.watched.calls(guards.agent, action.tool, action.given)
+    return both(approval, guards.watched.tainted(guards.agent, action.tool, action.given, action.key))
 
 
 def _obey(claimed: Claimed, action: Action, question: Question) -> Mapping[str, Any]:
@@ -138,7 +138,7 @@ def _marked(action: Action, call: Call, answer: Mapping[str, Any]) -> Mapping[st
 
 def _with_edit(action: Action, sent: Any, answer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Beside the answer, what a person made of the arguments that the agent gave."""
-    return answer if sent == plain(action.arguments) else {**answer, "edited_by_operator": sent}
+    return answer if sent == action.given else {**answer, "edited_by_operator": sent}
 
 
 def _denied(claimed: Claimed, action: Action, question: Question) -> Mapping[str, Any]:

@@ -11,14 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from runs import bodies
-from runs.engine import askings, permits
+from runs.engine import askings
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Park
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result
 from runs.engine.tools import looking
 from runs.engine.tools.actions import Action, answered, as_sent, wanted
 from runs.engine.tools.gateway import LOOKED, happened, perform
 from runs.engine.tools.looking import DidNot, Happened, NotSure
-from runs.engine.wanted import Result
 from runs.errors import RecoverableError
 from runs.models import Call, CallState, Question, QuestionKind, Verb
 

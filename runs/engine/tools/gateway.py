@@ -6,6 +6,7 @@ What only this process knows is recorded whatever happens. What is done about an
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,17 +17,21 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from runs.canonical import told
-from runs.engine import answers, askings, failpoints, gate, permits
+from runs.engine import answers, askings, failpoints, gate
 from runs.engine.claimed import Claimed
-from runs.engine.outcomes import Park, Refused
+from runs.engine.found import Found, tell
+from runs.engine.outcomes import Park, Refused, Unapproved
 from runs.engine.record import now
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result
 from runs.engine.tools import looking
 from runs.engine.tools.actions import Action, as_sent, fit_to_keep, wanted
 from runs.engine.tools.looking import DidNot, Happened
-from runs.engine.wanted import Result
 from runs.errors import DataError, ErrorClass, RecoverableError, classify
+from runs.limits.kinds import Mode
 from runs.models import Call, CallState, Question, QuestionKind, QuestionState
 
+GATE = "gate"
 LOOKED = "it did not happen, says the tool's own look"
 SAID_LATE = "the worker that had sent it has said how it ended"
 OVER = "the run's deadline has passed"
@@ -57,7 +62,7 @@ class Gateway:
 
     @property
     def seconds_left(self) -> float:
-        return self.claimed.left()
+        return self.claimed.left_for_a_call()
 
     def hand_over(self, send: Any) -> Any:
         """Permit and send while the gate is held by the session. Raises Refused; then nothing was sent."""
@@ -67,17 +72,33 @@ class Gateway:
         with gate.held_by_session() as passage:
             taken = time.monotonic()
             self.call = permits.permit(self.claimed, wanted(self.action))
-            failpoints.hit("before_effect")
-            left = hold - (time.monotonic() - taken)
             in_time(self.claimed)
-            if left <= 0:
-                raise Refused(f"the permit took longer than {hold * 1000:.0f} ms; aborted unsent")
             if not gate.is_held():  # a stop could be engaged at this moment
                 raise Refused("the connection that holds the gate is gone; aborted unsent")
+            failpoints.hit("before_effect")
+            # The last look: whoever stood still before it wakes when others may have sent this.
+            left = hold - (time.monotonic() - taken)
+            if left <= 0:
+                raise Refused(f"the permit took longer than {hold * 1000:.0f} ms; aborted unsent")
             self.handed = True
             answer = send(left)
+        if passage.left_at is None:
+            self._left_late()
         self.handed_at = passage.left_at or now()
         return answer
+
+    def _left_late(self) -> None:
+        """The gate was gone when the request had left: nobody can say that no stop came before it."""
+        name = self.action.tool.name
+        says = (
+            f"The request of {name} took so long to leave that it may have left after a stop: its hold of the gate was "
+            "ended meanwhile."
+        )
+        with contextlib.suppress(OperationalError, InterfaceError):  # the outcome itself must not be lost
+            tell(
+                self.claimed,
+                Found(guard=GATE, scope=f"tool {name}", says=says, mode=Mode.WARN, about=self.key),
+            )
 
 
 def perform(claimed: Claimed, action: Action) -> Mapping[str, Any]:
@@ -115,6 +136,8 @@ def _abort(claimed: Claimed, gateway: Gateway, refused: Refused) -> None:
 def _went_wrong(claimed: Claimed, gateway: Gateway, error: BaseException) -> Mapping[str, Any]:
     """An error before the hand-over, or a DataError of the other side, means: it did not happen. Else: unknown."""
     if gateway.call is None:
+        if isinstance(error, Unapproved):
+            _tell_unapproved(claimed, gateway.action)
         raise error
     action = gateway.action
     certain = not action.tool.acts or not gateway.handed or isinstance(error, DataError)
@@ -133,6 +156,12 @@ def _went_wrong(claimed: Claimed, gateway: Gateway, error: BaseException) -> Map
         raise Park(askings.unknown(sent.data, sent.tool, call, saw, words=""))
     # by the policy for recoverable errors, with its back-off and its end
     raise RecoverableError(f"{action.tool.name}: {text}") from error
+
+
+def _tell_unapproved(claimed: Claimed, action: Action) -> None:
+    says = f"{action.tool.name} was not sent: no approval covers exactly this action."
+    about = str(claimed.attempt.number)
+    tell(claimed, Found(guard="approval", scope=f"tool {action.tool.name}", says=says, about=about))
 
 
 def _record(

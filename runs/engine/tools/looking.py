@@ -1,35 +1,40 @@
 """Looking whether an effect happened that nobody recorded the end of: the tool's own `look`, as a call that only reads.
 
-It is permitted and recorded like any other call and never replayed, for what it sees changes. What follows from it is
-decided in `doubted`.
+It is permitted and recorded like any other call and never replayed, for what it sees changes. It begins while the gate
+is held, and a stop ends the waiting for it: what it would have said is thrown away. What follows from it is decided in
+`doubted`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db import connection, transaction
 from pydantic import BaseModel
 
 from runs.canonical import tame, told
 from runs.definitions import NotKnown, Tool
-from runs.engine import permits
+from runs.engine import gate, holds
 from runs.engine.away import away
 from runs.engine.claimed import Claimed
+from runs.engine.outcomes import Refused
 from runs.engine.record import announce_run, event, lock_run
+from runs.engine.spend import permits
+from runs.engine.spend.wanted import Result, Wanted
 from runs.engine.tools.actions import fit_to_keep
-from runs.engine.wanted import Result, Wanted
 from runs.errors import ErrorClass, classify
-from runs.models import Call, CallKind, CallState, Question, Run
+from runs.models import Call, CallKind, CallState, ControlKind, Question, Run
 from runs.signals import effect_looked_at
 from runs.verdicts import Failure, TryAgain, judge
 
 LOOK_SECONDS = 30.0  # the longest a look may take, whatever the run's deadline leaves
+STOP_SECONDS = 0.25  # between two looks at the controls, while it is waited for
 LONGEST_SEEN = 500  # characters of a sentence on a card
 HAPPENED, DID_NOT, NOT_SURE = "it happened", "it did not happen", "not sure"
 
@@ -62,15 +67,19 @@ def look(
 ) -> Saw:
     """What the tool says of one sending of its effect. `asked_by` is the question whose answer was to look again.
 
-    Raises Refused when a control or a lost fence forbids it; then nothing was looked at.
+    Raises Refused when a control or a lost fence forbids it, or a stop ends it; then nothing is known of it.
     """
     if not tool.looks:
         return NotSure()
     began = time.monotonic()
-    looked = permits.permit(claimed, _wanted(tool, call))
+    looked, said = _begun(claimed, tool, arguments, call)
     connection.close()  # it may take as long as the other side takes
     try:
-        saw = _saw(tool, arguments, call.key, min(LOOK_SECONDS, claimed.left()))
+        saw = _saw(tool, _within(min(LOOK_SECONDS, claimed.left()), said, claimed))
+    except Refused as stopped:
+        cut = Result(state=CallState.CUT, error=stopped.why, latency_ms=_since(began))
+        permits.record(claimed, looked, cut)
+        raise
     except Exception as error:
         if away(error):
             raise  # our own database: whoever claims next looks again
@@ -104,11 +113,22 @@ def _wanted(tool: Tool, call: Call) -> Wanted:
     )
 
 
-def _saw(tool: Tool, arguments: BaseModel, key: str, seconds: float) -> Saw:
-    def look() -> object:
-        return tool.look(arguments, key) if tool.look else tool.find(key) if tool.find else None
+def _begun(claimed: Claimed, tool: Tool, arguments: BaseModel, call: Call) -> tuple[Call, Future[object]]:
+    """Permit it and begin it while the gate is held by the session, for as long as a request may take to leave."""
+    hold = int(settings.RUNS_GATE_HOLD_MS) / 1000
+    with gate.held_by_session():
+        until = time.monotonic() + hold
+        looked = permits.permit(claimed, _wanted(tool, call))
+        if time.monotonic() < until and gate.is_held():
+            said = _asked(tool, arguments, call.key)
+            wait([said], max(0.0, until - time.monotonic()))
+            return looked, said
+    why = "the gate was not held for long enough; aborted before it looked"
+    permits.record(claimed, looked, Result(state=CallState.REFUSED, error=why))
+    raise Refused(why)
 
-    seen = _within(seconds, look)
+
+def _saw(tool: Tool, seen: object) -> Saw:
     match seen:
         case None:
             return DidNot()
@@ -122,32 +142,48 @@ def _saw(tool: Tool, arguments: BaseModel, key: str, seconds: float) -> Saw:
             )
 
 
-def _within(seconds: float, look: Callable[[], object]) -> object:
-    """What a look says in this time. One that says nothing is left to itself: it only reads.
-
-    Raises TimeoutError, or what the look raised.
-    """
+def _asked(tool: Tool, arguments: BaseModel, key: str) -> Future[object]:
+    """What a look will say or raise."""
     said: Future[object] = Future()
 
     def answer() -> None:
         try:
-            said.set_result(look())
+            said.set_result(tool.look(arguments, key) if tool.look else tool.find(key) if tool.find else None)
         except BaseException as error:
             said.set_exception(error)
         finally:
             connection.close()
 
     threading.Thread(target=answer, name="look", daemon=True).start()
-    try:
-        return said.result(seconds)
-    except TimeoutError as error:
-        if said.done():
-            raise
-        raise TimeoutError(f"it did not answer within {seconds:.1f} s") from error
+    return said
+
+
+def _within(seconds: float, said: Future[object], claimed: Claimed) -> object:
+    """What a look says in this time. One that says nothing, or that is stopped, is left to itself: it only reads.
+
+    Raises TimeoutError, Refused when a stop covers the run meanwhile, or what the look raised.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return said.result(max(0.0, min(STOP_SECONDS, until - time.monotonic())))
+        except TimeoutError as error:
+            if said.done():  # just now, or it raised this itself
+                return said.result()
+            if time.monotonic() >= until:
+                raise TimeoutError(f"it did not answer within {seconds:.1f} s") from error
+        _go_on_unless_stopped(claimed)
+
+
+def _go_on_unless_stopped(claimed: Claimed) -> None:
+    first = next(iter(holds.covering(run_id=claimed.run.pk, workflow=claimed.run.workflow)), None)
+    connection.close()
+    if first is not None and first.kind == ControlKind.STOP:
+        raise Refused(f"stop of {first.scope_name} by {first.engaged_by}")
 
 
 def _record(claimed: Claimed, looked: Call, saw: Saw, began: float) -> None:
-    latency = round((time.monotonic() - began) * 1000)
+    latency = _since(began)
     if isinstance(saw, NotSure) and saw.error is not None:
         result = Result(
             state=CallState.FAILED, error=saw.seen, error_class=classify(saw.error), latency_ms=latency
@@ -155,6 +191,10 @@ def _record(claimed: Claimed, looked: Call, saw: Saw, began: float) -> None:
     else:
         result = Result(state=CallState.DONE, response=words(saw), latency_ms=latency)
     permits.record(claimed, looked, result)
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)
 
 
 def words(saw: Saw) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def hog(piece: Piece) -> Piece:
 def stop_the_heart(piece: Piece) -> Piece:
     """Its worker's heart ends, once: nothing says any more that it lives."""
     if _first("heartless", piece):
-        from runs.engine.runtime import current
+        from runs.engine.worker.runtime import current
 
         current().beat = _end_this_thread  # type: ignore[method-assign]
         time.sleep(3600)

@@ -8,12 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from runs.engine import heart
-from runs.engine.flights import Flight
+from runs.engine.worker import heart
+from runs.engine.worker.flights import Flight
 from runs.models import Control, ControlKind, WorkerKind
 
 if TYPE_CHECKING:
-    from runs.engine.runtime import Runtime
+    from runs.engine.worker.runtime import Runtime
 
 ASIDE_SECONDS = 0.25  # at most, for a step that was cut to wait until all others are
 

@@ -20,11 +20,12 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from runs import registry
-from runs.engine import failpoints, heart
-from runs.engine.adrift import Adrift
-from runs.engine.flights import Flight
-from runs.engine.obeying import Obeying
-from runs.engine.torn import Torn
+from runs.engine import failpoints
+from runs.engine.worker import heart
+from runs.engine.worker.adrift import Adrift
+from runs.engine.worker.flights import Flight
+from runs.engine.worker.obeying import Obeying
+from runs.engine.worker.torn import Torn
 from runs.models import Control, WorkerKind
 
 T = TypeVar("T")

@@ -13,9 +13,10 @@ from django.conf import settings
 
 from runs.agents import prices
 from runs.agents.door import Usage
-from runs.engine.wanted import Wanted
+from runs.engine.spend.wanted import Wanted
 
 BYTES_A_TOKEN = 3
+MEASURED = frozenset({"tokens", "cost"})  # kinds of which a call may use more than one
 
 
 class Estimate:
@@ -30,7 +31,7 @@ class Estimate:
     @property
     def usage(self) -> Usage:
         if self._usage is None:
-            self._usage = usage_of(len(self._wanted.body.content.encode()), self._wanted.parameters or {})
+            self._usage = usage_of(self._wanted.body.size, self._wanted.parameters or {})
         return self._usage
 
     def of(self, kind: str) -> int:

@@ -15,8 +15,8 @@ import time
 from django.db import connection
 
 from runs import live
-from runs.engine import heart
-from runs.engine.runtime import LEAVING, Runtime
+from runs.engine.worker import heart
+from runs.engine.worker.runtime import LEAVING, Runtime
 
 LAND_SECONDS = 2.0  # for what has been cut to be recorded
 CUT_SECONDS = 1.1  # a step that was cut is due again a second later

@@ -14,7 +14,7 @@ from runs.engine.outcomes import CutInFlight
 from runs.errors import RecoverableError
 
 if TYPE_CHECKING:
-    from runs.engine.runtime import Runtime
+    from runs.engine.worker.runtime import Runtime
 
 T = TypeVar("T")
 LATE_SECONDS = 0.5  # beyond its time, before a call is left to itself

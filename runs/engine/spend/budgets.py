@@ -11,8 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from runs.engine import answers, burn, limits, room
-from runs.engine.calls import read_json
+from runs.engine import answers, limits
+from runs.engine.spend import burn, room
+from runs.engine.spend.calls import read_json
 from runs.limits.kinds import Window
 from runs.models import CallState, Question, QuestionKind, QuestionState, TopUp
 

@@ -10,13 +10,14 @@ from django.db.models import Max
 
 from runs import bodies
 from runs.canonical import plain
-from runs.engine import breakers, budgets, calls, failpoints, gate, guarded, holds
-from runs.engine.caps import PLACES, Asks
+from runs.engine import breakers, failpoints, gate, holds
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused, Unapproved
 from runs.engine.questions import action_digest
 from runs.engine.record import announce_run, event, lock_run, now
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import budgets, calls, guarded
+from runs.engine.spend.caps import PLACES, Asks
+from runs.engine.spend.wanted import Result, Wanted
 from runs.models import (
     Body,
     Breaker,

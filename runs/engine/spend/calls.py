@@ -16,12 +16,12 @@ from psycopg.types.json import Jsonb
 
 from runs import bodies
 from runs.canonical import plain
-from runs.engine import lent
-from runs.engine.caps import PLACES, Asks
 from runs.engine.claimed import Claimed
-from runs.engine.lent import Drawn
 from runs.engine.record import tell_run
-from runs.engine.wanted import Result, Wanted
+from runs.engine.spend import lent
+from runs.engine.spend.caps import PLACES, Asks
+from runs.engine.spend.lent import Drawn
+from runs.engine.spend.wanted import Result, Wanted
 from runs.models import Call, CallState
 
 _PERMIT = f"SELECT * FROM runs_permit({', '.join(['%s'] * 21)}, {PLACES})"

@@ -7,11 +7,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from runs.engine import heart
-from runs.engine.torn import Torn
+from runs.engine.worker import heart
+from runs.engine.worker.torn import Torn
 
 if TYPE_CHECKING:
-    from runs.engine.runtime import Runtime
+    from runs.engine.worker.runtime import Runtime
 
 ADRIFT_SECONDS = 0.9  # before a run that nobody here performs is given back: it may be between two steps
 

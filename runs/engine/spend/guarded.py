@@ -14,14 +14,15 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, connection, transaction
 
-from runs.engine import caps, lent, limits
-from runs.engine.caps import Asks
+from runs.engine import limits
 from runs.engine.claimed import Claimed
-from runs.engine.opening import open_account
 from runs.engine.outcomes import Blocked, Park, Refused
 from runs.engine.record import announce_run, event, lock_run
 from runs.engine.refusals import Refusal, asking, of_detail
-from runs.engine.wanted import Wanted
+from runs.engine.spend import caps, lent
+from runs.engine.spend.caps import Asks
+from runs.engine.spend.opening import open_account
+from runs.engine.spend.wanted import Wanted
 from runs.limits.kinds import LimitKind, Window
 from runs.limits.rows import Row
 

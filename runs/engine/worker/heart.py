@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -17,7 +19,7 @@ from django.db.models.functions import Now
 from runs import live
 from runs.engine import holds
 from runs.engine.record import announce_run, event, let_go, lock_run, move_run, now, wake_run
-from runs.models import Control, ControlReceipt, Run, RunState, Step, StepState, Worker
+from runs.models import Control, ControlReceipt, Run, RunState, Step, StepState, Worker, WorkerKind
 from runs.models.step import SETTLED_STEPS
 
 LISTEN_SECONDS = 0.5  # in one wait: so long a process that ends waits for its listener
@@ -78,7 +80,18 @@ def register(name: str, kind: str, pid: int, definitions: Sequence[str] = ()) ->
         name=name, defaults={**values, "started_at": Now(), "seen_at": Now(), "gone_at": None}
     )
     if pid:
+        _registered.add(name)
+        _note_who_had_this_pid(pid)
         note_the_dead()
+
+
+_registered: set[str] = set()  # by this process
+
+
+def _note_who_had_this_pid(pid: int) -> None:
+    """A place may be used again with its pids (a container that starts again): they are no more, and seem to live."""
+    before = Worker.objects.filter(place=_place(), pid=pid, gone_at__isnull=True)
+    before.exclude(name__in=_registered).update(gone_at=Now(), in_flight=0)
 
 
 def note_the_dead() -> list[int]:
@@ -125,6 +138,19 @@ def _place() -> str:
 def seen(name: str, in_flight: int) -> bool:
     """Say that this process lives; False when nobody knows it: it registers then."""
     return Worker.objects.filter(name=name).update(seen_at=Now(), in_flight=in_flight) > 0
+
+
+def eldest(name: str) -> bool:
+    """Whether this is the agent worker that has been here for longest, of those that were heard of lately."""
+    living = Worker.objects.filter(kind=WorkerKind.AGENTS, gone_at__isnull=True)
+    heard = living.filter(seen_at__gt=now() - timedelta(seconds=holds.SILENT_AFTER_SECONDS))
+    return heard.order_by("pk").values_list("name", flat=True).first() == name
+
+
+def beats() -> bool:
+    """Whether somebody sweeps: beat says so with every sweep."""
+    beat = Worker.objects.filter(kind=WorkerKind.BEAT, gone_at__isnull=True)
+    return beat.filter(seen_at__gt=now() - timedelta(seconds=holds.SILENT_AFTER_SECONDS)).exists()
 
 
 def leave(name: str) -> None:
@@ -301,11 +327,23 @@ def _listen_once(
         hear(_read_controls(own))  # what was engaged while nobody listened
         while not stopping.is_set():
             told = list(own.notifies(timeout=LISTEN_SECONDS, stop_after=1))
-            if any(one.channel == live.CONTROLS_CHANNEL for one in told):
-                hear(_read_controls(own))
+            controls = [one.payload for one in told if one.channel == live.CONTROLS_CHANNEL]
+            if controls:
+                hear(_told(controls) or _read_controls(own))
+                behind = list(
+                    own.notifies(timeout=0)
+                )  # what is engaged of that is read: calls were cut meanwhile
+                if any(one.channel == live.CONTROLS_CHANNEL for one in behind):
+                    hear(_read_controls(own))
+                told += behind
             for one in told:
                 if one.channel == live.RUNS_CHANNEL:
                     look_at(int(one.payload))
+
+
+def _told(payloads: Sequence[str]) -> list[Control]:
+    """What has just been engaged, by the notices of it; nothing when one does not say what."""
+    return [Control(**json.loads(one)) for one in payloads] if all(payloads) else []
 
 
 def _read_controls(own: psycopg.Connection[Any]) -> list[Control]:

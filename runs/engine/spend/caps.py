@@ -16,11 +16,12 @@ from typing import Any
 from django.conf import settings
 from psycopg.types.json import Jsonb
 
-from runs.engine import lent, limits
+from runs.engine import limits
 from runs.engine.claimed import Claimed
-from runs.engine.estimates import Estimate
-from runs.engine.lent import Drawn
-from runs.engine.wanted import Wanted
+from runs.engine.spend import estimates, lent
+from runs.engine.spend.estimates import Estimate
+from runs.engine.spend.lent import Drawn
+from runs.engine.spend.wanted import Wanted
 from runs.limits.applying import Applied, Book
 from runs.limits.kinds import OF_MODELS, OF_TOOLS, LimitKind, LimitScope, Mode, Window
 from runs.limits.rows import Row, Where
@@ -47,6 +48,7 @@ class Place:
     limits: list[int | None]
     notes: Mapping[str, Any]
     keys: list[str]  # as purses name the accounts
+    measured: frozenset[str]  # the kinds of them of which a call may use more than one
     epoch: int  # of the book and the moment by which it was found
 
 
@@ -158,8 +160,8 @@ def breakers_of(to: Where) -> tuple[str, ...]:
 def amounts(place: Place, wanted: Wanted) -> list[int]:
     """What the call may use of each account."""
     estimate = Estimate(wanted)
-    known = {kind: estimate.of(kind) for kind in set(place.kinds)}
-    return [known[kind] for kind in place.kinds]
+    known = {kind: estimate.of(kind) for kind in place.measured}
+    return [known.get(kind, 1) for kind in place.kinds]
 
 
 class _Found:
@@ -217,6 +219,7 @@ def _covering(book: Book, to: Where, at: datetime, epoch: int) -> Place | None:
         limits=[row.limit for row in rows],
         notes=notes,
         keys=["|".join((row.kind, row.window, row.scope_kind, row.scope)) for row in rows],
+        measured=frozenset(row.kind for row in rows) & estimates.MEASURED,
         epoch=epoch,
     )
 

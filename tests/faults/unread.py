@@ -1,0 +1,89 @@
+"""Committed, and nobody reads the answer: the connection dies between PostgreSQL's commit and the worker's reading.
+
+Nothing of the product knows of these failpoints: a worker that is told of one by FAILPOINT has the few calls that send
+such a statement wrapped (`install`, in the forked child). With `reset` libpq itself finds the connection gone, in the
+very call; with `kill` and `freeze` the answer lies in the socket and is read never, or after the lease. A start is one
+statement of its caller's transaction: of that the answer to the commit is lost.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.db import connection
+
+from runs.engine import failpoints, fanned, given, lanes, starts, straight, taken_up
+from runs.engine.spend import calls
+
+# By the function of the statement.
+STATEMENTS = {
+    "unread_begin": straight._BEGIN,
+    "unread_hand_on": straight._HAND_ON,
+    "unread_task_done": fanned._TASK_DONE,
+    "unread_take_up": taken_up._TAKE_UP,
+    "unread_given": given._GIVEN,
+    "unread_start": starts._START,
+    "unread_permit": calls._PERMIT,
+    "unread_record": calls._RECORD,
+}
+NAMES = frozenset(STATEMENTS)
+
+
+def install() -> None:
+    """Wrap what sends the statement that FAILPOINT names, if it names one of these."""
+    name, _, rest = os.environ.get("FAILPOINT", "").partition(":")
+    if name not in NAMES:
+        return
+    failpoints.NAMES = failpoints.NAMES | NAMES
+    action, _, passage = rest.partition(":")
+    sql, wanted = STATEMENTS[name], int(passage or 1)
+
+    def lost() -> bool:
+        """Pass it; whether the connection is to be gone now."""
+        failpoints.hit(name)
+        return action == "reset" and failpoints._passed[name] == wanted
+
+    if name == "unread_start":
+        starts._started = _of_commit(starts._started, lost)
+        return
+    lanes.Lane.first = _of_lane(lanes.Lane.first, sql, lost)  # type: ignore[method-assign]
+    calls._row = _of_cursor(calls._row, sql, lost)
+
+
+def _of_lane(send: Callable[..., Any], sql: str, lost: Callable[[], bool]) -> Callable[..., Any]:
+    def first(self: lanes.Lane, asked: str, values: Sequence[Any]) -> Any:
+        found = send(self, asked, values)
+        if asked == sql and found is not None and lost():
+            raise self._said(self.pgconn.exec_(b"SELECT 1"))
+        return found
+
+    return first
+
+
+def _of_cursor(send: Callable[..., Any], sql: str, lost: Callable[[], bool]) -> Callable[..., Any]:
+    def row(asked: str, values: Sequence[Any]) -> Any:
+        found = send(asked, values)
+        if asked == sql and found is not None and lost():
+            send("SELECT 1", [])
+        return found
+
+    return row
+
+
+def _of_commit(send: Callable[..., Any], lost: Callable[[], bool]) -> Callable[..., Any]:
+    def started(*given: Any) -> Any:
+        found = send(*given)
+        mine = connection.connection
+        commit = mine.commit
+
+        def committed() -> None:
+            commit()
+            if lost():
+                mine.execute("SELECT 1")
+
+        mine.commit = committed
+        return found
+
+    return started

@@ -1,0 +1,146 @@
+"""A plain start is one statement, and what comes of it is what the long way gives. What is not plain goes that way."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.forms import model_to_dict
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from runs import registry
+from runs.engine import holds, starts, versions
+from runs.engine.starts import Started
+from runs.models import Body, Definition, Event, Run, Team
+from tests.factories import at_once
+from tests.runs.at_the_gate import met_a_stop
+from tests.runs.conftest import start
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ITS_OWN = ("id", "start_key", "created_at", "due_at", "deadline_at")
+WITH_CAUSE = {"trigger": "webhook orders", "place": 2.5, "words": "é"}
+
+
+def started(key: str = "", text: str = "abc") -> Started:
+    with transaction.atomic():
+        return starts.start(
+            "plain", {"text": text}, start_key=key or uuid.uuid4().hex, by="Ines", because=WITH_CAUSE
+        )
+
+
+def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starts, "_plainly", lambda *_: None)
+
+
+def columns(run: Run) -> dict[str, Any]:
+    return dict(Run.objects.filter(pk=run.pk).values().get())
+
+
+def kept(run: Run) -> dict[str, Any]:
+    """Everything that is kept of it but times, row ids and its key."""
+    row = columns(run)
+    return {
+        "run": {name: value for name, value in row.items() if name not in ITS_OWN},
+        "seconds": round((row["deadline_at"] - row["due_at"]).total_seconds(), 3),
+        "input": Body.objects.values("digest", "content", "size").get(pk=row["input_id"]),
+        "events": list(Event.objects.filter(run=run).values("seq", "kind", "step_id", "data")),
+    }
+
+
+def test_a_plain_start_leaves_the_rows_of_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    start("plain")  # the first of all notes the definition and the team
+    plain = started().run
+    long_way(monkeypatch)
+    assert kept(started().run) == kept(plain)
+
+
+def test_a_plain_start_is_one_statement_and_gives_the_run_as_it_is_on_record() -> None:
+    start("plain")
+    with (
+        transaction.atomic(),
+        CaptureQueriesContext(
+            connection,
+        ) as asked,
+    ):
+        run = starts.start("plain", {"text": "abc"}, start_key="k", by="Ines").run
+        assert run.team.name == registry.newest("plain").team  # type: ignore[union-attr]
+        assert run.input.size == len(run.input.content)
+    assert len([one for one in asked if "SAVEPOINT" not in one["sql"]]) == 1
+    assert {**model_to_dict(run), "created_at": run.created_at} == {
+        **model_to_dict(Run.objects.get(pk=run.pk)),
+        "created_at": columns(run)["created_at"],
+    }
+    run.save()
+    assert Run.objects.count() == 2
+
+
+def test_its_moments_are_one_moment_after_the_gate() -> None:
+    start("plain")
+    run = started().run
+    assert run.created_at == run.due_at == Event.objects.get(run=run).at
+
+
+def test_a_start_that_waited_at_the_gate_meets_the_stop() -> None:
+    start("plain")
+
+    def act() -> object:
+        try:
+            return started()
+        except starts.Held as why:
+            return why.control.scope_kind
+
+    assert met_a_stop(act) == "everything"
+    assert Run.objects.count() == 1
+
+
+def test_a_start_under_a_pause_is_held() -> None:
+    start("plain")
+    with transaction.atomic():
+        holds.engage("pause", "workflow", "plain", by="Ines")
+    run = started().run
+    assert (run.hold, [one.kind for one in run.events.order_by("seq")]) == ("pause", ["started", "held"])
+
+
+def test_one_key_at_the_same_moment_starts_one_run() -> None:
+    start("plain")
+    found = at_once(*[lambda: started("the same") for _ in range(6)])
+    assert sorted(one.created for one in found) == [False] * 5 + [True]
+    assert len({one.run.pk for one in found}) == 1
+
+
+def test_a_used_key_with_another_input_stores_nothing() -> None:
+    first = started("the same").run
+    again = started("the same", text="another one")
+    assert (again.run.pk, again.created) == (first.pk, False)
+    assert not Body.objects.filter(content__contains="another one").exists()
+
+
+def test_the_last_place_of_a_queue_is_given_and_no_more(settings: Settings) -> None:
+    settings.RUNS_INTAKE_LIMIT = 2
+    start("plain")
+    started()
+    with pytest.raises(starts.IntakeFull, match="2 runs are queued and the limit is 2"):
+        started()
+
+
+def test_what_is_not_on_record_yet_is_noted_by_the_first_start() -> None:
+    run = started().run
+    assert Team.objects.get().name == run.team.name
+    assert Definition.objects.get(replaced_at=None).digest == run.definition
+
+
+def test_a_version_with_other_content_is_not_started_plainly(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.RUNS_FREEZE_VERSIONS = True
+    start("plain")
+    Definition.objects.update(digest="0" * 64)
+    with pytest.raises(starts.Changed, match="is not what it was"):
+        started()
+    monkeypatch.setattr(versions, "plain_digest", lambda workflow: "")
+    with pytest.raises(starts.Changed):
+        started()
