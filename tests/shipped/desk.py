@@ -47,6 +47,11 @@ def advanced(run: Run, runtime: Runtime) -> Run:
     return Run.objects.get(pk=run.pk)
 
 
+def held(run: Run) -> list[tuple[str, Any]]:
+    """What people are asked about it: what a failing test shows."""
+    return [(question.kind, question.action) for question in Question.objects.filter(run=run, state="open")]
+
+
 def question_of(run: Run) -> Question:
     return Question.objects.select_related("run", "step").get(run=run, state="open")
 

@@ -17,7 +17,7 @@ from runs.engine import answers, edits, starts
 from runs.engine.worker.runtime import Runtime
 from runs.models import Question, Run, Step
 
-from .desk import advanced, output_of
+from .desk import advanced, held, output_of
 from .packages import made
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -75,7 +75,7 @@ def test_the_definition_has_no_problems() -> None:
 
 def test_what_is_really_installed_is_reviewed_and_reported(runtime: Runtime) -> None:
     run = advanced(started(name_starts="dj"), runtime)
-    assert run.state == "done"
+    assert run.state == "done", held(run)
     text = report_of(run)
     names = [name for name, _ in installed.packages(books.where()) if name.lower().startswith("dj")]
     assert output_of(run)["totals"]["reviewed"] == len(names)
@@ -102,7 +102,7 @@ def test_a_person_accepts_one_and_corrects_the_other_and_the_report_says_so(
     corrected = {**asked["two-minded"].action["arguments"], "licence": "BSD-3-Clause"}
     answer(asked["two-minded"], "approve", given=edits.check(asked["two-minded"], corrected))
     run = advanced(run, runtime)
-    assert run.state == "done"
+    assert run.state == "done", held(run)
     entered = {entry.content.name: entry.content.licence for entry in books.licences().entries()}
     assert entered == {"silent": "MIT", "two-minded": "BSD-3-Clause"}
     totals = output_of(run)["totals"]
