@@ -1,5 +1,9 @@
 """Licences: expressions as SPDX writes them, and what metadata and licence files leave open."""
 
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from opsconsole.shipped.dependency_review.contracts import (
 from opsconsole.shipped.dependency_review.expressions import NotAnExpression, parse
 from opsconsole.shipped.dependency_review.licences import Stated, licence
 from opsconsole.shipped.dependency_review.reporting import compose
+from tests import patience
 
 from .packages import TEXTS, made
 
@@ -133,6 +138,36 @@ def test_facts_are_read_from_disk(tmp_path: Path) -> None:
     assert installed.facts("TWO", [str(tmp_path)]).problems == ("It brings no licence file.",)
     with pytest.raises(installed.NotInstalled):
         installed.facts("three", [str(tmp_path)])
+
+
+def test_a_package_is_found_that_came_within_its_folders_time(tmp_path: Path) -> None:
+    made(tmp_path, "one", licence="MIT")
+    os.utime(tmp_path, ns=(0, 0))
+    assert installed.facts("one", [str(tmp_path)]).version == "1.0"
+    made(tmp_path, "one", version="2.0", licence="MIT")
+    os.utime(tmp_path, ns=(0, 0))
+    assert installed.facts("one", [str(tmp_path)]).version == "2.0"
+
+
+class _Meeting:
+    """A finder at which all meet who let every finder forget."""
+
+    def __init__(self, many: int) -> None:
+        self._all = threading.Barrier(many)
+
+    def invalidate_caches(self) -> None:
+        self._all.wait(patience.SECONDS)
+
+
+def test_many_may_look_at_once_after_an_import_has_looked_where_nothing_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(tmp_path, "one", licence="MIT")
+    monkeypatch.setitem(sys.path_importer_cache, str(tmp_path / "met"), _Meeting(6))
+    monkeypatch.setitem(sys.path_importer_cache, str(tmp_path / "gone"), None)
+    with ThreadPoolExecutor(6) as many:
+        found = list(many.map(lambda _: installed.facts("one", [str(tmp_path)]).version, range(6)))
+    assert found == ["1.0"] * 6
 
 
 def test_changed_and_missing_files_are_named(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ Changes nothing and asks no index: whether a release was yanked or has known hol
 
 import base64
 import hashlib
-import importlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, MetadataPathFinder
 from pathlib import Path
 
 from opsconsole.shipped.dependency_review.contracts import Damage, Facts
@@ -115,8 +114,10 @@ def _distributions(where: Sequence[str]) -> Iterator[Distribution]:
 
 
 def _distribution(name: str, where: Sequence[str]) -> Distribution:
-    # The finder remembers folders; a package may have come since.
-    importlib.invalidate_caches()
+    # The finder remembers what stood in a folder by the folder's time; a package may have come within it. Not
+    # `importlib.invalidate_caches`: that lets Python 3.11 remember this one all the same, and of two threads that call
+    # it at once, after an import has looked into a folder that is not there, the second raises KeyError.
+    MetadataPathFinder().invalidate_caches()
     for found in Distribution.discover(name=name, path=list(where)):
         if _said(found, "Name") and _said(found, "Version"):
             return found
