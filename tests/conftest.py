@@ -193,6 +193,14 @@ def _flush_past_the_journal() -> None:
     flush.emit_post_migrate_signal = lambda *_: None  # type: ignore[attr-defined]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> None:
+    """Nothing of the database of the test before: what is known there by a number may be something else here."""
+    from tests import forgotten
+
+    forgotten.everything()
+
+
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """A Chromium from CHROMIUM= or from PATH; without one the test is skipped and says so."""

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from runs import bodies
 from runs.agents import door
-from runs.engine import limits, starts
+from runs.engine import starts
 from runs.engine.advance import advance
 from runs.engine.outcomes import CutInFlight
 from runs.engine.spend import budgets
@@ -176,7 +176,6 @@ def test_what_a_provider_did_not_count_stays_reserved_until_somebody_says_what_i
 
 
 def _limited(kind: str, value: int) -> None:
-    limits._book = None
     Limit.objects.create(
         kind=kind,
         window="day",

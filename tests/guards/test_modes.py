@@ -15,6 +15,7 @@ from runs.engine import holds, limits, noted, overdue
 from runs.engine.worker.runtime import Runtime
 from runs.limits.kinds import LimitKind
 from runs.models import Control, Run, Step
+from tests import forgotten
 from tests.guards.flows import PLANNED_DEEP, WORLD, Task, plan_plans
 from tests.guards.test_online import HELLO, Sent, limit, look, told
 from tests.runs.conftest import advanced, answered, start
@@ -209,5 +210,4 @@ def test_every_sweep_looks_for_runs_whose_time_is_to_be_told() -> None:
 
 def _anew() -> None:
     """Another process, which has told of nothing yet."""
-    overdue._told.clear()
-    limits._book = None
+    forgotten.everything()

@@ -17,12 +17,7 @@ from tests.runs.conftest import advanced, start
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("quick")]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> None:
-    remembered._memories.clear()
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runtime() -> Runtime:
     return Runtime("remembering-worker", "agents")
 

@@ -26,7 +26,6 @@ SECRETARY = "watched_secretary"
 def _quick(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     settings.SIMULATED_SECONDS = 0.0
     monkeypatch.setattr("runs.engine.settle.random.random", lambda: 0.0)
-    monkeypatch.setattr("runs.engine.bounds._recent", None)
     limit(LimitKind.CONTEXT_TOKENS, 1500)
     WORLD.shelf = lambda name, number: {"text": f"{name} " * 300}
 

@@ -17,7 +17,6 @@ from django.db.models import F
 from django.utils import timezone
 from pytest_django import Settings
 
-from runs.engine import limits
 from runs.engine.worker.runtime import Runtime
 from runs.limits.kinds import LimitKind
 from runs.limits.rows import moment_words
@@ -117,7 +116,6 @@ def test_what_was_done_keeps_to_the_figure_that_the_card_names(
         Limit.objects.filter(pk=row.pk).update(
             valid_until=F("valid_from"), ended_at=F("valid_from"), ended_by="Ada"
         )
-        limits._book = None
 
 
 @pytest.mark.parametrize("cap", [1, 2])

@@ -13,7 +13,7 @@ from django.db import transaction
 from runs import registry
 from runs.agents.misbehaviour import Misbehaviour, misbehaving
 from runs.definitions import Ask, ErrorPolicy
-from runs.engine import limits, starts
+from runs.engine import starts
 from runs.engine.advance import advance
 from runs.engine.worker.runtime import Runtime
 from runs.models import Breaker, Call, Event, Limit, Question, Run, Wait
@@ -24,12 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def _fresh_book(settings: Any) -> Iterator[None]:
-    """No other test's limits in this process's memory, nor these in another's."""
+def _no_pauses(settings: Any) -> None:
     settings.SIMULATED_SECONDS = 0.0
-    limits._book = None
-    yield
-    limits._book = None
 
 
 @pytest.fixture

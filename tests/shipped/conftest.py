@@ -1,4 +1,4 @@
-"""Every test of this folder gets an empty ledger of its own."""
+"""Every test of this folder gets an empty ledger of its own, and all of them share one worker."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,12 @@ from typing import Any
 import pytest
 
 from opsconsole.shipped.invoice_intake import ledger
+from runs.engine.worker.runtime import Runtime
+
+
+@pytest.fixture(scope="session")
+def runtime() -> Runtime:
+    return Runtime("test-worker", "agents")
 
 
 @pytest.fixture(autouse=True)

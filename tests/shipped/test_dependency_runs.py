@@ -29,11 +29,6 @@ def _no_pauses(settings: Any) -> None:
 
 
 @pytest.fixture
-def runtime() -> Runtime:
-    return Runtime("test-worker", "agents")
-
-
-@pytest.fixture
 def shelf(settings: Any, tmp_path: Path) -> Path:
     """A folder of packages: one clear, one not allowed, two whose licence nobody states."""
     folder = tmp_path / "site"

@@ -32,11 +32,6 @@ def _no_pauses(settings: Any, tmp_path: Path) -> None:
     settings.SIMULATED_SECONDS = 0.0
 
 
-@pytest.fixture
-def runtime() -> Runtime:
-    return Runtime("test-worker", "agents")
-
-
 def nodes(run: Run) -> list[str]:
     return list(Step.objects.filter(run=run).order_by("seq").values_list("node", flat=True))
 

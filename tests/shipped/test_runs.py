@@ -31,11 +31,6 @@ def _no_pauses(settings: Any) -> None:
     settings.SIMULATED_SECONDS = 0.0
 
 
-@pytest.fixture
-def runtime() -> Runtime:
-    return Runtime("test-worker", "agents")
-
-
 def started(file: str, **given: Any) -> Run:
     with transaction.atomic():
         return starts.start("invoice_intake", {"file": file, **given}, start_key=file, by="test").run

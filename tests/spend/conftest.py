@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import pytest
 from django.db import connection
 from django.db.models import F
 
 from runs.agents.door import Usage
-from runs.engine import limits
 from runs.engine.claim import claim
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Blocked, Park
@@ -23,14 +20,6 @@ from tests.runs.conftest import _empty_cashbox, _no_pauses, only, runtime, start
 
 MODEL = "simulated/small"
 _LONG_AGO = "2026-01-01T00:00:00+00:00"
-
-
-@pytest.fixture(autouse=True)
-def _fresh_book() -> Iterator[None]:
-    """No test begins with another's limits in this process's memory."""
-    limits._book = None
-    yield
-    limits._book = None
 
 
 def at_work(workflow: str = "plain") -> Claimed:

@@ -16,7 +16,6 @@ from pytest_django import Settings
 
 from runs import registry
 from runs.definitions import Node, Pipeline, Workflow
-from runs.engine.triggers import turned_away
 from runs.models import Event, Run, Trigger
 from runs.starts_by import Start
 from tests.runs.flows import Draft, Order
@@ -56,13 +55,6 @@ def registered() -> Iterator[Register]:
     yield register
     for one in known:
         registry.forget(one)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_counted_any_more() -> Iterator[None]:
-    turned_away.forget()
-    yield
-    turned_away.forget()
 
 
 @pytest.fixture
