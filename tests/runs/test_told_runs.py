@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from runs import live
+from tests import patience
 
 Told = list[list[live.Hint]]
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    """The messages that would have gone to screens."""
+    """The messages that would have gone to screens, of this test alone."""
+    assert live.flush(patience.SECONDS)
     messages: Told = []
     monkeypatch.setattr(live._Sender, "_tell_screens", lambda self, loop, hints: messages.append(hints))
     live._senders.clear()
@@ -29,13 +31,12 @@ def runs_of(messages: Told) -> list[tuple[int, int]]:
 
 def test_of_many_changes_that_come_together_each_run_is_told_once_with_its_last_number(told: Told) -> None:
     live.announce_run(7, 1)
-    assert live.flush()
+    assert live.flush(patience.SECONDS)
     for seq in range(2, 200):
         live.announce_run(7, seq)
         live.announce_run(8, seq)
-    assert live.flush()
-    last = dict(runs_of(told))  # and of what tests before this one still tell
-    assert (last[7], last[8]) == (199, 199)
+    assert live.flush(patience.SECONDS)
+    assert dict(runs_of(told)) == {7: 199, 8: 199}
     assert len(runs_of(told)) < 20  # some leave while others come
     assert all(sum(1 for _, _, one in hints if one["type"] == "runs") == 1 for hints in told)
 
@@ -43,7 +44,7 @@ def test_of_many_changes_that_come_together_each_run_is_told_once_with_its_last_
 def test_more_runs_than_one_message_holds_are_all_told(told: Told) -> None:
     for run in range(2 * live.MOST_AT_ONCE + 1):
         live.announce_run(run, 1)
-    assert live.flush(5)
+    assert live.flush(patience.SECONDS)
     assert {run for run, _ in runs_of(told)} == set(range(2 * live.MOST_AT_ONCE + 1))
     assert all(len(hints) <= live.MOST_AT_ONCE + 1 for hints in told)
 
@@ -52,7 +53,7 @@ def test_a_full_queue_keeps_no_later_change_from_being_told(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live.announce_run(1, 1)
-    assert live.flush()
+    assert live.flush(patience.SECONDS)
     sender = live._senders["screens"]
 
     def full(hint: Any) -> None:
@@ -62,5 +63,5 @@ def test_a_full_queue_keeps_no_later_change_from_being_told(
         patch.setattr(sender.hints, "put_nowait", full)
         live.announce_run(2, 1)
     live.announce_run(3, 1)
-    assert live.flush()
+    assert live.flush(patience.SECONDS)
     assert (3, 1) in runs_of(told)
