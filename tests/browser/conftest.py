@@ -50,43 +50,70 @@ def sessions(console: Console, chrome: Browser) -> dict[str, Any]:
     return {name: _signed_in(console, chrome, name) for name in console.people}
 
 
+@pytest.fixture(scope="package")
+def _browsers(sessions: dict[str, Any]) -> Iterator[dict[str, BrowserContext]]:
+    """The browser of each person who has sat down: a new one costs a second of processor time, a page in it half."""
+    made: dict[str, BrowserContext] = {}
+    yield made
+    for context in made.values():
+        context.close()
+
+
 @pytest.fixture
-def sit(console: Console, chrome: Browser, sessions: dict[str, Any]) -> Iterator[Sit]:
-    """sit("operator") opens a page of that person; every page is watched to the end of the test."""
-    opened: list[tuple[BrowserContext, Watch]] = []
+def sit(
+    console: Console, chrome: Browser, sessions: dict[str, Any], _browsers: dict[str, BrowserContext]
+) -> Iterator[Sit]:
+    """sit("operator") opens a page of that person; every page is watched to the end of the test.
+
+    Who is offline, has not signed in or has no JavaScript gets a browser that nobody had before, and so does `own`:
+    for tests that change what all pages of a browser share, such as its clock and what it stores.
+    """
+    opened: list[tuple[Page | BrowserContext, Watch]] = []
 
     def open_page(
         name: str,
         path: str = "/",
         *,
-        dark: bool = False,
         narrow: bool = False,
         javascript: bool = True,
         refusals: tuple[int, ...] = (),
         offline: bool = False,
+        own: bool = False,
     ) -> Page:
-        size = NARROW if narrow else WIDE
-        context = chrome.new_context(
-            base_url=console.address,
-            storage_state=sessions[name] if name else None,
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=javascript,
-        )
-        context.set_default_timeout(PATIENCE_MS)
         watch = Watch(origin=console.address, refusals=set(refusals), offline=offline)
-        watch.over(context)
-        opened.append((context, watch))
-        page = context.new_page()
+        state = sessions[name] if name else None
+        if own or offline or not (name and javascript):
+            context = _context(console, chrome, state, javascript)
+            page = context.new_page()
+            opened.append((context, watch))
+        else:
+            if name not in _browsers:
+                _browsers[name] = _context(console, chrome, state)
+            context = _browsers[name]
+            context.clear_cookies()
+            context.add_cookies(sessions[name]["cookies"])
+            page = context.new_page()
+            opened.append((page, watch))
+        watch.over(page)
+        width, height = NARROW if narrow else WIDE
+        page.set_viewport_size({"width": width, "height": height})
         page.goto(path)
         if name and javascript:
             expect(page.locator("#live")).to_have_attribute("data-s", "live")
         return page
 
     yield open_page
-    for context, _ in opened:
-        context.close()
+    for one, _ in opened:
+        one.close()
     assert [finding for _, watch in opened for finding in watch.findings] == []
+
+
+def _context(console: Console, chrome: Browser, state: Any, javascript: bool = True) -> BrowserContext:
+    context = chrome.new_context(
+        base_url=console.address, storage_state=state, java_script_enabled=javascript
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    return context
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_keys_are_letters_while_somebody_types(sit: Sit, operator: Person) -> No
 
 def test_turned_off_they_stay_off(sit: Sit, operator: Person) -> None:
     asked = operator.asked()
-    page = sit("operator", f"/escalations/{asked.escalation}")
+    page = sit("operator", f"/escalations/{asked.escalation}", own=True)
     page.keyboard.press("?")
     page.get_by_label("Single keys work on this computer").uncheck()
     page.reload()
@@ -69,7 +69,7 @@ def test_turned_off_they_stay_off(sit: Sit, operator: Person) -> None:
 
 def test_a_approves_what_cannot_be_undone_only_after_a_second_on_screen(sit: Sit, operator: Person) -> None:
     asked = operator.asked()
-    page = sit("operator", "/runs/")
+    page = sit("operator", "/runs/", own=True)
     sent = posts(page)
     page.clock.install(time=datetime.now(UTC))
     page.clock.pause_at(datetime.now(UTC).timestamp() + 1)

@@ -86,7 +86,7 @@ def test_what_was_pushed_into_the_queue_is_what_would_be_fetched(
 
 
 def test_a_silent_line_is_called_stale(sit: Sit) -> None:
-    page = sit("operator", "/runs/")
+    page = sit("operator", "/runs/", own=True)
     page.clock.install(time=datetime.now(UTC))
     keep_sockets(page)
     page.evaluate("window.kept.forEach(socket => (socket.onmessage = null))")  # nothing comes any more

@@ -6,7 +6,7 @@ Collects only; the fixture that opened the page asserts that nothing was found.
 import re
 from dataclasses import dataclass, field
 
-from playwright.sync_api import BrowserContext, ConsoleMessage, Request, Response, WebError
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response
 
 _STATUS = re.compile(r"(?:status of|Status Error Code) (\d{3})")
 _UNSENT = re.compile(r"htmx:(sendError|afterRequest)\b")  # what htmx says of a request that never left
@@ -14,19 +14,20 @@ _UNSENT = re.compile(r"htmx:(sendError|afterRequest)\b")  # what htmx says of a 
 
 @dataclass(kw_only=True)
 class Watch:
-    """One browser context under watch. `refusals` are the statuses that a test provokes on purpose."""
+    """One page under watch, and what it opens. `refusals` are the statuses that a test provokes on purpose."""
 
     origin: str
     refusals: set[int] = field(default_factory=set)
     offline: bool = False
     findings: list[str] = field(default_factory=list)
 
-    def over(self, context: BrowserContext) -> None:
-        context.on("console", self._said)
-        context.on("weberror", self._threw)
-        context.on("request", self._asked)
-        context.on("requestfailed", self._failed)
-        context.on("response", self._answered)
+    def over(self, page: Page) -> None:
+        page.on("popup", self.over)
+        page.on("console", self._said)
+        page.on("pageerror", self._threw)
+        page.on("request", self._asked)
+        page.on("requestfailed", self._failed)
+        page.on("response", self._answered)
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type not in ("error", "warning") or self._cut(message.text):
@@ -36,8 +37,8 @@ class Watch:
             return
         self.findings.append(f"console {message.type}: {message.text}")
 
-    def _threw(self, error: WebError) -> None:
-        self.findings.append(f"script error: {error.error}")
+    def _threw(self, error: Error) -> None:
+        self.findings.append(f"script error: {error}")
 
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.origin + "/", "data:", "blob:", "about:")):
