@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -106,7 +107,8 @@ def test_while_one_writes_workflows_an_unused_version_is_taken_anew_without_a_wo
         assert advanced(start("deployed"), runtime).state == "done"
     with caplog.at_level(logging.INFO, "opsconsole"), installed(CHANGED):
         assert advanced(start("deployed"), runtime).state == "done"
-    assert not caplog.records
+    here = [one for one in caplog.records if one.thread == threading.get_ident()]
+    assert not here  # threads that send hints may have something to say of the tests before
     noted = Definition.objects.filter(workflow="deployed").order_by("pk")
     assert [one.replaced_at is None for one in noted] == [False, True]
 
