@@ -11,7 +11,6 @@ from pytest_django import Settings
 from escalations import claims, controls, starts
 from escalations.models import Escalation
 from runs.engine.advance import advance
-from runs.engine.worker.runtime import Runtime
 from runs.models import Control, Run
 from tests import factories
 from tests.faults import acknowledged, acts, history, workflows
@@ -84,12 +83,12 @@ def _acted_on() -> Run:
         acknowledged.released(control.pk)
     controls.resume(actor=marta, run_id=begun.pk)
     acknowledged.resumed(begun.pk)
-    advance(begun.pk, Runtime("test-worker", "agents"))
+    advance(begun.pk, factories.runtime())
     escalation = Escalation.objects.get(run=begun)
     claims.take(actor=marta, escalation_id=escalation.pk)
     acknowledged.taken(escalation.pk, "marta")
     acts.answer(begun, "approve", by=marta)
-    advance(begun.pk, Runtime("test-worker", "agents"))
+    advance(begun.pk, factories.runtime())
     return Run.objects.get(pk=begun.pk)
 
 

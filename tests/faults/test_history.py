@@ -15,7 +15,6 @@ from escalations import claims, controls, decisions, starts, topups
 from escalations.models import Escalation, JournalEntry
 from escalations.roles import Act
 from runs.engine.advance import advance
-from runs.engine.worker.runtime import Runtime
 from runs.limits.kinds import LimitKind, Window
 from runs.models import Control, Run
 from tests import factories
@@ -108,7 +107,7 @@ def run(
         monkeypatch.setenv(name, value)
     history.watch()
     started = start(workflows.SEND.name)
-    advance(started.pk, Runtime("test-worker", "agents"))
+    advance(started.pk, factories.runtime())
     yield Run.objects.get(pk=started.pk)
     history.unwatch()
 
@@ -180,9 +179,9 @@ def acted_on(run: Run) -> Run:
     control = controls.engage(actor=marta, kind="stop", scope_kind="run", scope=str(begun.pk))
     controls.release(actor=marta, control_id=control.pk, reason="seen")
     controls.resume(actor=marta, run_id=begun.pk)
-    advance(begun.pk, Runtime("test-worker", "agents"))
+    advance(begun.pk, factories.runtime())
     answer(begun, "approve", by=marta)
-    advance(begun.pk, Runtime("test-worker", "agents"))
+    advance(begun.pk, factories.runtime())
     return Run.objects.get(pk=begun.pk)
 
 
