@@ -27,17 +27,18 @@ SMALL, MILLION = 1_000, 1_000_000
 OPEN = 200
 FETCHES = 30
 STEPS, WIDE = 10_000, 50  # of the long run; plans in the nested one, and tasks of each
-TRIED = 3  # fetches of a trial: when the larger size is not above the small one
+TRIED, TRIED_OPEN = 1, 20  # of a trial, when the larger size is not above the small one
 
 
 def measure(order: Order) -> None:
     browser = signed_in(order.port, "reader")
     done, waiting = _templates()
     _tell_large(order, browser, _large(order))
-    copies.copy_run(waiting, OPEN - 1)
     before: dict[str, float] = {}
     large = order.n or MILLION
     small = SMALL if large > SMALL else large // 2
+    waits = OPEN if large > SMALL else TRIED_OPEN
+    copies.copy_run(waiting, waits - 1)
     for size in (small, large):
         copies.copy_run(done, size - Run.objects.count())
         copies.tidy()
@@ -46,11 +47,11 @@ def measure(order: Order) -> None:
             "runs": "/runs/",
             "run": f"/runs/{Run.objects.order_by('pk')[size // 2].pk}",
             "interventions": "/interventions/",
-            "escalation": f"/escalations/{Escalation.objects.filter(state='open').order_by('pk')[OPEN // 2].pk}",
+            "escalation": f"/escalations/{Escalation.objects.filter(state='open').order_by('pk')[waits // 2].pk}",
             "workflows": "/workflows/",
             "controls": "/controls/",
         }
-        before = _tell(order, browser, size, paths, before)
+        before = _tell(order, browser, size, waits, paths, before)
     parts = order.told()
     order.tell(of_parts("pages", parts, _slowest(parts[-len(paths) :])))
 
@@ -99,14 +100,19 @@ def _slowest(parts: Sequence[Figures]) -> Figures:
 
 
 def _tell(
-    order: Order, browser: Browser, size: int, paths: Mapping[str, str], before: Mapping[str, float]
+    order: Order,
+    browser: Browser,
+    size: int,
+    waits: int,
+    paths: Mapping[str, str],
+    before: Mapping[str, float],
 ) -> dict[str, float]:
     found: dict[str, float] = {}
     sizes = _sizes()
     fetches = FETCHES if size >= SMALL else TRIED
     for name, path in paths.items():
         bench = f"pages-{name}-{size}"
-        figures, p50 = _page(order, browser, bench, path, fetches, open_escalations=OPEN, **sizes)
+        figures, p50 = _page(order, browser, bench, path, fetches, open_escalations=waits, **sizes)
         if name in before:
             times = {"times_the_small_one": round(p50 / before[name], 2)}
             figures = replace(figures, detail={**figures.detail, **times})

@@ -21,30 +21,35 @@ from runs.models import Run, RunState
 SIZES = (10, 10_000, 100_000)
 SWEEPS = 10
 DECISIONS = 20
+TRIED = 3  # decisions of a trial: when the count of runs is given
 
 
 def measure(order: Order) -> None:
     stamps = Stamps(order.stamps)
+    decisions = TRIED if order.n else DECISIONS
     template = _waiting(stamps, drive.mark())
-    _decided(stamps, 4)
+    _decided(stamps, min(4, decisions))
     memory_at_ten = 0.0
     for size in [order.n] if order.n else SIZES:
-        copies.copy_run(template, max(0, size - _count() - (DECISIONS if size > DECISIONS else 0)))
+        copies.copy_run(template, max(0, size - _count() - (decisions if size > decisions else 0)))
         copies.tidy()
         # Not timed, and their runs wait from then on: the first after so many rows were written find their pages on
         # disk, and each one's first change after a checkpoint goes to the log as a whole page.
-        read = counted.reads(lambda: _decided(stamps, DECISIONS))
+        read = counted.reads(lambda: _decided(stamps, decisions))
         memory = _worker_mb()  # a worker's poller has looked twice meanwhile
         memory_at_ten = memory_at_ten or memory
-        _tell(order, stamps, size, memory, memory_at_ten, read)
+        _tell(order, stamps, size, decisions, (memory, memory_at_ten), read)
     parts = order.told()
     order.tell(of_parts("waiting", parts, parts[-1]))  # of the most that wait
 
 
-def _tell(order: Order, stamps: Stamps, size: int, memory: float, memory_at_ten: float, read: Reads) -> None:
+def _tell(
+    order: Order, stamps: Stamps, size: int, decisions: int, worker_mb: tuple[float, float], read: Reads
+) -> None:
+    memory, memory_at_ten = worker_mb
     waiting = _count()
     sweeps = [[_sweep_ms() for _ in range(SWEEPS)] for _ in range(order.rounds)]
-    decided = [_decided(stamps, DECISIONS) for _ in range(order.rounds)]
+    decided = [_decided(stamps, decisions) for _ in range(order.rounds)]
     order.tell(
         of_rounds(
             f"waiting-{size}",
@@ -54,8 +59,8 @@ def _tell(order: Order, stamps: Stamps, size: int, memory: float, memory_at_ten:
             samples_ms=decided,
             detail={
                 "samples": "decision submitted until the run's code starts",
-                "rows_read": round(read.rows / DECISIONS, 1),
-                "blocks_read": round(read.blocks / DECISIONS, 1),
+                "rows_read": round(read.rows / decisions, 1),
+                "blocks_read": round(read.blocks / decisions, 1),
                 "read_by": "a run started, asking, decided, asking again, and those who poll meanwhile",
                 "sweep_max_ms": round(max(max(took) for took in sweeps), 1),
                 "worker_mb": round(memory, 1),
