@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from runs.claims import a_person
 from runs.definitions import (
@@ -32,6 +31,7 @@ from runs.definitions import (
 )
 from runs.policies import links
 from runs.recorded.pattern import Recorded
+from runs.verdicts import work_name
 
 _DEEPEST = 8  # of agents that agents may ask
 
@@ -347,9 +347,9 @@ def _link(link: Policy, task: bool) -> str:
         case Another(agent=agent):
             return f"another agent, {agent.name}"
         case RepairStep(by=by):
-            return f"a repair step by {_by(by)}"
+            return f"a repair step by {work_name(by)}"
         case Verify(by=by):
-            return f"a verifier, {_by(by)}"
+            return f"a verifier, {work_name(by)}"
         case Ask(deadline_seconds=seconds):
             return f"a person (denied after {duration(seconds)})"
         case End():
@@ -358,7 +358,3 @@ def _link(link: Policy, task: bool) -> str:
 
 def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
-
-
-def _by(work: Any) -> str:
-    return work.name if isinstance(work, Agent) else str(getattr(work, "__name__", "a function"))
