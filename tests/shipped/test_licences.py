@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from opsconsole.shipped.dependency_review import expressions, installed
+from opsconsole.shipped.dependency_review import books, expressions, installed
 from opsconsole.shipped.dependency_review.contracts import (
     ALLOWED,
+    AcceptLicence,
     Gathered,
     Reviewed,
     ReviewRequest,
@@ -168,6 +169,27 @@ def test_many_may_look_at_once_after_an_import_has_looked_where_nothing_is(
     with ThreadPoolExecutor(6) as many:
         found = list(many.map(lambda _: installed.facts("one", [str(tmp_path)]).version, range(6)))
     assert found == ["1.0"] * 6
+
+
+def test_a_licence_may_be_tried_while_another_review_looks_what_was_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(books, "_rehearsed_licences", {})
+    one = AcceptLicence(name="one", version="1.0", licence="MIT", because="Its file says so.")
+    other = one.model_copy(update={"name": "other"})
+    books.rehearse_licence(one)
+
+    class Reviewing(str):
+        """The name of a package, while another review tries a licence."""
+
+        __hash__ = str.__hash__
+
+        def __eq__(self, name: object) -> bool:
+            books.rehearse_licence(other)
+            return str.__eq__(self, str(name))
+
+    assert not books.rehearsed(Reviewing("two"), "1.0", "MIT")
+    assert books.rehearsed(Reviewing("other"), "1.0", "MIT")
 
 
 def test_changed_and_missing_files_are_named(tmp_path: Path) -> None:
