@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.db.backends.postgresql.operations import DatabaseOperations
+from psycopg.errors import DeadlockDetected
 
 _KEPT = ("django_content_type", "auth_permission")
+_TRIES = 3
 _MUCH = 262_144  # bytes; a table that has become larger is truncated, and small again
 # In one statement, so in one transaction: past triggers and foreign keys. Who still writes is waited for, as TRUNCATE
 # does. One way to the server instead of one for every table.
@@ -53,8 +55,20 @@ def after_test(self: Any) -> None:
     assert not self.serialized_rollback, "what the migrations wrote does not come back"
     assert self.available_apps is None
     for alias in self._databases_names(include_mirrors=False):
-        with connections[alias].cursor() as cursor:
-            cursor.execute(_emptying(_tables()))
+        _empty(connections[alias])
+
+
+def _empty(connection: Any) -> None:
+    """Somebody whom a test has left may write to one table and then to another that is locked here: PostgreSQL ends one
+    of the two after a second, and here it is tried again."""
+    for left in reversed(range(_TRIES)):
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(_emptying(_tables()))
+            return
+        except OperationalError as error:
+            if not left or not isinstance(error.__cause__, DeadlockDetected):
+                raise
 
 
 @cache
