@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Sequence
 
-from runs.models import Event, Run, Step, Worker
+from runs.models import Call, Event, Run, Step, Worker
 from tests.faults import counts, figures, workflows
 from tests.faults.acts import fresh, start
 from tests.faults.broker import Broker
@@ -173,10 +173,16 @@ def _busy(
             if run is None or run.final or run.lease_owner not in ("", victim.worker):
                 busy[victim.name] = start(workflows.CHAIN.name), victim
                 broker.hint(busy[victim.name][0].pk, queue=victim.queue)
-        return all(fresh(run).lease_owner == victim.worker for run, victim in busy.values())
+        return all(
+            fresh(run).lease_owner == victim.worker and _calls(run) for run, victim in busy.values()
+        )  # before its call has left, a busy machine may still make a worker give its run back
 
     until(each_has_its_own, "each performs its own")
     return list(busy.values())
+
+
+def _calls(run: Run) -> bool:
+    return Call.objects.filter(run=run, kind="model", state="permitted").exists()
 
 
 def _is_up(process: Process) -> bool:

@@ -53,7 +53,8 @@ class World:
     """What the threads share."""
 
     claims: list[Claimed]
-    flying: list[tuple[Claimed, Call]] = field(default_factory=list)
+    # With what was said of it when nobody knows whether that is on record: it is said again, and not otherwise.
+    flying: list[tuple[Claimed, Call, Result | None]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     permitted: int = 0
     refused: int = 0
@@ -137,7 +138,7 @@ def _call(world: World, dice: random.Random) -> None:
     claimed = dice.choice(world.claims)
     call = permits.permit(claimed, _wanted(dice))
     world.permitted += 1
-    world.flying.append((claimed, call))
+    world.flying.append((claimed, call, None))
 
 
 def _result(call: Call, dice: random.Random) -> Result:
@@ -152,7 +153,7 @@ def _result(call: Call, dice: random.Random) -> Result:
     return dice.choice([usual, usual, usual, usual, LOST, CUT, BUSY])
 
 
-def _taken(world: World, dice: random.Random) -> tuple[Claimed, Call] | None:
+def _taken(world: World, dice: random.Random) -> tuple[Claimed, Call, Result | None] | None:
     with world.changing:
         return world.flying.pop(dice.randrange(len(world.flying))) if world.flying else None
 
@@ -161,13 +162,13 @@ def _end(world: World, dice: random.Random) -> None:
     flown = _taken(world, dice)
     if flown is None:
         return
-    claimed, call = flown
-    result = _result(call, dice)
+    claimed, call, said = flown
+    result = said or _result(call, dice)
     try:
         permits.record(claimed, call, result)
     except DatabaseError:
         connection.close()
-        world.flying.append((claimed, call))  # nobody knows whether it is recorded: it will be said again
+        world.flying.append((claimed, call, result))
         raise
 
 
@@ -284,5 +285,5 @@ def _deadlocks() -> int:
 def _land(world: World) -> None:
     """Whatever is still under way ends, late or not."""
     dice = random.Random(0)
-    for claimed, call in world.flying:
-        permits.record(claimed, call, _result(call, dice))
+    for claimed, call, said in world.flying:
+        permits.record(claimed, call, said or _result(call, dice))
