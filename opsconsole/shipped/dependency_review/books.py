@@ -40,7 +40,7 @@ def accepted(name: str, version: str) -> AcceptLicence | None:
 
 def rehearsed(name: str, version: str, licence: str) -> bool:
     """Whether a trial in this process would have entered exactly this."""
-    so_far = list(_rehearsed_licences.values())  # reviews go on side by side, and each may enter one meanwhile
+    so_far = list(_rehearsed_licences.values())  # another review may enter one meanwhile
     tried = ((one.name, one.version, one.licence) for one in so_far)
     return (name, version, licence) in tried
 
