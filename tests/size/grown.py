@@ -65,10 +65,7 @@ def _blocks(sql: str) -> int:
     if not sql.lstrip().upper().startswith(("SELECT", "WITH")):
         return 0
     with connection.cursor() as cursor:
-        # A table as small as here may be read whole where an index leads there: which of the two, chance decides.
-        cursor.execute("SET enable_seqscan = off")
         cursor.execute("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) " + sql)
         plan = [line for (line,) in cursor.fetchall()]
-        cursor.execute("RESET enable_seqscan")
     found = _BLOCKS.search("\n".join(plan))  # the first line of the plan counts all below it
     return sum(int(number or 0) for number in found.groups()) if found else 0
