@@ -20,6 +20,11 @@ _BLOCKS = re.compile(r"Buffers: shared(?: hit=(\d+))?(?: read=(\d+))?")
 def copied(run: Run, count: int) -> None:
     """So many more runs like that one, with all that belongs to it; then what autovacuum would have done."""
     copies.copy_run(run.pk, count, url=_url())
+    tidied()
+
+
+def tidied() -> None:
+    """What autovacuum would have done by now."""
     copies.tidy(url=_url())
 
 

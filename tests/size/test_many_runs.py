@@ -65,6 +65,15 @@ def over(newest: int) -> None:
     later.update(state="withdrawn")
 
 
+def dearer(few: dict[str, grown.Cost], many: dict[str, grown.Cost]) -> dict[str, object]:
+    """By address what is read of the pages that read more, with their heaviest statements."""
+    return {
+        where: (few[where].blocks, one.blocks, one.statements)
+        for where, one in many.items()
+        if one.blocks > 1.3 * few[where].blocks + 150
+    }
+
+
 def test_pages_cost_as_much_over_many_runs_as_over_few(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,11 +89,10 @@ def test_pages_cost_as_much_over_many_runs_as_over_few(
     grown.copied(done, MANY - FEW)
     many = looked_at(operator)
     assert {where: one.queries for where, one in many.items()} == QUERIES
-    dear = {
-        where: (few[where].blocks, one.blocks, one.statements)
-        for where, one in many.items()
-        if one.blocks > 1.3 * few[where].blocks + 150
-    }
+    dear = dearer(few, many)
+    if dear:  # somebody's older look, say an autovacuum's, may have kept dead rows: what is dear stays so without them
+        grown.tidied()
+        dear = dearer(few, looked_at(operator))
     assert not dear
     assert max(one.size for one in many.values()) < 300_000
 
