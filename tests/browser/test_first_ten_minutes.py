@@ -74,6 +74,7 @@ def test_a_wrong_edit_stands_beside_its_field_and_a_right_one_is_approved(
 
     page.keyboard.press("e")
     amount = page.get_by_role("textbox", name="amount")
+    expect(page.locator("#edit-form [autofocus]")).to_be_focused()
     amount.fill("nine thousand")
     page.get_by_role("textbox", name="memo").fill("Cold room on its own invoice")
     page.get_by_role("button", name="Show as edited").click()

@@ -40,6 +40,28 @@ def test_e_opens_the_edit_r_the_rejection_and_the_question_mark_the_list(sit: Si
     expect(page.locator("#edit-form")).to_be_visible()
 
 
+def test_what_is_drawn_can_be_used_in_the_same_moment(sit: Sit, operator: Person) -> None:
+    """A link that is followed at once must not leave the page, nor the cursor jump from a field that is written in."""
+    asked = operator.asked()
+    page = sit("operator")
+    page.evaluate(
+        """escalation => {
+            window.stays = true;
+            new MutationObserver(() => {
+                const form = document.getElementById("edit-form");
+                if (form) return (window.cursor ??= document.activeElement.id);
+                document.querySelector(`#card[data-escalation="${escalation}"] [data-key=e]`)?.click();
+            }).observe(document.getElementById("main"), { childList: true, subtree: true });
+        }""",
+        str(asked.escalation),
+    )
+    page.locator(f"#item-{asked.escalation}").click()
+    first = page.locator("#edit-form [autofocus]")
+    expect(first).to_be_focused()
+    assert page.evaluate("window.stays"), "the edit was a page of its own"
+    assert page.evaluate("window.cursor") == first.get_attribute("id")
+
+
 def test_keys_are_letters_while_somebody_types(sit: Sit, operator: Person) -> None:
     asked = operator.asked()
     page = sit("operator", f"/escalations/{asked.escalation}")
