@@ -118,12 +118,7 @@ TABLE: dict[Act, frozenset[Role]] = {
 
 
 # Before every act and for every page: the ORM took longer to write it than PostgreSQL to answer it.
-_ROLES = """
-    SELECT person.is_superuser, role.name FROM auth_user person
-    LEFT JOIN auth_user_groups member ON member.user_id = person.id
-    LEFT JOIN auth_group role ON role.id = member.group_id
-    WHERE person.id = %s AND person.is_active
-"""
+_ROLES = "SELECT role FROM roles_of(%s) AS named(role)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +152,7 @@ def roles_of(actor: Actor) -> frozenset[Role]:
         return frozenset()
     with connection.cursor() as cursor:
         cursor.execute(_ROLES, [actor.pk])
-        named = {Role.ADMIN if is_superuser else group for is_superuser, group in cursor.fetchall()}
+        named = {role for (role,) in cursor.fetchall()}
     return frozenset(role for role in _ALL if role in named)
 
 

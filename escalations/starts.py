@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
+from escalations import plain_starts
 from escalations.audit.record import Subject, about_run, append
 from escalations.audit.refused import Given, Named, recorded
 from escalations.expected import IllegalMove, IntakeFull, Invalid, NotThere, Refusal
@@ -30,6 +31,9 @@ def start_run(*, actor: Actor, workflow: str, raw_input: Mapping[str, Any], star
     Raises NotAllowed, NotThere (no such workflow), Invalid (with every wrong value), IntakeFull (with the time to
     come back), IllegalMove (a stop covers it).
     """
+    run = plain_starts.start(actor, workflow, raw_input, start_key)
+    if run is not None:
+        return Started(run=run, created=True)
     require(actor, Act.START)
     try:
         return _start(actor, workflow, raw_input, start_key)
@@ -40,7 +44,7 @@ def start_run(*, actor: Actor, workflow: str, raw_input: Mapping[str, Any], star
 @transaction.atomic(durable=True)
 def _start(actor: Actor, workflow: str, raw_input: Mapping[str, Any], start_key: str) -> Started:
     started = starts.start(workflow, raw_input, start_key=start_key, by=name_of(actor))
-    details: dict[str, Any] = {"run": started.run.pk, "start_key": start_key, "goal": started.run.goal}
+    details = plain_starts.details(started.run)
     if not started.created:
         details["already_started"] = True
     append(actor=actor, act=Act.START, subject=about_run(started.run), details=details)

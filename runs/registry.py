@@ -24,6 +24,7 @@ class Content:
 
     digest: str
     parts: Mapping[str, str]
+    simulated: bool  # worked out once: it goes through every agent, and each start asks
 
     def of(self, workflow: Workflow, digest: str) -> bool:
         """Whether a run that began with that digest may go on here: the same content, or one that this one mends."""
@@ -116,7 +117,8 @@ def content(workflow: Workflow) -> Content:
 
 def _read(workflow: Workflow) -> Content:
     parts = definition_digest.parts(workflow, since=_loaded.get(id(workflow), time.time()))
-    return Content(digest=definition_digest.of_parts(workflow, parts), parts=parts)
+    digest = definition_digest.of_parts(workflow, parts)
+    return Content(digest=digest, parts=parts, simulated=workflow.simulated)
 
 
 def contents() -> list[str]:

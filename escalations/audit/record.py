@@ -33,6 +33,14 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry before it stands in the chain: its columns, and the text that is hashed."""
+
+    columns: dict[str, Any]
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Appended:
     """Where an entry stands in the chain."""
 
@@ -72,6 +80,22 @@ def append(
     """
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError("the journal is only appended inside a transaction")
+    entry = entry_of(actor=actor, act=act, subject=subject, outcome=outcome, reason=reason, details=details)
+    appended = _append(entry.columns, entry.body)
+    tell(live.message(seq=appended.seq, **entry.columns))
+    return appended
+
+
+def entry_of(
+    *,
+    actor: Actor | None,
+    act: str,
+    subject: Subject,
+    outcome: Outcome = Outcome.DONE,
+    reason: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> Entry:
+    """The entry that `append` would append. Writes nothing."""
     account = account_of(actor) if actor else None
     columns: dict[str, Any] = plain(
         {
@@ -87,16 +111,17 @@ def append(
             "reason": reason,
         }
     )
-    body = canonical({**columns, "details": details or {}})
-    appended = _append(columns, body)
-    message = live.message(seq=appended.seq, **columns)
+    return Entry(columns=columns, body=canonical({**columns, "details": details or {}}))
 
-    def tell() -> None:
+
+def tell(message: live.Message) -> None:
+    """Screens hear of an entry after the commit; at once when nothing is open."""
+
+    def told() -> None:
         failpoints.hit("after_ack")
         live.tell(message)
 
-    transaction.on_commit(tell, robust=True)
-    return appended
+    transaction.on_commit(told, robust=True)
 
 
 def _append(columns: dict[str, Any], body: str) -> Appended:

@@ -78,6 +78,36 @@ class Started:
     created: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """A start that may be so plain that one statement does it. `run` is fresh: without its number and its moments."""
+
+    run: Run
+    deadline: timedelta
+    data: str  # of the run's first event
+
+    @property
+    def values(self) -> list[Any]:
+        """What the SQL function runs_start is given, in its order."""
+        run = self.run
+        return [
+            run.workflow,
+            run.version,
+            run.definition,
+            run.team.name,
+            run.goal,
+            run.start_key,
+            run.started_by,
+            run.simulated,
+            run.input.digest,
+            run.input.content,
+            run.input.size,
+            self.deadline,
+            int(settings.RUNS_INTAKE_LIMIT),
+            self.data,
+        ]
+
+
 def start(
     name: str,
     raw_input: Mapping[str, Any],
@@ -92,6 +122,42 @@ def start(
 
     Raises UnknownWorkflow, BadInput, IntakeFull, Held, Changed; nothing is half-done then.
     """
+    workflow, checked = _at_the_door(name, raw_input, start_key)
+    plain = _plain(workflow, checked, start_key, by, because or {})
+    row = _started(plain) if plain else None
+    if plain and row:
+        return Started(run=on_record(plain, *row), created=True)
+    gate.shared()
+    known_run = Run.objects.filter(workflow=name, start_key=start_key).first()
+    if known_run:
+        return Started(run=known_run, created=False)
+    return _create(workflow, checked, start_key, by, because or {})
+
+
+def plainly(name: str, raw_input: Mapping[str, Any], *, start_key: str, by: str) -> Plain | None:
+    """What one statement may start, for whoever adds to that statement; None where only `start` can. Writes nothing.
+
+    Whoever has had runs_start say yes gives what it said to `on_record`. Raises UnknownWorkflow, BadInput.
+    """
+    workflow, checked = _at_the_door(name, raw_input, start_key)
+    return _plain(workflow, checked, start_key, by, {})
+
+
+def on_record(plain: Plain, run_id: int, team_id: int, moment: datetime) -> Run:
+    """The run as runs_start has put it on record; workers and screens hear of it after the commit."""
+    run, team = plain.run, plain.run.team
+    run.pk, team.pk = run_id, team_id
+    run.team = team  # again: it had no number when it was set
+    run.created_at, run.due_at, run.deadline_at = moment, moment, moment + plain.deadline
+    run.event_seq = 1
+    for one in (run, run.team, run.input):
+        one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
+    announce_run(run)
+    wake_run(run)
+    return run
+
+
+def _at_the_door(name: str, raw_input: Mapping[str, Any], start_key: str) -> tuple[Workflow, BaseModel]:
     workflow = registry.newest(name)
     if workflow is None:
         known = ", ".join(one.name for one in registry.all_newest()) or "none"
@@ -101,57 +167,25 @@ def start(
     checked = check_input(workflow, raw_input)
     if not start_key or len(start_key) > 200 or not start_key.isprintable():
         raise BadInput(name, [("start_key", "give a key of 1 to 200 characters that can be seen")])
-    plain = _plainly(workflow, checked, start_key, by, because or {})
-    if plain is not None:
-        return Started(run=plain, created=True)
-    gate.shared()
-    known_run = Run.objects.filter(workflow=name, start_key=start_key).first()
-    if known_run:
-        return Started(run=known_run, created=False)
-    return _create(workflow, checked, start_key, by, because or {})
+    return workflow, checked
 
 
-def _plainly(
+def _plain(
     workflow: Workflow, checked: BaseModel, start_key: str, by: str, because: Mapping[str, Any]
-) -> Run | None:
+) -> Plain | None:
+    content = versions.plain(workflow)
+    if content is None:
+        return None
+    run = _made(workflow, checked, start_key, by, content.digest, content.simulated)
+    run.team = Team(name=workflow.team)
+    data = canonical({"by": by, "version": workflow.version, **because})
+    return Plain(run=run, deadline=timedelta(seconds=workflow.deadline_seconds), data=data)
+
+
+def _started(plain: Plain) -> tuple[int, int, datetime] | None:
     """The run, started by one statement, which passes the gate; None, and nothing is done, when it is not so plain."""
-    digest = versions.plain_digest(workflow)
-    if not digest:
-        return None
-    run = _made(workflow, checked, start_key, by, digest)
-    row = _started(run, workflow, canonical({"by": by, "version": workflow.version, **because}))
-    if row is None:
-        return None
-    run.pk, team_id, moment = row
-    run.team = Team(pk=team_id, name=workflow.team)
-    run.created_at, run.due_at, run.event_seq = moment, moment, 1
-    run.deadline_at = moment + timedelta(seconds=workflow.deadline_seconds)
-    for one in (run, run.team, run.input):
-        one._state.adding, one._state.db = False, DEFAULT_DB_ALIAS
-    announce_run(run)
-    wake_run(run)
-    return run
-
-
-def _started(run: Run, workflow: Workflow, data: str) -> tuple[int, int, datetime] | None:
-    values: list[Any] = [
-        run.workflow,
-        run.version,
-        run.definition,
-        workflow.team,
-        run.goal,
-        run.start_key,
-        run.started_by,
-        run.simulated,
-        run.input.digest,
-        run.input.content,
-        run.input.size,
-        timedelta(seconds=workflow.deadline_seconds),
-        int(settings.RUNS_INTAKE_LIMIT),
-        data,
-    ]
     with connection.cursor() as cursor:
-        cursor.execute(_START, values)
+        cursor.execute(_START, plain.values)
         row: tuple[int, int, datetime] | None = cursor.fetchone()
     return row
 
@@ -184,7 +218,7 @@ def _create(
         raise Held(controls[0])
     _refuse_when_full()
     definition = _used(workflow)
-    run = _made(workflow, checked, start_key, by, definition)
+    run = _made(workflow, checked, start_key, by, definition, workflow.simulated)
     moment = run.due_at = now()
     run.deadline_at = moment + timedelta(seconds=workflow.deadline_seconds)
     run.team, _ = Team.objects.get_or_create(name=workflow.team)
@@ -203,7 +237,9 @@ def _create(
     return Started(run=run, created=True)
 
 
-def _made(workflow: Workflow, checked: BaseModel, start_key: str, by: str, definition: str) -> Run:
+def _made(
+    workflow: Workflow, checked: BaseModel, start_key: str, by: str, definition: str, simulated: bool
+) -> Run:
     """A fresh run, not saved, without its team and its moments."""
     return Run(
         workflow=workflow.name,
@@ -211,7 +247,7 @@ def _made(workflow: Workflow, checked: BaseModel, start_key: str, by: str, defin
         goal=workflow.goal(checked)[:300],
         start_key=start_key,
         started_by=by,
-        simulated=workflow.simulated,
+        simulated=simulated,
         recorded=workflow.recorded,
         definition=definition,
         input=bodies.of(checked),

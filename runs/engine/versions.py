@@ -68,14 +68,14 @@ def used(workflow: Workflow) -> str:
     return content.digest
 
 
-def plain_digest(workflow: Workflow) -> str:
-    """The digest that `used` would give where it is on record already; empty where only `used` can say."""
+def plain(workflow: Workflow) -> Content | None:
+    """What `used` would take it for where that is on record already; None where only `used` can say."""
     if workflow.recorded:
-        return ""
+        return None
     try:
-        return registry.content(workflow).digest
+        return registry.content(workflow)
     except SourceChanged:
-        return ""
+        return None
 
 
 def _content(workflow: Workflow) -> Content:

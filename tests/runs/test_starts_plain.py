@@ -33,7 +33,7 @@ def started(key: str = "", text: str = "abc") -> Started:
 
 
 def long_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starts, "_plainly", lambda *_: None)
+    monkeypatch.setattr(starts, "_plain", lambda *_: None)
 
 
 def columns(run: Run) -> dict[str, Any]:
@@ -141,6 +141,6 @@ def test_a_version_with_other_content_is_not_started_plainly(
     Definition.objects.update(digest="0" * 64)
     with pytest.raises(starts.Changed, match="is not what it was"):
         started()
-    monkeypatch.setattr(versions, "plain_digest", lambda workflow: "")
+    monkeypatch.setattr(versions, "plain", lambda workflow: None)
     with pytest.raises(starts.Changed):
         started()
