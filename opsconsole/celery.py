@@ -53,6 +53,7 @@ app.conf.update(
     # A hint that cannot be sent at once is not sent: the sweep finds the run.
     task_publish_retry=False,
     broker_transport_options={
+        "priority_steps": [0],  # no hint is more urgent than another: one list to wait at, not four
         "ack_emulation": False,
         "socket_connect_timeout": 1,
         "socket_timeout": 2,  # above the 1 s for which a worker waits in one read
