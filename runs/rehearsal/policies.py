@@ -16,15 +16,35 @@ Terms = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyPart:
+    """One line of a policy that was otherwise; `about` is its class of errors, or empty."""
+
+    about: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChange:
     """A policy of a node that another version had otherwise. `digest` is what a rehearsal of it is found by, `command`
     what does one."""
 
     about: str
-    before: str
-    after: str
+    parts: tuple[PolicyPart, ...]
     digest: str
     command: str
+
+    @property
+    def before(self) -> str:
+        return "; ".join(_said(part.about, part.before) for part in self.parts)
+
+    @property
+    def after(self) -> str:
+        return "; ".join(_said(part.about, part.after) for part in self.parts)
+
+
+def _said(about: str, words: str) -> str:
+    return f"{about}: {words}" if about else words
 
 
 def of_errors(workflow: str, step: str, policy: ErrorPolicy) -> dict[str, str]:
@@ -53,13 +73,16 @@ def changed(older: Workflow, newer: Workflow) -> Iterator[PolicyChange]:
 
 def _of_errors(workflow: str, was: Node, node: Node) -> Iterator[PolicyChange]:
     before, after = (of_errors(workflow, node.name, one.errors) for one in (was, node))
-    names = [name for name in CLASSES if before[name] != after[name]]
-    if not names:
+    parts = tuple(
+        PolicyPart(about=name, before=before[name], after=after[name])
+        for name in CLASSES
+        if before[name] != after[name]
+    )
+    if not parts:
         return
     yield PolicyChange(
         about=f"errors at {node.name}",
-        before="; ".join(f"{name}: {before[name]}" for name in names),
-        after="; ".join(f"{name}: {after[name]}" for name in names),
+        parts=parts,
         digest=digest_of(after),
         command=f"manage.py rehearse policy {quote(workflow)} {quote(node.name)}",
     )
@@ -71,9 +94,8 @@ def _of_full(was: object, work: object) -> Iterator[PolicyChange]:
     before, after = ("ask" if one.when_full is None else "compact" for one in (was, work))
     if before != after:
         yield PolicyChange(
-            about=f"when {work.name} is full",
-            before=before,
-            after=after,
+            about=f"when the context of {work.name} is full",
+            parts=(PolicyPart(about="", before=before, after=after),),
             digest=digest_of(of_full(work.name, after)),
             command=f"manage.py rehearse when-full {quote(work.name)} {after}",
         )

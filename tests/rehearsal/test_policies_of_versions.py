@@ -71,7 +71,8 @@ def checked(monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
 def test_the_page_says_which_policies_differ_and_that_nobody_rehearsed_them(later: Workflow) -> None:
     text = page().text
     assert "Policies that differ" in text
-    assert "recoverable: retry 1, ask" in text
+    assert "Errors at write" in text
+    assert "retry 1, ask" in text
     assert text.count("Not rehearsed.") == 2
     assert COMMAND in text
     assert "manage.py rehearse when-full writer compact" in text
