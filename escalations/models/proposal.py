@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import BaseConstraint, F, Q
 from django.db.models.functions import Now
+
+from runs.limits import units
+from runs.limits.kinds import TABLE, LimitKind
 
 
 class ProposalState(models.TextChoices):
@@ -47,6 +51,12 @@ class Proposal(models.Model):
     def asks_to(self) -> str:
         """What follows *agree* on its button; empty where the line beside it says all."""
         return ""
+
+
+def _amount(kind: str, written: str) -> str:
+    """What somebody wrote, as it is shown everywhere: 2m tokens are 2,000,000."""
+    unit = TABLE[LimitKind(kind)].unit
+    return units.shown(unit, units.read(unit, written))
 
 
 def _held(name: str) -> list[BaseConstraint]:
@@ -95,7 +105,16 @@ class LimitProposal(Proposal):
         if self.after is None:
             return "to end it"
         mode = f", {self.after['mode']}" if self.after["mode"] != self.line.mode else ""
-        return f"to {self.after['value']}{mode}"
+        return f"to {_amount(self.line.kind, self.after['value'])}{mode}"
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When what was before holds again, or nothing; None where it is to stay."""
+        written = (self.after or {}).get("until", "").strip()
+        if not written:
+            return None
+        moment = datetime.fromisoformat(written)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 class TopUpProposal(Proposal):
@@ -131,3 +150,7 @@ class TopUpProposal(Proposal):
             "until": self.until.isoformat() if self.until else None,
             "allows": self.allows,
         }
+
+    @property
+    def asks_to(self) -> str:
+        return f"to {units.shown(TABLE[LimitKind(self.account.kind)].unit, self.amount)} more"

@@ -102,7 +102,10 @@ def _agent_facts(agent: Agent) -> Iterator[tuple[str, str]]:
     yield "model", agent.model
     yield "prompt", f"version {agent.prompt_version}, text {digest(agent.prompt)[:8]}"
     yield "turns", str(agent.max_turns)
-    yield "when its context is full", "a person is asked" if agent.when_full is None else "said again in fewer words"
+    yield (
+        "when its context is full",
+        "a person is asked" if agent.when_full is None else "said again in fewer words",
+    )
     for name, value in sorted(agent.parameters.items()):
         yield f"parameter {name}", str(value)
     for one in agent.delegates:

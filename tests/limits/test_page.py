@@ -138,9 +138,18 @@ def test_a_second_admin_sees_what_waits_and_agrees(ines: User, aisha: User, mart
     assert "Take it back" in mine.text
     assert "turns a run: from 12 to 60" in theirs.text
     assert "a long case" in theirs.text
+    assert "Agree to 60" in theirs.text
     assert where not in read(signed_in(marta).get("/limits/")).forms
     signed_in(aisha).post(where, theirs.forms[where])
     assert says(number) == [(60, "enforce")]
+
+
+def test_what_waits_is_told_in_the_words_of_the_table_however_it_was_typed(ines: User, aisha: User) -> None:
+    number = made(ines, what="tokens/run", value="20k")
+    change(ines, number, "a long letter", value="2m", until="2036-01-01T06:00", then="as before")
+    told = read(signed_in(aisha).get("/limits/")).text
+    assert "Agree to 2,000,000" in told
+    assert "from 1 Jan 2036 06:00:00 on: as before" in told
 
 
 def test_whoever_was_second_sees_the_difference(ines: User, aisha: User) -> None:

@@ -213,7 +213,9 @@ def test_changed_policies_are_said_with_the_commands_that_rehearse_them() -> Non
     )
     assert (
         Difference(
-            about="node draft: when its context is full", before="a person is asked", after="said again in fewer words"
+            about="node draft: when its context is full",
+            before="a person is asked",
+            after="said again in fewer words",
         )
         in found.shown
     )
