@@ -137,7 +137,7 @@ def rule_words(rule: BreakerRule | None = None) -> str:
     )
     return (
         f"A breaker opens after {rule.consecutive} failures in a row, or when of at least {rule.least} calls within "
-        f"{rule.window} s {rule.ratio} % failed or {rule.slow_ratio} % took longer than {rule.slow_ms / 1000:g} s. "
+        f"{rule.window} s, {rule.ratio} % failed or {rule.slow_ratio} % took longer than {rule.slow_ms / 1000:g} s. "
         f"{agents}After {rule.open_seconds:g} s one call tries whether it works again; each that fails doubles the "
         "wait."
     )

@@ -66,6 +66,25 @@ def test_what_was_missed_while_offline_is_there_without_reload(
     untouched(page)
 
 
+def test_that_something_newer_waits_is_said_without_moving_what_is_read(sit: Sit, operator: Person) -> None:
+    operator.asked()
+    for narrow in (False, True):
+        page = sit("operator", "/", narrow=narrow)
+        page.locator("#queue-q").click()
+        queue = page.locator("#queue-list")
+        before = queue.bounding_box()
+        arrived_meanwhile = operator.asked()
+        newer = page.get_by_role("button", name="Newer, show")
+        expect(newer).to_be_visible()
+        now = queue.bounding_box()
+        assert before is not None
+        assert now is not None
+        assert (now["x"], now["y"]) == (before["x"], before["y"])
+        newer.click()
+        expect(page.locator(f"#item-{arrived_meanwhile.escalation}")).to_be_attached()
+        expect(newer).to_be_hidden()
+
+
 def test_what_was_pushed_into_the_queue_is_what_would_be_fetched(
     sit: Sit, operator: Person, admin: Person
 ) -> None:
