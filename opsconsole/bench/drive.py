@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
 import secrets
@@ -30,6 +31,10 @@ FINAL_LOOK_SECONDS = (
     0.1  # what is measured ends by the settlements' own clock: looking often would only slow it
 )
 PATIENCE_SECONDS = 120.0
+
+
+_KEY = secrets.token_hex(8)
+_NUMBERS = itertools.count()  # who starts a run has its key: making one is no part of what a start costs
 
 
 class Stalled(Exception):
@@ -102,7 +107,7 @@ def _each_started(workflow: str, numbers: Iterable[int]) -> list[int]:
 def start(workflow: str, number: int, mark: str = "") -> Run:
     """One run by the start act, which wakes the workers."""
     raw = {"number": number, "mark": mark}
-    key = secrets.token_hex(8)
+    key = f"{_KEY}-{next(_NUMBERS)}"
     return start_run(actor=operator(), workflow=workflow, raw_input=raw, start_key=key).run
 
 
