@@ -14,7 +14,7 @@ from django.db import connection
 from escalations import live
 from escalations.audit.record import Entry, about_run, entry_of, tell
 from escalations.roles import TABLE, Act, Actor, account_of, name_of
-from runs.engine import starts
+from runs.engine import lanes, starts
 from runs.engine.starts import Plain
 from runs.models import Run
 
@@ -61,7 +61,4 @@ def details(run: Run) -> dict[str, Any]:
 def _started(plain: Plain, entry: Entry, pieces: list[str]) -> tuple[Any, ...] | None:
     columns = entry.columns
     values = [*plain.values, columns["actor_id"], _MAY, columns["act"], columns["outcome"], *pieces]
-    with connection.cursor() as cursor:
-        cursor.execute(_START, values)
-        row: tuple[Any, ...] | None = cursor.fetchone()
-    return row
+    return lanes.row(_START, values)

@@ -24,9 +24,10 @@ def _of_limits() -> None:
 
 
 def _of_runs() -> None:
-    from runs.engine import remembered
+    from runs.engine import intake, remembered
     from runs.engine.spend import lent
 
+    intake.forget()
     remembered._memories.clear()
     lent._lent.clear()
 

@@ -47,6 +47,7 @@ def _nothing(_: None) -> None:
 _BOUND: dict[type, Callable[[Any], bytes | None]] = {
     str: _text,
     int: lambda value: b"%d" % value,
+    bool: lambda value: b"t" if value else b"f",
     timedelta: lambda value: b"%d microseconds" % (value // timedelta(microseconds=1)),
     type(None): _nothing,
 }

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from runs import bodies, registry
 from runs.canonical import canonical
 from runs.definitions import Workflow
-from runs.engine import gate, holds, versions
+from runs.engine import gate, holds, intake, versions
 from runs.engine.record import announce_run, event, now, wake_run
 from runs.errors import wrong_values
 from runs.models import Control, ControlKind, Run, RunState, Team
@@ -84,6 +84,7 @@ class Plain:
 
     run: Run
     deadline: timedelta
+    limit: int | None  # against which the queue is counted, if it is
     data: str  # of the run's first event
 
     @property
@@ -103,7 +104,7 @@ class Plain:
             run.input.content,
             run.input.size,
             self.deadline,
-            int(settings.RUNS_INTAKE_LIMIT),
+            self.limit,
             self.data,
         ]
 
@@ -179,7 +180,8 @@ def _plain(
     run = _made(workflow, checked, start_key, by, content.digest, content.simulated)
     run.team = Team(name=workflow.team)
     data = canonical({"by": by, "version": workflow.version, **because})
-    return Plain(run=run, deadline=timedelta(seconds=workflow.deadline_seconds), data=data)
+    deadline = timedelta(seconds=workflow.deadline_seconds)
+    return Plain(run=run, deadline=deadline, limit=intake.limit_to_count(), data=data)
 
 
 def _started(plain: Plain) -> tuple[int, int, datetime] | None:

@@ -16,6 +16,7 @@ from escalations.expected import IllegalMove, NotAllowed
 from escalations.models import JournalEntry
 from escalations.roles import System
 from escalations.starts import start_run
+from runs.engine import intake, lanes
 from runs.models import Run
 from tests.factories import at_once, journal
 from tests.runs.at_the_gate import met_a_stop
@@ -26,8 +27,9 @@ STAND_IN = str(plain_starts._STAND_IN)
 
 
 @pytest.fixture(autouse=True)
-def _on_record(operator: User) -> None:
-    """The first start of all notes the definition and the team, at length."""
+def _on_record(operator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first start of all notes the definition and the team, at length, and has counted the queue."""
+    monkeypatch.setattr(intake, "SECONDS", 3600.0)
     start(operator, key="the first")
 
 
@@ -60,10 +62,18 @@ def test_a_plain_start_leaves_the_entry_of_the_long_way(
     assert chain.verify() is None
 
 
-def test_it_is_one_statement(operator: User) -> None:
+def test_it_is_one_statement(operator: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def row(sql: str, values: Any) -> Any:
+        said.append(sql)
+        return lanes_row(sql, values)
+
+    lanes_row = lanes.row
+    monkeypatch.setattr(lanes, "row", row)
     with CaptureQueriesContext(connection) as asked:
         run = start(operator, "one")
-    assert len(asked) == 1
+    assert (said, len(asked)) == ([plain_starts._START], 0)
     assert Run.objects.get(pk=run.pk).team == run.team
 
 

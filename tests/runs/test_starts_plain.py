@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from runs import registry
-from runs.engine import holds, starts, versions
+from runs.engine import holds, intake, starts, versions
 from runs.engine.starts import Started
 from runs.models import Body, Definition, Event, Run, Team
 from tests.factories import at_once
@@ -58,7 +58,10 @@ def test_a_plain_start_leaves_the_rows_of_the_long_way(monkeypatch: pytest.Monke
     assert kept(started().run) == kept(plain)
 
 
-def test_a_plain_start_is_one_statement_and_gives_the_run_as_it_is_on_record() -> None:
+def test_a_plain_start_is_one_statement_and_gives_the_run_as_it_is_on_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(intake, "SECONDS", 3600.0)  # who starts has counted the queue lately
     start("plain")
     with (
         transaction.atomic(),
@@ -144,3 +147,69 @@ def test_a_version_with_other_content_is_not_started_plainly(
     monkeypatch.setattr(versions, "plain", lambda workflow: None)
     with pytest.raises(starts.Changed):
         started()
+
+
+def test_a_start_reads_no_more_where_many_runs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a session that planned its statements while there were few."""
+    monkeypatch.setattr(intake, "SECONDS", 3600.0)
+    start("plain")
+    for _ in range(8):
+        started()
+    with connection.cursor() as cursor:
+        cursor.execute(_MANY)
+    with transaction.atomic(), connection.cursor() as cursor:
+        before = rows_read(cursor)
+        starts.start("plain", {"text": "abc"}, start_key="one more", by="Ines")
+        assert rows_read(cursor) - before < 20
+
+
+_MANY = """
+    INSERT INTO runs_run (workflow, version, team_id, goal, state, hold, start_key, started_by, simulated, recorded,
+        input_id, ending, created_at, lease_owner, fence, event_seq, retries, tokens_in, tokens_out, cost_micros,
+        definition, finished_at, output_id, deadline_at)
+    SELECT workflow, version, team_id, goal, 'done', '', 'many ' || number, started_by, simulated, recorded, input_id,
+        ending, created_at, '', 0, 1, 0, 0, 0, 0, definition, now(), input_id, now()
+    FROM (SELECT * FROM runs_run LIMIT 1) one, generate_series(1, 3000) AS number
+"""
+
+
+def rows_read(cursor: Any) -> int:
+    """Of runs, in this transaction."""
+    cursor.execute(
+        "SELECT coalesce(idx_tup_fetch, 0) + seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'runs_run'"
+    )
+    return int(cursor.fetchone()[0])
+
+
+def test_a_burst_is_counted_once_while_there_is_plenty_of_room(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    monkeypatch.setattr(intake, "SECONDS", 3600.0)
+    settings.RUNS_INTAKE_LIMIT = 100
+    assert [intake.limit_to_count() for _ in range(13)] == [None] * 12 + [100]
+    settings.RUNS_INTAKE_LIMIT = 50
+    assert [intake.limit_to_count() for _ in range(7)] == [None] * 6 + [50]
+
+
+def test_a_count_stands_for_a_second_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.RUNS_INTAKE_LIMIT = 80
+    monkeypatch.setattr(intake, "SECONDS", 3600.0)
+    start("plain")
+    monkeypatch.setattr(intake, "SECONDS", 0.0)
+    intake.forget()
+    with CaptureQueriesContext(connection) as asked:
+        started()
+        started()
+    assert len([one for one in asked if "count(*)" in one["sql"]]) == 2
+
+
+def test_eight_processes_with_a_fresh_count_each_do_not_pass_the_limit(settings: Settings) -> None:
+    settings.RUNS_INTAKE_LIMIT = 40
+    rooms = [intake._Room() for _ in range(intake.SHARES)]
+    for room in rooms:
+        room.taken(40)
+        room.counted(40, 7)
+    given = sum(room.taken(40) is True for room in rooms for _ in range(40))
+    assert 0 < given <= 40 - 7
