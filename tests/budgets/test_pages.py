@@ -163,6 +163,10 @@ def test_a_budget_above_what_one_may_allow_waits_for_another_admin_on_the_page(
     page = seen(aisha, "/budgets/")
     assert "cost a day of the organisation: from $10.00 to $15.00" in page.text
     assert "Agree to $5.00 more" in page.text
+    (proposed,) = factories.journal(act="propose top up")
+    entry = seen(aisha, f"/interventions/{proposed.seq}").text
+    assert "Would add" in entry
+    assert "Added" not in entry
     (where,) = [one for one in page.forms if one.endswith("/agree")]
     assert where not in seen(ines, "/budgets/").forms
     assert signed_in(aisha).post(where, page.forms[where]).status_code == 302
