@@ -10,8 +10,9 @@ from django.db import transaction
 
 from escalations import decisions
 from escalations.models import Escalation
-from runs.engine import holds, starts
-from runs.models import Control, Run
+from runs.definitions import Workflow
+from runs.engine import holds, starts, versions
+from runs.models import Control, Run, Team
 from tests import factories
 from tests.faults import acknowledged
 
@@ -22,6 +23,13 @@ def start(workflow: str, **order: Any) -> Run:
         run = starts.start(workflow, order, start_key=uuid.uuid4().hex, by="test").run
     acknowledged.started(run)
     return run
+
+
+def put_on_record(workflow: Workflow) -> None:
+    """What the first start of all notes, so that the next one is plain."""
+    with transaction.atomic():
+        versions.used(workflow)
+        Team.objects.get_or_create(name=workflow.team)
 
 
 def fresh(run: Run) -> Run:

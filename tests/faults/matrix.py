@@ -144,6 +144,7 @@ class Storm:
     def _begun_act(self, case: Case, name: str) -> Hurt:
         match case.act:
             case "start":
+                acts.put_on_record(case.workflow)
                 process = self._acting(case, name, "start", "marta", case.workflow.name, name)
                 return Hurt(case=case, name=name, process=process)
             case "approve":

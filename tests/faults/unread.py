@@ -2,8 +2,7 @@
 
 Nothing of the product knows of these failpoints: a worker that is told of one by FAILPOINT has the few calls that send
 such a statement wrapped (`install`, in the forked child). With `reset` libpq itself finds the connection gone, in the
-very call; with `kill` and `freeze` the answer lies in the socket and is read never, or after the lease. A start is one
-statement of its caller's transaction: of that the answer to the commit is lost.
+very call; with `kill` and `freeze` the answer lies in the socket and is read never, or after the lease.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import connection
-
-from runs.engine import failpoints, fanned, given, lanes, starts, straight, taken_up
+from escalations import plain_starts
+from runs.engine import failpoints, fanned, given, lanes, straight, taken_up
 from runs.engine.spend import calls
 
 # By the function of the statement.
@@ -24,7 +22,7 @@ STATEMENTS = {
     "unread_task_done": fanned._TASK_DONE,
     "unread_take_up": taken_up._TAKE_UP,
     "unread_given": given._GIVEN,
-    "unread_start": starts._START,
+    "unread_start": plain_starts._START,
     "unread_permit": calls._PERMIT,
     "unread_record": calls._RECORD,
 }
@@ -45,9 +43,6 @@ def install() -> None:
         failpoints.hit(name)
         return action == "reset" and failpoints._passed[name] == wanted
 
-    if name == "unread_start":
-        starts._started = _of_commit(starts._started, lost)
-        return
     lanes.Lane.first = _of_lane(lanes.Lane.first, sql, lost)  # type: ignore[method-assign]
     calls._row = _of_cursor(calls._row, sql, lost)
 
@@ -70,20 +65,3 @@ def _of_cursor(send: Callable[..., Any], sql: str, lost: Callable[[], bool]) -> 
         return found
 
     return row
-
-
-def _of_commit(send: Callable[..., Any], lost: Callable[[], bool]) -> Callable[..., Any]:
-    def started(*given: Any) -> Any:
-        found = send(*given)
-        mine = connection.connection
-        commit = mine.commit
-
-        def committed() -> None:
-            commit()
-            if lost():
-                mine.execute("SELECT 1")
-
-        mine.commit = committed
-        return found
-
-    return started
