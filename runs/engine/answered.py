@@ -13,13 +13,15 @@ from runs.models import Attempt, AttemptState, Question, QuestionKind, QuestionS
 from runs.models.question import BACK_TO
 from runs.verdicts import back_to
 
+_SAME_ATTEMPT = (QuestionKind.APPROVAL, QuestionKind.UNKNOWN)  # which the answer lets go on
+
 
 def obey(turn: Turn, step: Step) -> bool:
     """A person has answered, or the deadline has denied: what the step does with it. True when it is settled."""
     question = step.questions.order_by("-pk").first()
     if question is None:
         return False
-    if question.kind in (QuestionKind.APPROVAL, QuestionKind.UNKNOWN) or _room_given(question):
+    if question.kind in _SAME_ATTEMPT or _room_given(question):
         return _go_on(turn, step)
     if question.state != QuestionState.ANSWERED or question.verb == Verb.REJECT:
         end_step(turn.closing, step, StepState.ENDED, question.answer_text or "denied", turn.moment)
@@ -31,6 +33,18 @@ def obey(turn: Turn, step: Step) -> bool:
     if turn.has_room(step):
         turn.begin_anew(step, note=question.answer_text)
     return False
+
+
+def settles(step: Step) -> bool:
+    """Whether `obey` will settle it, unless a person's own value is refused. Changes nothing."""
+    question = step.questions.order_by("-pk").first()
+    if question is None or question.kind in _SAME_ATTEMPT or _room_given(question):
+        return False
+    if question.state != QuestionState.ANSWERED or question.verb == Verb.REJECT:
+        return True
+    if question.kind == QuestionKind.CLAIMS:
+        return question.verb != Verb.RESPOND
+    return question.kind == QuestionKind.CONTRACT and question.verb == Verb.APPROVE
 
 
 def _claims_answered(turn: Turn, step: Step, question: Question) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -10,7 +11,7 @@ from runs import bodies, registry, routing
 from runs.canonical import told
 from runs.definitions import Orchestrated, Supervised, Workflow
 from runs.engine import askings, bounds, holds, loose, noted, questions, versions
-from runs.engine.answered import obey
+from runs.engine.answered import obey, settles
 from runs.engine.away import away
 from runs.engine.claimed import Next, Nothing
 from runs.engine.endings import Closing, ask_at, end_run, finish, leave, rest
@@ -30,6 +31,9 @@ from runs.models import (
     StepState,
 )
 from runs.models.step import ATTEMPT_MOVES, SETTLED_STEPS
+
+_ASKED = Question.objects.filter(step=OuterRef("pk"), state=QuestionState.OPEN)
+_ANSWERED = Q(state=StepState.WAITING) & ~Exists(_ASKED)
 
 
 def claim_next(closing: Closing, *, worker: str, moment: datetime, settled: Step | None = None) -> Next:
@@ -67,8 +71,10 @@ def _too_late(run: Run, workflow: Workflow, deadline: datetime, limit: Row | Non
 
 def _made(turn: Turn, settled: Step | None) -> Next:
     route_due = settled is None or _moves_on(turn, settled)
-    if route_due and isinstance(turn.workflow.pattern, Supervised):
-        _route(turn)  # first, so that a task that is not needed any more is not begun
+    if isinstance(turn.workflow.pattern, Supervised):
+        # First, so that a task that is not needed any more is not begun.
+        if _settle_answered(turn) or route_due:
+            _route(turn)
         route_due = False
     going = not turn.over
     while going:
@@ -93,10 +99,18 @@ def _moves_on(turn: Turn, settled: Step) -> bool:
     return routing.verdict_of(pattern.join, len(tasks), outcomes) != routing.Joined.OPEN
 
 
-def _take_up(turn: Turn) -> bool:
-    """Claim every step that can go on now. True when one was settled instead, by a person's answer."""
+def _settle_answered(turn: Turn) -> bool:
+    """Of a team's tasks those that people's answers settle. True when there were any."""
+    answered = _unsettled(turn).filter(_ANSWERED).order_by("losses", "seq")
+    told = [step for step in answered if settles(step)]
+    _take_up(turn, told)
+    return bool(told)
+
+
+def _take_up(turn: Turn, steps: Sequence[Step] | None = None) -> bool:
+    """Claim every step (of these) that can go on now. True when one was settled instead, by a person's answer."""
     settled = False
-    for step in _can_go_on(turn):
+    for step in _can_go_on(turn) if steps is None else steps:
         if turn.over:
             break
         if not turn.workflow.has(step.node):
@@ -126,11 +140,9 @@ def _stuck(turn: Turn, step: Step, error: str, asking: questions.Asking) -> None
 
 def _can_go_on(turn: Turn) -> list[Step]:
     moment, fence = turn.moment, turn.run.fence
-    asked = Question.objects.filter(step=OuterRef("pk"), state=QuestionState.OPEN)
     lost = Q(state=StepState.RUNNING) & ~Q(fence=fence)
     awake = Q(state=StepState.SLEEPING) & (Q(due_at__lte=moment) | Q(due_at__isnull=True))
-    answered = Q(state=StepState.WAITING) & ~Exists(asked)
-    found = list(_unsettled(turn).filter(lost | awake | answered).order_by("losses", "seq"))
+    found = list(_unsettled(turn).filter(lost | awake | _ANSWERED).order_by("losses", "seq"))
     free = turn.workflow.width - len(turn.beside())
     if isinstance(turn.workflow.pattern, Supervised) and free > 0:
         found += _unsettled(turn).filter(state=StepState.READY).order_by("seq")[:free]

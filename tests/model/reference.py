@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.model import BUDGET, DEADLINE, LEASE, POISON, SUSPECT, TO_ANSWER, TO_APPROVE
+from tests.model import BUDGET, DEADLINE, LEASE, POISON, SETTLES, SUSPECT, TO_ANSWER, TO_APPROVE
 from tests.model.flows import WIDTH, after
 
 OVER, GOES_ON, AFRESH = ("done", "failed", "ended"), ("running", "asked", "cut"), ("error", "contract")
@@ -11,6 +11,8 @@ OVER, GOES_ON, AFRESH = ("done", "failed", "ended"), ("running", "asked", "cut")
 class Thing:  # a run, step, question, control or claim
     state, hold, owner, verb, says, fence, retries, losses, version = "ready", "", "", "", "", 0, 0, 0, 1
     due = lease = since = by = step = question = spoiled = None
+    asked = property(lambda s: s.question if s.state == "waiting" and s.question.state != "open" else None)
+    told = property(lambda s: s.asked and SETTLES.get((s.asked.kind, s.asked.verb)))
     performed = property(lambda run: [s for s in run.steps if (s.state, s.fence) == ("running", run.fence)])
 
     def __init__(self, **given: Any) -> None:
@@ -43,7 +45,8 @@ class Model:
         if denied or run.deadline <= self.now:
             self.end(run, None, "ended" if denied else "failed")
         while nodes and run.state == "running":
-            for step in () if first else sorted(run.steps, key=lambda s: (s.state == "ready", s.losses)):
+            steps = [step for step in run.steps if step.told or not first]
+            for step in sorted(steps, key=lambda s: (s.state == "ready", s.losses)):
                 self.take_up(run, step)
             then, nodes = after(run) if run.state == "running" else ("wait", ())
             self.drop(run if then == "node" else Thing())
@@ -51,23 +54,20 @@ class Model:
             if then in (*OVER, "nobody"):
                 self.ask(run, None, "error") if then == "nobody" else self.end(run, None, then)
             nodes, first = (nodes or ("-",) if first else nodes), False
-        self.rest(run)
-        return [claim for claim in self.claims if claim.step in run.performed]
+        return self.rest(run) or [claim for claim in self.claims if claim.step in run.performed]
 
     def take_up(self, run: Any, step: Any) -> None:
-        asked: Any = step.question if step.state == "waiting" and step.question.state != "open" else None
         lost = step.state == "running" and step.fence != run.fence
         awake = step.state == "ready" or (step.state == "sleeping" and step.due <= self.now)
         alone = any(one.losses >= SUSPECT for one in (step, *run.performed))
-        if asked and asked.kind in AFRESH and asked.verb in ("", "reject"):
-            self.end(run, step, "ended")
-        elif asked and (asked.kind, asked.verb) == ("contract", "approve"):
-            step.state, step.says = "done", "on"
+        if step.told:
+            step.says = "on" if step.told == "done" else step.says
+            self.end(run, step, step.told)
         elif lost and step.losses >= POISON:
             step.attempts[-1] = "failed"
             self.ask(run, step, "error")
-        elif (asked or lost or awake) and len(run.performed) < (1 if alone else WIDTH[run.flow]):
-            afresh = asked is not None and asked.kind in AFRESH
+        elif (step.asked or lost or awake) and len(run.performed) < (1 if alone else WIDTH[run.flow]):
+            afresh = step.asked is not None and step.asked.kind in AFRESH
             step.attempts += [""] if afresh or not step.attempts or step.attempts[-1] not in GOES_ON else []
             step.losses, step.attempts[-1] = 0 if afresh else step.losses, "running"
             step.state, step.fence, step.due = "running", run.fence, None

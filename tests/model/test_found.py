@@ -64,6 +64,23 @@ def test_a_task_that_the_join_does_not_need_any_more_is_not_begun_first() -> Non
     assert list(first.step.attempts.values_list("state", flat=True)) == ["failed"]
 
 
+def test_a_task_that_an_answer_makes_needless_is_not_begun_first() -> None:
+    run = started("model_crew")
+    (plan,) = claims_of(claim(run.pk, worker="w"))
+    first, second = done(plan)
+    (third,) = done(second, "recoverable")  # its retry is the only one
+    done(third)
+    done(first, "broken")
+    run.steps.filter(pk=second.step.pk).update(due_at=Now())
+    with transaction.atomic():
+        question = answers.lock(Question.objects.get(run=run, state="open").pk)
+        value = {**question.action["value"], "verdict": "on"}
+        answers.answer(question, verb="approve", answer={"value": value}, by="Ada")
+    Run.objects.filter(pk=run.pk).update(lease_until=Now(), due_at=Now())
+    assert [claimed.node.name for claimed in claims_of(claim(run.pk, worker="w"))] == ["tally"]
+    assert list(second.step.attempts.values_list("state", flat=True)) == ["failed"]
+
+
 def test_a_replay_after_an_edited_approval_asks_the_model_nothing_anew() -> None:
     run = started("model_line", asks=True)
     (draft,) = claims_of(claim(run.pk, worker="w"))
