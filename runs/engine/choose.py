@@ -73,7 +73,8 @@ def _made(turn: Turn, settled: Step | None) -> Next:
     route_due = settled is None or _moves_on(turn, settled)
     if isinstance(turn.workflow.pattern, Supervised):
         # First, so that a task that is not needed any more is not begun.
-        if _settle_answered(turn) or route_due:
+        answered = _settle_answered(turn)
+        if (answered or route_due) and not turn.over:
             _route(turn)
         route_due = False
     going = not turn.over

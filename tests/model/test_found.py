@@ -81,6 +81,18 @@ def test_a_task_that_an_answer_makes_needless_is_not_begun_first() -> None:
     assert list(second.step.attempts.values_list("state", flat=True)) == ["failed"]
 
 
+def test_a_planner_that_a_person_gives_up_ends_its_run() -> None:
+    run = started("model_crew")
+    (plan,) = claims_of(claim(run.pk, worker="w"))
+    done(plan, "unforeseen")
+    with transaction.atomic():
+        question = answers.lock(Question.objects.get(run=run, state="open").pk)
+        answers.answer(question, verb="reject", text="enough", by="Ada")
+    assert claims_of(claim(run.pk, worker="w")) == ()
+    run.refresh_from_db()
+    assert (run.state, Question.objects.filter(run=run).count()) == ("ended", 1)
+
+
 def test_a_replay_after_an_edited_approval_asks_the_model_nothing_anew() -> None:
     run = started("model_line", asks=True)
     (draft,) = claims_of(claim(run.pk, worker="w"))
