@@ -5,6 +5,7 @@ Several versions of one name may be registered; runs keep theirs, new runs take 
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ _odd: list[tuple[object, str]] = []
 _loaded: dict[int, float] = {}  # by the definition's id: when it was registered
 _contents: dict[int, tuple[Workflow, Content]] = {}  # the definition is held, so that its id stays its own
 _reading = threading.Lock()
+_changes = itertools.count(1)
+_edition = 0
 
 
 def register(workflow: Workflow) -> Workflow:
@@ -52,9 +55,23 @@ def register(workflow: Workflow) -> Workflow:
     if known and known[0] != workflow:
         _twice.append((workflow, known[1], place))
         return workflow
-    _found[key] = (workflow, place)
+    _set(key, (workflow, place))
     _loaded[id(workflow)] = time.time()
     return workflow
+
+
+def _set(key: tuple[str, int], entry: tuple[Workflow, str] | None) -> None:
+    global _edition
+    if entry is None:
+        del _found[key]
+    else:
+        _found[key] = entry
+    _edition = next(_changes)
+
+
+def edition() -> int:
+    """Another number once a version has been registered or taken away."""
+    return _edition
 
 
 def _can_be_found(given: object) -> bool:
@@ -164,5 +181,7 @@ def unfindable() -> list[tuple[object, str]]:
 
 def forget(workflow: Workflow) -> Callable[[], None]:
     """Take a version away, as a deploy does; returns a function that puts it back. For tests."""
-    entry = _found.pop((workflow.name, workflow.version))
-    return lambda: _found.__setitem__((workflow.name, workflow.version), entry)
+    key = (workflow.name, workflow.version)
+    entry = _found[key]
+    _set(key, None)
+    return lambda: _set(key, entry)

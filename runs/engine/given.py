@@ -13,6 +13,7 @@ from typing import Any
 from runs import bodies, routing
 from runs.definitions import Pipeline, Workflow
 from runs.engine import contracts, holds, plainly, straight
+from runs.engine.beginnings import agent_of, only
 from runs.engine.claimed import Claimed
 from runs.engine.past import past
 from runs.engine.record import tell_run
@@ -32,12 +33,12 @@ def go_on(
         return None  # asked for again, at length
     kept = bodies.of(output)
     visited = routing.Visited(id=step.pk, node=step.node, output=json.loads(kept.content))
-    visit = straight.only(_route(workflow, run, visited))
+    visit = only(_route(workflow, run, visited))
     if visit is None:
         return None
     node = workflow.node(visit.node)
     given = kept if visit.input is visited.output else bodies.of(visit.input)
-    seq, agent = step.seq + 1, straight.agent_of(node)
+    seq, agent = step.seq + 1, agent_of(node)
     values: list[Any] = [run.pk, run.fence, worker, holds.lease(), step.pk, question.answered_by]
     for body in (kept, given):
         values += [body.digest, body.content, body.size]

@@ -14,10 +14,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from runs import bodies, registry, routing
+from runs import bodies, routing
 from runs.canonical import canonical, text_digest
-from runs.definitions import Agent, Node, Orchestrated, Pipeline, Workflow
-from runs.engine import bounds, failpoints, holds, lanes, plainly, remembered
+from runs.definitions import Node, Pipeline, Workflow
+from runs.engine import beginnings, bounds, failpoints, holds, lanes, plainly, remembered
+from runs.engine.beginnings import Beginnings, agent_of, only
 from runs.engine.claimed import Claimed, Next, Nothing
 from runs.engine.outcomes import Outcome, Output
 from runs.engine.plainly import ATTEMPT, RUN, STEP
@@ -26,13 +27,19 @@ from runs.engine.rows import Rows
 from runs.engine.worker.runtime import current
 from runs.models import Body, Run, RunState, Step
 
-# By name: while newer code has given the table more columns, older code still runs beside it.
-_FIRST = f"""
-    SELECT {RUN.columns("run")}, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
-    WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
-      AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
+# A fresh run, and its lease where what comes first is known: `runs_begin` is strict, a node of NULL does nothing.
+# Columns by name: while newer code has given the table more, older code still runs beside it.
+_BEGIN = f"""
+    WITH fresh AS MATERIALIZED (
+        SELECT {RUN.columns("run")}, body.content FROM runs_run run JOIN runs_body body ON body.digest = run.input_id
+        WHERE run.id = %s AND run.state = 'ready' AND run.hold = '' AND NOT run.recorded
+          AND NOT EXISTS (SELECT FROM runs_step step WHERE step.run_id = run.id)
+    )
+    SELECT fresh.*, begun.* FROM fresh CROSS JOIN LATERAL (
+        SELECT %s::jsonb -> (fresh.definition || ' ' || fresh.version || ' ' || fresh.workflow) AS node
+    ) known
+        LEFT JOIN LATERAL runs_begin(fresh.id, fresh.fence, %s, %s, known.node ->> 0, known.node ->> 1) begun ON true
 """
-_BEGIN = "SELECT * FROM runs_begin(%s, %s, %s, %s, %s, %s)"
 _HAND_ON = "SELECT * FROM runs_hand_on(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 BODY = Rows(Body, "digest", "content", "size")
 _PASSED_ON = object()  # a pipeline looks at no output: what it passes on is this
@@ -45,26 +52,34 @@ def begin(run_id: int, worker: str) -> tuple[Claimed, ...] | None:
 
     Raises OperationalError or InterfaceError when the database cannot be reached.
     """
-    fresh = lanes.row(_FIRST, [run_id])
-    if fresh is None:
+    if bounds.walled():
         return None
-    *values, content = fresh
-    run = RUN.next_of(iter(values))
-    workflow = registry.workflow(run.workflow, run.version, run.definition)
-    if workflow is None or bounds.walled() or not isinstance(workflow.pattern, (Pipeline, Orchestrated)):
+    known = beginnings.known()
+    run, begun = _begun(run_id, worker, known)
+    if run is not None and known.of(run) is None:
+        known = beginnings.learn(run)
+        if known.of(run) is None:
+            return None
+        run, begun = _begun(run_id, worker, known)
+    first = known.of(run) if run is not None and begun[0] is not None else None
+    if run is None or first is None:
         return None
-    visit = only(routing.route(workflow, None, ()))
-    if visit is None:
-        return None
-    node = workflow.node(visit.node)
-    row = lanes.row(_BEGIN, [run_id, run.fence, worker, holds.lease(), node.name, agent_of(node)])
-    if row is None:
-        return None
-    run.input = Body(digest=run.input_id, content=content)
-    run.fence, step_id, attempt_id, run.event_seq, left = row
+    workflow, node = first
+    run.fence, step_id, attempt_id, run.event_seq, left = begun
     run.state, run.lease_owner = RunState.RUNNING, worker
     tell_run(run)
     return (claimed_of(run, workflow, node, step_id, attempt_id, 1, run.input, worker, left, ()),)
+
+
+def _begun(run_id: int, worker: str, known: Beginnings) -> tuple[Run | None, list[Any]]:
+    """The run as it was found, when it is fresh; and what has begun of it, of NULLs when nothing has."""
+    row = lanes.row(_BEGIN, [run_id, known.text, worker, holds.lease()])
+    if row is None:
+        return None, []
+    values = iter(row)
+    run = RUN.next_of(values)
+    run.input = Body(digest=run.input_id, content=next(values))
+    return run, list(values)
 
 
 def hand_on(claimed: Claimed, outcome: Outcome) -> Next | None:
@@ -95,13 +110,6 @@ def _route(claimed: Claimed, visited: routing.Visited) -> routing.Route | None:
         return routing.route(claimed.workflow, bodies.load(claimed.run.input), history)
     except Exception:
         return None  # a rule that fails, or none that holds: said at length, to a person
-
-
-def only(route: routing.Route | None) -> routing.Visit | None:
-    """The one visit that comes next, when it is one and nothing else is to be done."""
-    if isinstance(route, routing.Go) and len(route.visits) == 1 and not route.drop:
-        return route.visits[0]
-    return None
 
 
 def _next(claimed: Claimed, output: Body, visit: routing.Visit, visited: routing.Visited) -> Next | None:
@@ -182,10 +190,6 @@ def _of(value: Any) -> Body:
 def _body(text: str) -> Body:
     """The row of a value's canonical JSON, as the functions keep it: not to be saved."""
     return BODY.made([text_digest(text), text, len(text.encode())])
-
-
-def agent_of(node: Node) -> str:
-    return node.work.name if isinstance(node.work, Agent) else ""
 
 
 def claimed_of(

@@ -13,11 +13,11 @@ from typing import Any
 from runs import registry
 from runs.definitions import Orchestrated, Pipeline, Workflow
 from runs.engine import bounds, given, holds, lanes, plainly
+from runs.engine.beginnings import agent_of
 from runs.engine.claimed import Claimed
 from runs.engine.plainly import ATTEMPT, RUN, STEP
 from runs.engine.record import tell_run
 from runs.engine.rows import Rows
-from runs.engine.straight import agent_of
 from runs.engine.worker.runtime import current
 from runs.models import (
     Attempt,

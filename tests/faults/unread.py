@@ -50,11 +50,18 @@ def install() -> None:
 def _of_lane(send: Callable[..., Any], sql: str, lost: Callable[[], bool]) -> Callable[..., Any]:
     def first(self: lanes.Lane, asked: str, values: Sequence[Any]) -> Any:
         found = send(self, asked, values)
-        if asked == sql and found is not None and lost():
+        if asked == sql and _did_something(asked, found) and lost():
             raise self._said(self.pgconn.exec_(b"SELECT 1"))
         return found
 
     return first
+
+
+def _did_something(sql: str, found: Any) -> bool:
+    """A beginning gives the run as it was read also when nothing has begun: then the fence is NULL."""
+    if sql == straight._BEGIN:
+        return found is not None and found[-5] is not None
+    return found is not None
 
 
 def _of_cursor(send: Callable[..., Any], sql: str, lost: Callable[[], bool]) -> Callable[..., Any]:

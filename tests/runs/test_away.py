@@ -68,8 +68,8 @@ def test_other_errors_are_told_apart_by_their_class() -> None:
 
 
 def test_the_defect_of_these_tests_is_what_django_takes_for_a_lost_connection() -> None:
-    called = f"SELECT runs_begin({', '.join(['NULL'] * arguments('runs_begin'))})"
-    with broken("runs_begin"), connection.cursor() as cursor, pytest.raises(OperationalError) as found:
+    called = f"SELECT runs_take_up({', '.join(['NULL'] * arguments('runs_take_up'))})"
+    with broken("runs_take_up"), connection.cursor() as cursor, pytest.raises(OperationalError) as found:
         cursor.execute(called)
     assert getattr(found.value.__cause__, "sqlstate", "") == "55000"
 
