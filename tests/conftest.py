@@ -113,9 +113,9 @@ def pytest_testnodedown(node: Any) -> None:
     figures.take(getattr(node, "workeroutput", {}).get("figures", ""))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     lines = figures.lines()
-    if not lines:
+    if not lines or hasattr(config, "workerinput"):  # whoever handed the tests out tells the rows of all
         return
     terminalreporter.section("what the faults cost")
     for line in lines:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from opsconsole.environment import REPOSITORY
 from tests.faults import counts
 
 _rows: list[dict[str, Any]] = []
@@ -41,13 +44,25 @@ def lines() -> list[str]:
 
 
 def keep(folder: Path) -> Path | None:
-    """Write the rows of a soak to a file of their own; None when there is nothing to write."""
+    """Write the rows of a soak to a file of their own, with what was tried; None when there is nothing to write."""
     if not counts.soaking() or not _rows:
         return None
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{time.strftime('%Y-%m-%d-%H%M%S', time.gmtime())}.json"
-    file.write_text(json.dumps(_rows, indent=1) + "\n")
+    file.write_text(json.dumps({"commit": _commit(), "command": sys.argv, "rows": _rows}, indent=1) + "\n")
     return file
+
+
+def _commit() -> str:
+    """With a + where something is not committed; empty where this is no checkout."""
+    told = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=12", "--dirty=+"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip()
 
 
 def at(share: float, values: Sequence[float]) -> float:

@@ -83,6 +83,7 @@ class Storm:
     broker: Broker
     sink: SinkProcess
     marta: User
+    lease: int = 0  # seconds, waited for; 0: leases are long, and ended as if their time had passed
     hurt: list[Hurt] = field(default_factory=list)
     unhurt: list[Hurt] = field(default_factory=list)
 
@@ -139,7 +140,7 @@ class Storm:
     def _settings(self, case: Case) -> dict[str, Any]:
         """A slow worker must neither lose its lease nor give up a sending before it is hurt: see `_end_leases`."""
         patient = {} if case.hasty else {"RUNS_GATE_HOLD_MS": PATIENT_GATE_MS}
-        return {"RUNS_LEASE_SECONDS": LONG_LEASE, **patient}
+        return {"RUNS_LEASE_SECONDS": self.lease or LONG_LEASE, **patient}
 
     def _begun_act(self, case: Case, name: str) -> Hurt:
         match case.act:
@@ -267,7 +268,7 @@ class Storm:
         """As if the time of their leases had passed, for whoever extends them no more. Leases so short as to be waited
         for would be lost by who is only slow, before it is hurt."""
         for one in self.hurt:
-            if one.case.act or not self._extends_no_more(one):
+            if self.lease or one.case.act or not self._extends_no_more(one):
                 continue
             with transaction.atomic():  # a frozen process may have the row, until its transaction is ended
                 held = Run.objects.filter(pk=one.run_id, state="running", lease_until__gt=Now())

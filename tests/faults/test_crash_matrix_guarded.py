@@ -17,7 +17,7 @@ from tests.faults.broker import Broker
 from tests.faults.cases import BESIDE, Case, guarded
 from tests.faults.fleet import Nursery
 from tests.faults.matrix import misbooked
-from tests.faults.test_crash_matrix import Verdicts, stormed
+from tests.faults.test_crash_matrix import Verdicts, stormed, tell
 
 pytestmark = pytest.mark.django_db
 # Kind/window and value: far more than the storm uses. What is refused is tested elsewhere.
@@ -72,7 +72,9 @@ def verdicts(
                 valid_from="2026-01-01T00:00:00+00:00",
                 set_by="Ines",
             )
-        yield stormed(some, _nursery, _broker, tmp_path_factory.mktemp("matrix"))
+        found = stormed(some, _nursery, _broker, tmp_path_factory.mktemp("matrix"))
+        tell("crash matrix with limits in force", found, len(some))
+        yield found
         call_command("flush", verbosity=0, interactive=False, reset_sequences=False)
 
 

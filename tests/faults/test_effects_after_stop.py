@@ -16,7 +16,7 @@ import pytest
 
 from runs.engine import holds
 from runs.models import Control, Hold, Run, Worker
-from tests.faults import counts, workflows
+from tests.faults import counts, figures, workflows
 from tests.faults.acts import engage, release, resume, start
 from tests.faults.broker import Broker
 from tests.faults.fleet import Fleet, SinkProcess, until
@@ -44,10 +44,9 @@ class Stopped:
     "starved", [False, pytest.param(True, marks=pytest.mark.soak)], ids=["at their ease", "starved"]
 )
 def test_no_effect_begins_after_a_stop_is_acknowledged(
-    fleet: Fleet, broker: Broker, slow_sink: SinkProcess, capsys: pytest.CaptureFixture[str], starved: bool
+    fleet: Fleet, broker: Broker, slow_sink: SinkProcess, starved: bool
 ) -> None:
     fleet.env = {**slow_sink.env, "FAULT_SEND_MS": SEND_MS}
-    began = time.monotonic()
     for name in ("left", "right"):
         fleet.agents(name, threads=8)
     until(lambda: Worker.objects.filter(name__startswith="agents-").count() == 2, "both workers are up")
@@ -61,8 +60,7 @@ def test_no_effect_begins_after_a_stop_is_acknowledged(
 
     arrived = [entry["arrived_ns"] for entry in slow_sink.arrivals()]
     late = [at for at in arrived for stop in stops if stop.acknowledged < at < stop.releasing]
-    with capsys.disabled():
-        _tell(arrived, late, stops, time.monotonic() - began)
+    _tell("workers that stand still" if starved else "workers at their ease", arrived, late, stops)
     assert late == []
     assert len(arrived) == RUNS * EFFECTS_A_RUN
     assert len(set(slow_sink.keys())) == RUNS * EFFECTS_A_RUN  # each exactly once
@@ -130,11 +128,12 @@ def _release(control: Control, broker: Broker) -> None:
     broker.hint(*held)
 
 
-def _tell(arrived: list[int], late: list[int], stops: list[Stopped], seconds: float) -> None:
-    took = sorted(stop.took_ms for stop in stops)
+def _tell(who: str, arrived: list[int], late: list[int], stops: list[Stopped]) -> None:
+    took = figures.spread([stop.took_ms for stop in stops], "ms")
     stopped = sum(stop.releasing - stop.acknowledged for stop in stops) / 1e9
-    print(
-        f"\n  {len(arrived)} effects, {len(stops)} stops (acknowledged after p50 {took[len(took) // 2]:.0f} ms,"
-        f" max {took[-1]:.0f} ms; {stopped:.1f} s stopped in all): {len(late)} began late;"
-        f" {seconds:.0f} s in all, load {os.getloadavg()[0]:.0f}"
+    figures.tell(
+        f"stops under a stream of effects whose sockets are slow, {who}",
+        target="no effect begins after a stop",
+        measured=f"{len(late)} of {len(arrived)} late; acknowledged after {took}; {stopped:.1f} s stopped in all",
+        n=len(stops),
     )

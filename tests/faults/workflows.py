@@ -22,18 +22,22 @@ from runs import registry
 from runs.agents.door import ModelReply, ModelRequest, ToolCall
 from runs.agents.simulated import says, simulated
 from runs.definitions import (
+    END,
     Agent,
     Approval,
+    Edge,
     Effect,
     EffectGate,
     Node,
     NotKnown,
+    Orchestrated,
     Pipeline,
     Plan,
     Results,
     Supervised,
     Task,
     Tool,
+    Trail,
     Workflow,
 )
 from runs.starts_by import Folder, Start
@@ -185,6 +189,41 @@ SEND_MENDED = _sending(
 CHAIN = _workflow("fault_chain", *(_by(f"think{n}", _agent("thinker")) for n in range(1, CHAIN_STEPS + 1)))
 PLAIN = _workflow("fault_plain", _plain("pass"), starts=(Folder(name="dropped"),))
 HOT = _workflow("fault_hot", *(_plain(f"hop{n}") for n in range(1, HOPS + 1)))
+
+
+class Lap(BaseModel):
+    """Go round until so many steps are made."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    steps: int
+    made: int = 0
+    text: str = "x" * 300
+
+
+def _lap(lap: Lap) -> Lap:
+    return lap.model_copy(update={"made": lap.made + 1})
+
+
+def _again(trail: Trail) -> Lap:
+    last: Lap = trail.last("lap")
+    return last
+
+
+ROUND = registry.register(
+    Workflow(
+        name="fault_round",
+        version=1,
+        team="Testers",
+        goal=lambda lap: "fault_round",
+        pattern=Orchestrated(
+            nodes=(Node(name="lap", work=_lap, takes=Lap, gives=Lap),),
+            edges=(
+                Edge(source="lap", target=END, when=lambda lap: lap.made >= lap.steps, says="enough"),
+                Edge(source="lap", target="lap", hand=_again, most=1_000_000, says="not enough"),
+            ),
+        ),
+    )
+)
 
 
 # several steps of one run at once

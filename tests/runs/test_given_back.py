@@ -12,7 +12,7 @@ from runs.engine.outcomes import Output, Refused
 from runs.engine.settle import settle
 from runs.engine.spend import permits
 from runs.engine.spend.wanted import Wanted
-from runs.engine.worker import heart
+from runs.engine.worker import adrift, heart
 from runs.engine.worker.runtime import Runtime
 from runs.models import CallKind, Run, Step, Worker
 from tests import patience
@@ -73,6 +73,37 @@ def test_a_run_with_an_effect_that_may_be_on_its_way_is_kept_until_its_lease_end
     wanted = Wanted(kind=CallKind.TOOL, name="send", key="send", request={}, effect="irreversible")
     permits.permit(first, wanted)
     assert not heart.give_back("holder", run.pk, first.fence)
+
+
+@pytest.fixture
+def holder(monkeypatch: pytest.MonkeyPatch) -> Runtime:
+    """A worker whose heart gives back at its second look."""
+    monkeypatch.setattr(adrift, "ADRIFT_SECONDS", 1e-9)
+    return Runtime("holder", "agents")
+
+
+def test_a_run_that_is_found_between_two_of_its_steps_at_every_look_is_not_given_back(
+    holder: Runtime,
+) -> None:
+    """Its steps take a millisecond each, and most of that is their settlement."""
+    run = started()
+    first = claimed(run.pk, "holder")
+    for _ in range(4):
+        holder._adrift.give_back_runs()
+        with holder.fly(run.pk, "", first.fence):
+            pass
+    assert Run.objects.get(pk=run.pk).fence == first.fence
+
+
+def test_a_run_of_which_nothing_was_performed_between_two_looks_is_given_back(holder: Runtime) -> None:
+    run = started()
+    first = claimed(run.pk, "holder")
+    with holder.fly(run.pk, "", first.fence):
+        holder._adrift.give_back_runs()
+    holder._adrift.give_back_runs()
+    assert Run.objects.get(pk=run.pk).fence == first.fence
+    holder._adrift.give_back_runs()
+    assert Run.objects.get(pk=run.pk).fence == first.fence + 1
 
 
 @pytest.fixture

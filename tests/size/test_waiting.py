@@ -21,9 +21,11 @@ from runs.models import Call, Purse, Run, Step
 from tests import factories
 from tests.budgets import parked
 from tests.factories import shown
+from tests.faults import counts
 from tests.size import grown, reads
 
-FEW, MANY = 10, 2_000
+FEW, MANY = 10, counts.of(fast=2_000, soak=100_000)
+PARKED = counts.of(fast=20, soak=1_000)  # by the engine, one after the other
 VALUE = {"text": "mended", "plan": "by hand", "amount": "7"}  # as `writing` wants it
 MORE_BLOCKS = 8  # an index may have grown by a level, and a page of it may be read in two halves
 _BLOCKS = """
@@ -91,15 +93,16 @@ def test_runs_that_wait_hold_nothing(transactional_db: None) -> None:
     parked.limited(factories.person("ines", "admin"), "cost/day", "1000")
     factories.approval()
     threads, connections = threading.active_count(), _value(_CONNECTIONS)
-    for _ in range(FEW):
+    for _ in range(PARKED):
         factories.approval()
     assert threading.active_count() <= threads
     assert _value(_CONNECTIONS) <= connections
     assert factories.runtime().in_flight() == []
-    assert _waiting() == FEW + 1
-    assert Purse.objects.exists()  # until the next sweep
-    for part in tasks.sweep_parts():
-        part()
+    assert _waiting() == PARKED + 1
+    assert Purse.objects.exists()  # until the next sweeps, of which each gives back a thousand
+    for _ in range(2):
+        for part in tasks.sweep_parts():
+            part()
     assert not Run.objects.exclude(lease_owner="", lease_until=None).exists()
     assert not Step.objects.filter(state="running").exists()
     assert not Purse.objects.exists()

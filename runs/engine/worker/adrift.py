@@ -4,6 +4,7 @@ ends. Blames no step; which steps of a run were lost, `Torn` finds.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -22,21 +23,23 @@ class Adrift:
     def __init__(self, runtime: Runtime, torn: Torn) -> None:
         self._runtime = runtime
         self._torn = torn
-        self._adrift: dict[
-            int, tuple[int, float]
-        ] = {}  # run -> fence, and since when nobody here performs it
+        # run -> fence, and since when nobody here has performed anything of it
+        self._adrift: dict[int, tuple[int, float]] = {}
 
     def give_back_runs(self) -> None:
         """Let go of runs that nobody here performs any more, though this worker has their leases."""
         leased = heart.leased(self._runtime.name)
-        flying = {flight.run_id for flight in self._runtime.in_flight() if not flight.lost}
         moment = time.monotonic()
-        adrift = {run: fence for run, fence in leased.items() if run not in flying}
-        was = self._adrift
-        self._adrift = {
-            run: was[run] if was.get(run, (0, 0.0))[0] == fence else (fence, moment)
-            for run, fence in adrift.items()
-        }
+        took_off = self._runtime.took_off_since_asked()
+        flying = {flight.run_id for flight in self._runtime.in_flight() if not flight.lost}
+        was, self._adrift = self._adrift, {}
+        for run, fence in leased.items():
+            if run in flying:
+                continue
+            known, since = was.get(run, (0, 0.0))
+            # A run of short steps is found between two of them at every look.
+            idle = known == fence and took_off.get(run, -math.inf) < since
+            self._adrift[run] = (fence, since if idle else moment)
         for run, (fence, since) in self._adrift.items():
             if moment - since >= ADRIFT_SECONDS and not self._runtime.claiming_since(since):
                 heart.give_back(self._runtime.name, run, fence)

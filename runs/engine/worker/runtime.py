@@ -52,6 +52,7 @@ class Runtime:
         self.name = name
         self.kind = kind
         self._flights: set[Flight] = set()
+        self._took_off: dict[int, float] = {}  # run -> when something of it took off last
         self._flights_lock = threading.Lock()
         self._between: dict[int, float] = {}  # thread -> since when it may have claimed what does not fly yet
         self._beside: ThreadPoolExecutor | None = None
@@ -157,6 +158,7 @@ class Runtime:
         flight = Flight(self, run_id, workflow, fence, seconds_left, step_id)
         with self._flights_lock:
             self._flights.add(flight)
+            self._took_off[run_id] = time.monotonic()
             leaving = self._leaving
         self._torn.took_off(run_id, step_id)
         if leaving:
@@ -200,6 +202,12 @@ class Runtime:
     def in_flight(self) -> list[Flight]:
         with self._flights_lock:
             return list(self._flights)
+
+    def took_off_since_asked(self) -> dict[int, float]:
+        """Runs of which something took off since this was asked last, and when it did last."""
+        with self._flights_lock:
+            took_off, self._took_off = self._took_off, {}
+            return took_off
 
     def begin_nothing_more(self) -> None:
         """This worker leaves: what takes off from now on is cut before it does anything."""
