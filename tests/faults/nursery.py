@@ -64,7 +64,9 @@ def _start(order: dict[str, Any]) -> int:
         sys.argv = [module, *order["arguments"]]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
-    return children.fork(order["name"], Path(order["log"]), {**os.environ, **order["env"]}, (), run)
+    pid = children.fork(order["name"], Path(order["log"]), {**os.environ, **order["env"]}, (), run)
+    _codes.pop(pid, None)  # in a soak the numbers come round: another child of this number has ended long ago
+    return pid
 
 
 def _code(pid: int) -> int | None:

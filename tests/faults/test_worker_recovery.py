@@ -11,12 +11,26 @@ import signal
 import time
 from collections.abc import Sequence
 
+from django.db import connection
+
+from opsconsole.embedded.processes import wait_until
 from runs.models import Call, Event, Run, Step, Worker
 from tests.faults import counts, figures, workflows
 from tests.faults.acts import fresh, start
 from tests.faults.broker import Broker
 from tests.faults.console import Console
-from tests.faults.fleet import LEASE_SECONDS, LONG_LEASE, NEVER, Fleet, Process, SinkProcess, pause, until
+from tests.faults.fleet import (
+    LEASE_SECONDS,
+    LONG_LEASE,
+    NEVER,
+    PATIENCE_SECONDS,
+    Fleet,
+    Process,
+    SinkProcess,
+    pause,
+    until,
+)
+from tests.faults.retold import retold
 
 AT_ONCE, TURNS = counts.of(fast=3, soak=20), counts.of(fast=1, soak=5)
 SEEN_AT_ONCE, SEEN_TURNS = counts.of(fast=1, soak=4), counts.of(fast=1, soak=5)
@@ -40,7 +54,7 @@ def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fl
             pause(dice.uniform(0.0, 0.3))
             killed[run.pk] = time.time()
             victim.kill()
-        took += [_lost_at(run) - killed[run.pk] for run, _ in victims]
+        took += [_lost_at(run, victim) - killed[run.pk] for run, victim in victims]
     until(lambda: not Run.objects.exclude(state="done").exists(), "every run is done")
     figures.tell(
         f"worker killed, {LEASE} s lease, nobody on its machine",
@@ -77,7 +91,7 @@ def _seen_after(run: Run, victim: Process) -> float:
     """Seconds from the death to somebody else's claim, which is counted as a lost worker all the same."""
     before, killed = fresh(run), time.time()
     victim.kill()
-    lost = _lost_at(run)
+    lost = _lost_at(run, victim)
     assert before.lease_until is not None
     assert lost < before.lease_until.timestamp(), "it was the lease"
     until(lambda: fresh(run).state == "done", f"{run} is done")
@@ -127,7 +141,7 @@ def test_an_effect_that_may_be_on_its_way_has_the_time_of_the_lease_to_arrive(
     sender.wait_killed()
     before = fresh(run)
     fleet.agents("rescuer", neighbours=True, RUNS_LEASE_SECONDS=lease)
-    lost = _lost_at(run)
+    lost = _lost_at(run, sender)
     assert before.lease_until is not None
     assert lost >= before.lease_until.timestamp()
     until(lambda: fresh(run).state == "done", f"{run} is done")
@@ -189,11 +203,25 @@ def _is_up(process: Process) -> bool:
     return Worker.objects.filter(name=process.worker).exists()
 
 
-def _lost_at(run: Run) -> float:
+def _lost_at(run: Run, victim: Process) -> float:
     """When somebody else took it, in seconds of the epoch."""
     lost = Event.objects.filter(run=run, kind="worker lost")
-    until(lost.exists, f"{run} is taken by another worker")
+    assert wait_until(lost.exists, PATIENCE_SECONDS), retold(run.pk, [], victim.log, {}) + _standing()
     return lost[0].at.timestamp()
+
+
+def _standing() -> str:
+    """What else there is: every run by its state, every worker, and what is asked of the database."""
+    with connection.cursor() as cursor:
+        said = []
+        for sql in (
+            "SELECT state, hold, lease_owner, count(*), min(due_at) FROM runs_run GROUP BY 1, 2, 3 ORDER BY 1, 3",
+            "SELECT name, seen_at, gone_at, in_flight FROM runs_worker WHERE gone_at IS NULL ORDER BY name",
+            "SELECT pid, state, wait_event, left(query, 90) FROM pg_stat_activity WHERE state <> 'idle'",
+        ):
+            cursor.execute(sql)
+            said += [str(row) for row in cursor.fetchall()]
+    return "\n".join(("", *said))
 
 
 def _state(console: Console, run_id: int) -> tuple[str, int]:
