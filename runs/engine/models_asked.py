@@ -95,7 +95,7 @@ def _send(claimed: Claimed, flight: Flight, request: ModelRequest, call: Call) -
     began = time.monotonic()
     seconds = min(request.seconds_left, claimed.left(), CALL_SECONDS)
     try:
-        reply = flight.wait(door.ask(replace(request, seconds_left=seconds)), seconds)
+        reply = flight.wait(lambda: door.ask(replace(request, seconds_left=seconds)), seconds)
     except CutInFlight as cut:
         permits.record(
             claimed, call, Result(state=CallState.CUT, error=cut.why, latency_ms=_since(began), certain=False)

@@ -74,7 +74,7 @@ def _observe(claimed: Claimed, item: Item) -> None:
 
 def _pause(flight: Flight, item: Item) -> None:
     if item.pause_s:
-        flight.wait(asyncio.sleep(item.pause_s), item.pause_s + 5.0)
+        flight.wait(lambda: asyncio.sleep(item.pause_s), item.pause_s + 5.0)
 
 
 def _ask(claimed: Claimed, flight: Flight, item: Item) -> None:

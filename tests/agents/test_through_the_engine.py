@@ -239,7 +239,7 @@ def _cut_once(server: ModelServer, runtime: Runtime, place: int) -> float:
 
         def wait() -> None:
             try:
-                flight.wait(door.ask(request("local/tiny")), 600.0)
+                flight.wait(lambda: door.ask(request("local/tiny")), 600.0)
             except CutInFlight as cut:
                 ended.append(cut)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -142,7 +143,7 @@ def test_the_last_of_many_is_cut_before_the_first_goes_on(monkeypatch: pytest.Mo
 
     def perform(flight: Any) -> None:
         try:
-            flight.wait(call(), 60)
+            flight.wait(call, 60)
         except CutInFlight:
             went_on.append(time.monotonic())
 
@@ -156,3 +157,20 @@ def test_the_last_of_many_is_cut_before_the_first_goes_on(monkeypatch: pytest.Mo
     runtime.stop()
     assert (len(ended), len(went_on)) == (MANY, MANY)
     assert min(went_on) > max(ended)
+
+
+def test_a_call_that_has_no_time_left_is_not_begun() -> None:
+    """And nothing of it is left over for Python to complain about."""
+    begun: list[str] = []
+
+    async def call() -> None:
+        begun.append("call")
+
+    runtime = Runtime("hurried", "agents")
+    try:
+        with runtime.fly(1, "", 1) as flight, pytest.raises(TimeoutError):
+            flight.wait(call, 0.0)
+    finally:
+        runtime._end_loop()
+    gc.collect()
+    assert begun == []

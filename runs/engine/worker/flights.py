@@ -24,10 +24,17 @@ class ProviderFault(Exception):
     """A provider raised what would have ended the loop of all calls."""
 
 
-async def _contained(work: Coroutine[Any, Any, T]) -> T:
+Begin = Callable[[], Coroutine[Any, Any, T]]  # called on the loop: what is cancelled before has begun nothing
+
+
+async def _within(seconds: float, begin: Begin[T]) -> T:
+    return await asyncio.wait_for(_contained(begin), seconds)
+
+
+async def _contained(begin: Begin[T]) -> T:
     """asyncio lets these two end the loop, and with it every call of this process."""
     try:
-        return await work
+        return await begin()
     except (SystemExit, KeyboardInterrupt) as error:
         raise ProviderFault(f"the provider raised {type(error).__name__}") from error
 
@@ -86,13 +93,11 @@ class Flight:
             self._runtime.obeying.stand_aside()
             raise CutInFlight(self._why, lost=self._lost)
 
-    def wait(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
-        """Run a coroutine on the process's loop and wait for it. Raises CutInFlight, TimeoutError, or its error."""
+    def wait(self, begin: Begin[T], seconds: float) -> T:
+        """Run what it begins on the process's loop and wait for it. Raises CutInFlight, TimeoutError, or its error."""
         with self._lock:
-            if self._why:
-                work.close()
-            else:
-                self._waiting = self._runtime.submit(asyncio.wait_for(_contained(work), seconds))
+            if not self._why:
+                self._waiting = self._runtime.submit(_within(seconds, begin))
         self.check()
         assert self._waiting is not None
         try:
