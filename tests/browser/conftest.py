@@ -90,8 +90,9 @@ def sit(
             if name not in _browsers:
                 _browsers[name] = _context(console, chrome, state)
             context = _browsers[name]
-            context.clear_cookies()
-            context.add_cookies(sessions[name]["cookies"])
+            if not context.pages:  # an open page may ask at any moment: without cookies it is sent to sign in
+                context.clear_cookies()
+                context.add_cookies(sessions[name]["cookies"])
             page = context.new_page()
             opened.append((page, watch))
         watch.over(page)
