@@ -171,7 +171,7 @@ def _busy_cores() -> None:
 
     from escalations import controls, rehearsals
 
-    settings.RUNS_GATE_HOLD_MS = 2_000
+    settings.RUNS_GATE_HOLD_MS = 10_000
     controls.AT_ONCE_SECONDS = 60.0
     rehearsals.WAIT_SECONDS = 60.0
 

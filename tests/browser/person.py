@@ -90,6 +90,17 @@ class Person:
         seen = {"version": _found(_VERSION, card), "digest": _found(_DIGEST, card)}
         return self.post(f"/escalations/{escalation}/{act}", {**seen, **form})
 
+    def limit(self, form: dict[str, str | float | bool]) -> str:
+        """The number of a limit that is enforced, once the rehearsal that this asks for has ended."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            answer = self.post("/limits/set", form)
+            assert answer.status == 302, answer.text()
+            if line := re.search(r"/limits/(\d+)$", answer.headers["location"]):
+                return line.group(1)
+            assert time.monotonic() < deadline, f"not rehearsed: {answer.headers['location']}"
+            time.sleep(0.05)
+
     def release_stops(self) -> None:
         """What is held now is released; the runs of a stop stay where they are."""
         for control in re.findall(r'id="hold-(\d+)"', self.read("/controls/held")):

@@ -140,10 +140,10 @@ def test_everything_is_stopped_seen_released_and_goes_on(sit: Sit, operator: Per
     elsewhere = sit("auditor", "/runs/")
     page = sit("operator")
     watch_for(elsewhere, "#held", "everything")
-    moving = [operator.start(number := new_number(), invoice(number)) for _ in range(4)]
     page.keyboard.press("Shift+S")
     expect(page.locator("#stop .all")).to_be_focused()
-    page.keyboard.press("Enter")
+    moving = [operator.start(number := new_number(), invoice(number)) for _ in range(4)]
+    page.keyboard.press("Enter")  # at once: within half a second each of them asks a person
 
     expect(page).to_have_url(re.compile(r"/controls/\?control=\d+"))
     seen = arrived(elsewhere, "#held", "everything")

@@ -19,10 +19,7 @@ LIMIT: dict[str, str | float | bool] = {
 
 
 def test_a_run_parks_at_a_turn_limit_is_topped_up_and_goes_on(sit: Sit, admin: Person) -> None:
-    admin.post("/limits/set", LIMIT)  # rehearses it
-    answer = admin.post("/limits/set", LIMIT)
-    assert answer.status == 302, answer.text()
-    line = answer.headers["location"].rsplit("/", 1)[1]
+    line = admin.limit(LIMIT)
     number = new_number()
     run = admin.start(number)
     escalation = admin.escalation_of(run)

@@ -55,6 +55,7 @@ def _own_nursery(
             "OPSCONSOLE_RUNS_HEARTBEAT_SECONDS": "1",
             "OPSCONSOLE_RUNS_SWEEP_SECONDS": "1",
             "OPSCONSOLE_RUNS_SILENT_SECONDS": "600",
+            "OPSCONSOLE_RUNS_GATE_HOLD_MS": "10000",  # busy cores
             "OPSCONSOLE_SIMULATED_MS": "0",
             "OPSCONSOLE_DATABASE_POOL": "30",
         }

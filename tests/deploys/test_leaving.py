@@ -39,7 +39,7 @@ def _thinking(number: int) -> bool:
 
 def test_a_call_under_way_finishes_and_the_next_step_is_left_to_others(fleet: Fleet) -> None:
     run = start("deploy_ponder")
-    leaving = _worker(fleet, "leaving", call_seconds=2.0, drain_seconds=15)
+    leaving = _worker(fleet, "leaving", call_seconds=6.0, drain_seconds=15)
     until(lambda: _thinking(1), "it is asking its model")
     assert _leave(leaving) < figures.room(DRAIN_SECONDS)
     assert _calls(run) == [("done", 1)]
@@ -111,7 +111,7 @@ def test_an_idle_and_a_busy_worker_leave_in_order(fleet: Fleet, runs: int) -> No
 
 def test_of_a_plan_what_goes_on_finishes_and_the_rest_is_left(fleet: Fleet) -> None:
     run = start("deploy_crew")
-    leaving = _worker(fleet, "leaving", call_seconds=2.0, drain_seconds=15)
+    leaving = _worker(fleet, "leaving", call_seconds=6.0, drain_seconds=15)
     until(lambda: _thinking(6), "six tasks ask their models")
     assert _leave(leaving) < figures.room(DRAIN_SECONDS)
     assert _calls(run) == [("done", 1)] * 6

@@ -14,6 +14,9 @@ from tests.faults.fleet import Fleet, Process, SinkProcess, until
 
 RUNS = counts.of(fast=12, soak=300, name="deploys")
 GRACE_SECONDS = 2
+LONG_GRACE_SECONDS = (
+    30  # where a heart that beats late, or a worker that starts late, is not one that has gone
+)
 DONE_SECONDS = 60.0 + RUNS / 3  # by polling alone, and effects one after the other, on a busy machine
 
 
@@ -22,9 +25,9 @@ def _started(workflow: object, number: int) -> list[Run]:
         return [start("deploy_send") for _ in range(number)]
 
 
-def _worker(fleet: Fleet, name: str, has: str) -> Process:
+def _worker(fleet: Fleet, name: str, has: str, grace: int = LONG_GRACE_SECONDS) -> Process:
     fleet.env["DEPLOYED"] = has
-    return fleet.agents(name, RUNS_VERSION_GRACE_SECONDS=GRACE_SECONDS)
+    return fleet.agents(name, RUNS_VERSION_GRACE_SECONDS=grace)
 
 
 def _done(number: int) -> bool:
@@ -87,8 +90,8 @@ def test_a_person_is_asked_when_the_last_one_has_gone_and_not_when_it_is_back(
     fleet: Fleet, sink: SinkProcess
 ) -> None:
     fleet.env |= sink.env
-    _worker(fleet, "new", "2")
-    old = _worker(fleet, "old", "1")
+    _worker(fleet, "new", "2", GRACE_SECONDS)
+    old = _worker(fleet, "old", "1", GRACE_SECONDS)
     until(lambda: Worker.objects.filter(name__startswith="agents-").count() == 2, "both are there")
     os.kill(old.pid, signal.SIGTERM)
     until(old.ended, "the old worker has left")

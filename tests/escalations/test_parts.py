@@ -78,7 +78,7 @@ async def test_each_socket_is_told_by_the_roles_of_its_own_person_as_they_are_no
 async def _last(socket: Any) -> Any:
     """The parts of the last entry that was told at once."""
     while True:
-        message = await next_of(socket, "journal", 5)
+        message = await next_of(socket, "journal")
         if message.get("parts"):
             return message["parts"]
 

@@ -66,7 +66,7 @@ def _rescued(run: Run, fleet: Fleet, broker: Broker) -> None:
     broker.hint(run.pk)  # too early: it must change nothing
     _until_due(run)
     broker.hint(run.pk)
-    until(lambda: fresh(run).state not in ("ready", "running"), f"{run} waits or is done")
+    until(lambda: fresh(run).state not in ("ready", "running", "sleeping"), f"{run} waits or is done")
     after = fresh(run)
     assert after.fence > before.fence
     lost = run.events.filter(kind="worker lost").order_by("-seq")[0]

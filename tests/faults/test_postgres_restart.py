@@ -83,7 +83,7 @@ def test_nothing_acknowledged_is_lost_when_postgresql_goes_and_every_process_com
         measured=f"0 of {acts} acknowledged acts lost; back {figures.spread(back)}",
         n=TIMES,
     )
-    assert max(back) <= TARGET_SECONDS, back
+    assert max(back) <= figures.room(TARGET_SECONDS), back
 
 
 def _said_something(acting: Clients) -> None:

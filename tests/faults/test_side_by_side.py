@@ -24,6 +24,7 @@ from tests.faults.fleet import LEASE_SECONDS, LONG_LEASE, NEVER, Fleet, Process,
 TASKS = ("send", "think") * 6
 SENDS = TASKS.count("send")
 THINKING_SECONDS = 0.15
+LONG_THINKING_SECONDS = 1.0  # where the test has to act before the tasks are done
 
 
 def test_workers_killed_among_twelve_tasks_lose_none_and_repeat_none(
@@ -63,7 +64,7 @@ def test_a_worker_that_stands_still_past_its_lease_and_wakes_up_changes_nothing(
 ) -> None:
     fleet.env = sink.env
     run = start(workflows.CREW_REPEATABLE.name, tasks=TASKS)
-    sleeper = _worker(fleet, "sleeper")
+    sleeper = _worker(fleet, "sleeper", thinking=LONG_THINKING_SECONDS)
     broker.hint(run.pk)
     _begun(run, settled=1)
     os.kill(sleeper.pid, signal.SIGSTOP)
@@ -183,7 +184,7 @@ def test_a_paused_run_goes_on_by_itself_with_every_task_it_had_begun(
     fleet.env = sink.env
     run = start(workflows.CREW.name, tasks=TASKS)
     for name in ("left", "right"):
-        _worker(fleet, name, lease=LONG_LEASE)
+        _worker(fleet, name, lease=LONG_LEASE, thinking=LONG_THINKING_SECONDS)
     broker.hint(run.pk)
     _begun(run, settled=1)
     control = engage("pause", "run", str(run.pk))
@@ -212,7 +213,7 @@ def test_a_poison_task_is_quarantined_alone_after_three_losses_and_the_others_fi
             broker.hint(run.pk)
         return Question.objects.filter(run=run, state="open").exists() and _settled(run) == 6
 
-    until(quarantined, "one question, and the others are done", seconds=60)
+    until(quarantined, "one question, and the others are done")
     question = Question.objects.get(run=run)
     assert question.step is not None
     assert (question.step.node, question.kind) == ("poison", "error")
@@ -225,8 +226,10 @@ def test_a_poison_task_is_quarantined_alone_after_three_losses_and_the_others_fi
     assert len(sink.keys()) == len(set(sink.keys())) == 3
 
 
-def _worker(fleet: Fleet, name: str, lease: int = LEASE_SECONDS) -> Process:
-    return fleet.agents(name, threads=4, SIMULATED_SECONDS=THINKING_SECONDS, RUNS_LEASE_SECONDS=lease)
+def _worker(
+    fleet: Fleet, name: str, lease: int = LEASE_SECONDS, thinking: float = THINKING_SECONDS
+) -> Process:
+    return fleet.agents(name, threads=4, SIMULATED_SECONDS=thinking, RUNS_LEASE_SECONDS=lease)
 
 
 def _tasks(run: Run) -> list[tuple[int, str]]:
@@ -247,7 +250,7 @@ def _begun(run: Run, *, settled: int) -> None:
 
 
 def _ended_right(run: Run, sink: SinkProcess) -> None:
-    until(lambda: fresh(run).final, f"{run} is final", seconds=60)
+    until(lambda: fresh(run).final, f"{run} is final")
     assert fresh(run).state == "done", fresh(run).ending
     _recorded_once(run)
     assert len(sink.keys()) == len(set(sink.keys())) == SENDS

@@ -13,7 +13,7 @@ from escalations import controls
 from runs.engine import holds
 from runs.models import Control, Event, Run
 from tests import factories
-from tests.faults import acknowledged, workflows
+from tests.faults import acknowledged, figures, workflows
 from tests.faults.acts import engage, start
 from tests.faults.broker import Broker
 from tests.faults.fleet import Fleet, until
@@ -46,7 +46,7 @@ def test_a_stop_of_eight_hot_runs_takes_less_than_a_second_and_nothing_is_claime
         _let_go_on(control, broker, marta)
     with capsys.disabled():
         _tell(in_force, answered, claims)
-    assert max(in_force) < 1000
+    assert max(in_force) < figures.room(1000)
     assert Run.objects.filter(state="done").count() == 0, "they were hot to the end"
     assert Run.objects.filter(fence__gt=STOPS // 2).count() == HOT_RUNS, "each was cut again and again"
     while holds.mark(engage("stop", "workflow", workflows.HOT.name).pk):  # else they would never be done

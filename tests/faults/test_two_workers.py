@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from runs.models import Attempt, Call, Run, Step
+from runs.models import Attempt, Call, Run, Step, Worker
 from tests.faults import workflows
 from tests.faults.acts import start
 from tests.faults.broker import Broker
@@ -17,6 +17,7 @@ def test_doubled_and_lost_hints_change_nothing(fleet: Fleet, broker: Broker, sin
     fleet.env = sink.env
     for name in ("left", "right"):
         fleet.agents(name, threads=2, RUNS_LEASE_SECONDS=LONG_LEASE)
+    until(lambda: Worker.objects.filter(name__startswith="agents-").count() == 2, "both are up")
     chains = [start(workflows.CHAIN.name) for _ in range(RUNS // 2)]
     sends = [start(workflows.SEND.name, effects=3) for _ in range(RUNS // 2)]
     dice = random.Random(3)

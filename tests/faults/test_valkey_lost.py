@@ -89,7 +89,6 @@ def test_what_a_pause_held_goes_on_within_ten_seconds_while_valkey_is_down(
         measured=f"the last after {took:.1f} s",
         n=HELD,
     )
-    assert left > 0
     assert took <= figures.room(POLLED_SECONDS)
 
 

@@ -46,10 +46,10 @@ def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fl
     for name in ("left", "right"):
         fleet.agents(name, RUNS_LEASE_SECONDS=LEASE, RUNS_SWEEP_SECONDS=SWEEP)
     took: list[float] = []
+    killed: dict[int, float] = {}
     dice = random.Random(5)
     for turn in range(TURNS):
         victims = _busy(fleet, broker, [f"victim{turn}-{number}" for number in range(AT_ONCE)], LEASE)
-        killed = {}
         for run, victim in victims:
             pause(dice.uniform(0.0, 0.3))
             killed[run.pk] = time.time()
@@ -63,7 +63,9 @@ def test_a_killed_worker_that_nobody_sees_is_made_good_after_its_lease(fleet: Fl
         n=len(took),
     )
     assert figures.at(0.95, took) <= figures.room(TARGET_SECONDS + LATE_SECONDS), took
-    assert Event.objects.filter(kind="worker lost").count() == len(took)
+    # Each of these: others may be lost as well, by a heart that beats late on a slow machine.
+    lost = Event.objects.filter(kind="worker lost", run__in=killed)
+    assert lost.values("run").distinct().count() == len(took)
 
 
 def test_a_killed_worker_is_made_good_at_once_by_a_neighbour(fleet: Fleet, broker: Broker) -> None:
@@ -134,13 +136,12 @@ def test_an_effect_that_may_be_on_its_way_has_the_time_of_the_lease_to_arrive(
     run = start(workflows.SEND_FOUND.name)
     lease = 2 * LEASE_SECONDS
     failpoint = "after_effect_before_record:kill"
-    sender = fleet.agents(
-        "sender", neighbours=True, failpoint=failpoint, RUNS_LEASE_SECONDS=lease, RUNS_SWEEP_SECONDS=NEVER
-    )
+    patient = {"RUNS_LEASE_SECONDS": lease, "RUNS_GATE_HOLD_MS": 10_000}
+    sender = fleet.agents("sender", neighbours=True, failpoint=failpoint, RUNS_SWEEP_SECONDS=NEVER, **patient)
     broker.hint(run.pk)
     sender.wait_killed()
     before = fresh(run)
-    fleet.agents("rescuer", neighbours=True, RUNS_LEASE_SECONDS=lease)
+    fleet.agents("rescuer", neighbours=True, **patient)
     lost = _lost_at(run, sender)
     assert before.lease_until is not None
     assert lost >= before.lease_until.timestamp()

@@ -71,13 +71,13 @@ def computes(order: Order) -> Draft:
     return Draft(text="never", plan="", amount=0)
 
 
-SLOW_TOOL = registry.register(_paying("latency_slow_tool", _tool(_prepares_too_long), 3.0))
-SLOW_LOOK = registry.register(_paying("latency_slow_look", _tool(_pays, _never_says), 4.0))
+SLOW_TOOL = registry.register(_paying("latency_slow_tool", _tool(_prepares_too_long), 6.0))
+SLOW_LOOK = registry.register(_paying("latency_slow_look", _tool(_pays, _never_says), 6.0))
 SLOW_CHILD = registry.register(
     pipeline(
         "latency_slow_child",
         Node(name="compute", work=computes, takes=Order, gives=Draft, isolated=True),
-        deadline_seconds=3.0,
+        deadline_seconds=6.0,
     )
 )
 

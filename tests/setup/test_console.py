@@ -1,5 +1,6 @@
 """The console as a new person meets it: a clean clone, `make run`, Ctrl-C, and what can go wrong."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -117,9 +118,10 @@ class Start:
         """The supervised processes by name."""
         found = {}
         for pid in self.alive():
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
-            if name.startswith("ops-"):
-                found[name.removeprefix("ops-")] = pid
+            with contextlib.suppress(OSError):  # gone meanwhile
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                if name.startswith("ops-"):
+                    found[name.removeprefix("ops-")] = pid
         return found
 
     def alive(self) -> list[int]:

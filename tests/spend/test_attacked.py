@@ -18,6 +18,7 @@ from runs.engine.spend import budgets, permits
 from runs.engine.spend.estimates import Estimate
 from runs.engine.spend.wanted import Result
 from runs.models import Account, Breaker, Call, CallState, Chunk, Event, Run, Wait
+from tests import patience
 from tests.spend.conftest import account, asking, at_work, held, limit, tried, used
 from tests.spend.test_breakers import due, opened
 
@@ -39,15 +40,15 @@ def aside(act: Callable[[], object]) -> threading.Thread:
 
     thread = threading.Thread(target=go)
     thread.start()
-    ended = threading.Event()
-    for _ in range(500):
-        with connection.cursor() as cursor:
-            cursor.execute(_WAITS)
-            row = cursor.fetchone()
-        if row and row[0]:
-            return thread
-        ended.wait(0.01)
-    raise AssertionError("it never waited")
+    patience.until(_waits, "it waits")
+    return thread
+
+
+def _waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITS)
+        row = cursor.fetchone()
+    return bool(row and row[0])
 
 
 def free(sql: str, number: int) -> bool:

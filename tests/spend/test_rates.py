@@ -60,7 +60,9 @@ def test_eight_at_once_never_reserve_more_than_fits_into_any_minute() -> None:
                 with (
                     connection.cursor() as cursor
                 ):  # 20 seconds pass for everybody, at some moment of the others
-                    cursor.execute("UPDATE runs_rateentry SET at = at - interval '5 s'")
+                    cursor.execute(
+                        "UPDATE runs_rateentry SET at = at - interval '5 s' - random() * interval '1 ms'"
+                    )
         connection.close()
         return passed
 
