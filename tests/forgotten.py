@@ -37,7 +37,6 @@ def _of_workers() -> None:
     from runs.engine.triggers import turned_away
     from runs.engine.worker import heart
 
-    heart._registered.clear()
     heart._met.clear()
     heart._confirmed.clear()
     failpoints._passed.clear()

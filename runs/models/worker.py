@@ -15,11 +15,14 @@ class WorkerKind(models.TextChoices):
 
 class Worker(models.Model):
     """One process. `gone_at` is set when it leaves in order, or when a process of the same place (same boot, same
-    process space) sees that its pid is no more; otherwise a killed one just falls silent."""
+    process space) sees that its pid is no more, or another's; otherwise a killed one just falls silent."""
 
     name = models.CharField(max_length=120, unique=True)
     kind = models.CharField(max_length=8, choices=WorkerKind)
     pid = models.PositiveIntegerField(null=True)
+    born = models.BigIntegerField(
+        null=True, help_text="when pid began, in clock ticks since the boot: numbers come round"
+    )
     place = models.CharField(
         max_length=80, blank=True, db_default="", help_text="boot and process space in which pid counts"
     )

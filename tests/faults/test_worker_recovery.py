@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
@@ -136,7 +137,7 @@ def test_an_effect_that_may_be_on_its_way_has_the_time_of_the_lease_to_arrive(
     run = start(workflows.SEND_FOUND.name)
     lease = 2 * LEASE_SECONDS
     failpoint = "after_effect_before_record:kill"
-    patient = {"RUNS_LEASE_SECONDS": lease, "RUNS_GATE_HOLD_MS": 10_000}
+    patient: dict[str, Any] = {"RUNS_LEASE_SECONDS": lease, "RUNS_GATE_HOLD_MS": 10_000}
     sender = fleet.agents("sender", neighbours=True, failpoint=failpoint, RUNS_SWEEP_SECONDS=NEVER, **patient)
     broker.hint(run.pk)
     sender.wait_killed()

@@ -73,6 +73,7 @@ def register(name: str, kind: str, pid: int, definitions: Sequence[str] = ()) ->
     values = {
         "kind": kind,
         "pid": pid,
+        "born": _born(pid) if pid else None,
         "place": _place() if pid else "",
         "definitions": list(definitions),
     }
@@ -80,18 +81,7 @@ def register(name: str, kind: str, pid: int, definitions: Sequence[str] = ()) ->
         name=name, defaults={**values, "started_at": Now(), "seen_at": Now(), "gone_at": None}
     )
     if pid:
-        _registered.add(name)
-        _note_who_had_this_pid(pid)
         note_the_dead()
-
-
-_registered: set[str] = set()  # by this process
-
-
-def _note_who_had_this_pid(pid: int) -> None:
-    """A place may be used again with its pids (a container that starts again): they are no more, and seem to live."""
-    before = Worker.objects.filter(place=_place(), pid=pid, gone_at__isnull=True)
-    before.exclude(name__in=_registered).update(gone_at=Now(), in_flight=0)
 
 
 def note_the_dead() -> list[int]:
@@ -99,7 +89,7 @@ def note_the_dead() -> list[int]:
     confirmation or for their leases. Returns those runs. What is counted as a lost worker is the claim's business.
     """
     known = Worker.objects.filter(place=_place(), gone_at__isnull=True)
-    dead = [pk for pk, pid in known.values_list("pk", "pid") if pid and not _lives(pid)]
+    dead = [pk for pk, pid, born in known.values_list("pk", "pid", "born") if pid and not _lives(pid, born)]
     if dead:
         Worker.objects.filter(pk__in=dead).update(gone_at=Now(), in_flight=0)
     values: dict[str, Any] = {"lease": holds.lease(), "place": _place()}
@@ -111,19 +101,36 @@ def note_the_dead() -> list[int]:
     return freed
 
 
-def _lives(pid: int) -> bool:
-    """Whether that number is a process; one that waits to be reaped is none."""
+def _lives(pid: int, born: int | None) -> bool:
+    """Whether that process still is. One that waits to be reaped is not; nor is one whose number another has by now:
+    a container that starts again gives the same ones, and on a busy machine they come round."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    found = _stat(pid)
+    if found is None:
         return True
+    state, began = found
+    return state not in ("Z", "X") and born in (None, began)
+
+
+def _born(pid: int) -> int | None:
+    """When it began, in clock ticks since the boot; None where that cannot be known."""
+    found = _stat(pid)
+    return found[1] if found else None
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """Its state and when it began: the third and the 22nd field of what proc(5) describes."""
     try:
         with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")
+            fields = stat.read().rpartition(")")[2].split()
     except OSError:
-        return True
+        return None
+    return fields[0], int(fields[19])
 
 
 def _place() -> str:
