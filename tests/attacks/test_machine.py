@@ -152,16 +152,20 @@ def test_a_worker_confirms_although_it_looks_at_runs_that_came_later(worker: Run
 def test_a_step_that_never_ends_loses_its_lease_when_the_run_has_no_time_left(
     worker: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runs.engine.worker.runtime.OVERDUE_SECONDS", 0.0)
     run = start("machine", plan="stuck")
-    Run.objects.filter(pk=run.pk).update(deadline_at=Now() + timedelta(seconds=6))
-    with beside(run, worker):
-        assert ENTERED.wait(patience.SECONDS)
-        time.sleep(6.1)
+    Run.objects.filter(pk=run.pk).update(deadline_at=Now() + timedelta(seconds=600))
+
+    def extended(*, seconds_later: float) -> bool:
+        monkeypatch.setattr("runs.engine.worker.runtime.OVERDUE_SECONDS", -seconds_later)
         before = Run.objects.get(pk=run.pk).lease_until
         worker.beat()
-        assert Run.objects.get(pk=run.pk).lease_until == before
-        Run.objects.filter(pk=run.pk).update(lease_until=Now(), due_at=Now())
+        return Run.objects.get(pk=run.pk).lease_until != before
+
+    with beside(run, worker):
+        assert ENTERED.wait(patience.SECONDS)
+        assert extended(seconds_later=500)
+        assert not extended(seconds_later=700)
+        Run.objects.filter(pk=run.pk).update(deadline_at=Now(), lease_until=Now(), due_at=Now())
         other = Runtime("somebody-else", "agents")
         advance(run.pk, other)
         assert Run.objects.get(pk=run.pk).state == "failed"

@@ -14,9 +14,7 @@ from tests.faults.fleet import Fleet, Process, SinkProcess, until
 
 RUNS = counts.of(fast=12, soak=300, name="deploys")
 GRACE_SECONDS = 2
-LONG_GRACE_SECONDS = (
-    30  # where a heart that beats late, or a worker that starts late, is not one that has gone
-)
+LONG_GRACE_SECONDS = 30  # where a heart that beats late, or a late start, is no departure
 DONE_SECONDS = 60.0 + RUNS / 3  # by polling alone, and effects one after the other, on a busy machine
 
 

@@ -15,7 +15,7 @@ from runs.engine.outcomes import Blocked, Park
 from runs.engine.record import now
 from runs.engine.spend import permits
 from runs.engine.spend.wanted import Result, Wanted
-from runs.models import Account, Call, CallKind, CallState, Chunk, Limit
+from runs.models import Account, Call, CallKind, CallState, Chunk, Limit, Run
 from tests.runs.conftest import _empty_cashbox, _no_pauses, only, runtime, start
 
 MODEL = "simulated/small"
@@ -24,6 +24,11 @@ _LONG_AGO = "2026-01-01T00:00:00+00:00"
 
 def at_work(workflow: str = "plain") -> Claimed:
     return only(claim(start(workflow, text="a").pk, worker="w"))
+
+
+def keep_leases() -> None:
+    """Of all runs there are: nobody extends them here, and a slow machine takes longer than one lasts."""
+    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")
 
 
 def limit(

@@ -12,8 +12,8 @@ from django.db.models import F
 
 from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Blocked
-from runs.models import Call, RateEntry, Run, Wait
-from tests.spend.conftest import account, asking, at_work, limit, now, tried
+from runs.models import Call, RateEntry, Wait
+from tests.spend.conftest import account, asking, at_work, keep_leases, limit, now, tried
 
 pytestmark = pytest.mark.django_db(transaction=True)
 RATE = 12  # requests a minute
@@ -90,7 +90,7 @@ def of_team(team: str) -> Claimed:
 def queue(request: pytest.FixtureRequest) -> Queue:
     limit("requests/minute", RATE)
     steps = {FLOOD: [of_team(FLOOD) for _ in range(WAITING)], ONE: [of_team(ONE)], OTHER: [of_team(OTHER)]}
-    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")  # nobody extends them here
+    keep_leases()
     first = steps[FLOOD][-1]
     while isinstance(tried(first, asking(f"first-{random.random()}")), Call):
         pass  # the flooding team has had the whole minute

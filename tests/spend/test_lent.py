@@ -19,7 +19,7 @@ from runs.engine.spend import budgets, lent, permits
 from runs.engine.spend.estimates import Estimate
 from runs.models import Account, Call, CallState, Purse, RateEntry, Run
 from tests.spend.audit import drifts
-from tests.spend.conftest import account, asking, at_work, held, limit, now, tried, used
+from tests.spend.conftest import account, asking, at_work, held, keep_leases, limit, now, tried, used
 
 pytestmark = pytest.mark.django_db(transaction=True)
 COST = Estimate(asking()).of("cost")
@@ -42,7 +42,7 @@ def _until_refused(claimed: Claimed, name: str = "k") -> int:
 def test_runs_that_hold_some_in_advance_pass_together_exactly_as_often_as_fits() -> None:
     limit("cost/day", COST * 290)  # so plenty at first that some is held in advance
     claims = [at_work() for _ in range(6)]
-    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")  # nobody extends them here
+    keep_leases()
     with ThreadPoolExecutor(6) as threads:
         passed = list(threads.map(_until_refused, claims))
     # Whoever was refused just while another held some comes again: then it fits.
@@ -53,7 +53,7 @@ def test_runs_that_hold_some_in_advance_pass_together_exactly_as_often_as_fits()
 def test_a_rate_held_in_advance_by_one_run_comes_back_before_another_waits() -> None:
     limit("requests/minute", 100)
     first, second = at_work(), at_work()
-    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")
+    keep_leases()
     assert isinstance(tried(first, asking()), Call)
     rate = account("requests/minute")
     assert sum(RateEntry.objects.values_list("amount", flat=True)) > 1

@@ -19,10 +19,10 @@ from runs.engine.claimed import Claimed
 from runs.engine.outcomes import Refused
 from runs.engine.spend import opening, permits
 from runs.engine.spend.wanted import Result
-from runs.models import Account, Breaker, Call, CallState, Run
+from runs.models import Account, Breaker, Call, CallState
 from tests import factories, patience
 from tests.spend.audit import drifts
-from tests.spend.conftest import MODEL, account, asking, at_work, limit, tried, used
+from tests.spend.conftest import MODEL, account, asking, at_work, keep_leases, limit, tried, used
 
 pytestmark = pytest.mark.django_db(transaction=True)
 KINDS = ("cost/month", "cost/hour", "tokens/day", "tokens/minute", "requests/minute", "concurrency")
@@ -36,7 +36,7 @@ def work(count: int) -> list[Claimed]:
             kind=kind, name=name, forced="closed"
         )  # calls fail here, and that is not the matter
     claims = [at_work() for _ in range(count)]
-    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")  # nobody extends them here
+    keep_leases()
     return claims
 
 

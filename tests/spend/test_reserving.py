@@ -19,6 +19,7 @@ from tests.spend.conftest import (
     at_work,
     empty_accounts,
     held,
+    keep_leases,
     limit,
     tool,
     tried,
@@ -46,7 +47,7 @@ def _all_at_once(claims: list[Claimed], key: str) -> list[Call | Blocked | Park]
 
 def test_of_64_at_once_exactly_those_pass_that_fit_at_every_level_alone_and_nested() -> None:
     claims = [at_work() for _ in range(SIXTY_FOUR)]
-    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")  # nobody extends them here
+    keep_leases()
     team = claims[0].workflow.team
     for fit, scope in enumerate(LEVELS, start=3):
         scope = f"team:{team}" if scope.startswith("team") else scope

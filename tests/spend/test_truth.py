@@ -21,7 +21,7 @@ from runs.errors import ErrorClass
 from runs.models import Account, Breaker, Call, CallState, Limit, Run, TopUp
 from tests.faults import counts
 from tests.spend.audit import drifts
-from tests.spend.conftest import MODEL, asking, at_work, held, limit, tool, used
+from tests.spend.conftest import MODEL, asking, at_work, held, keep_leases, limit, tool, used
 
 pytestmark = pytest.mark.django_db(transaction=True)
 THREADS = 8
@@ -65,7 +65,7 @@ class World:
 
 def test_accounts_say_what_the_calls_say_whatever_happens_at_once() -> None:
     world = World(claims=[at_work() for _ in range(THREADS + 2)])
-    Run.objects.update(lease_until="2100-01-01T00:00:00+00:00")
+    keep_leases()
     for what, scope, need, fits in LIMITS:
         limit(what, need * fits, scope)
     before = _deadlocks()
